@@ -1,0 +1,107 @@
+package replica
+
+import "time"
+
+// SiteStatus is an immutable picture of a site, made by [Site.Status]. All slices are sorted by name.
+type SiteStatus struct {
+	Name        string
+	Fingerprint string // SHA256:… of the site's public key
+	Listen      string // address of the QUIC listener
+	State       string // state directory
+	Version     string
+	Started     time.Time
+	MemoryLimit int64 // bytes: bound of rings and buffers
+	MemoryUsed  int64 // bytes: what rings and buffers may hold now
+	Volumes     []VolumeStatus
+	Pairs       []PairStatus
+	Groups      []GroupStatus
+	Peers       []PeerStatus
+}
+
+// VolumeStatus is the picture of one volume.
+type VolumeStatus struct {
+	Name      string
+	Size      int64 // bytes
+	Allocated int64 // bytes the store takes on its file system
+	Role      Role
+	Pair      string // name of its pair, "" if none
+	Reserved  string // peer for which the volume is set aside, "" if none
+	Open      int    // open file handles
+	Writable  bool   // hosts may write now
+}
+
+// PairStatus is the picture of one pair on this side.
+type PairStatus struct {
+	Name         string
+	Volume       string
+	RemoteVolume string
+	Peer         string
+	Group        string // the journal group on this side
+	Role         Role
+	Status       Status
+	Suspend      SuspendType
+	Size         int64 // bytes
+	Generation   uint64
+	Consistent   bool          // the S-VOL is an image of one moment (on the primary: as last heard)
+	Linked       bool          // the mirror is connected now
+	Copied       int64         // bytes of the volume that are equal or were copied (COPY: progress; suspended: what is not marked)
+	CopyLeft     int64         // bytes still to copy in COPY
+	CopyRate     float64       // bytes per second, recent
+	ETA          time.Duration // of the copy; 0 when not copying or unknown
+	LagSeq       uint64        // records of the group that the peer does not hold durably
+	LagBytes     int64         // the same in journal bytes
+	LagTime      time.Duration // age of the oldest such record
+	Different    int64         // bytes marked in this side's bitmap
+	SVOLWrite    bool          // suspended with write enabled at the S-VOL
+	SuspendSeq   uint64        // sequence number at which the pair was suspended, 0 if it is not
+	Since        time.Time     // of the status
+	LastError    string        // the last sentence that a command or failure left, "" if none
+	CopyMode     string        // "full" or "none"
+}
+
+// GroupStatus is the picture of one journal group on this side.
+type GroupStatus struct {
+	Name         string
+	Role         Role   // Primary: master journal; Secondary: restore journal; RoleNone: no pair yet
+	Peer         string // peer of the mirror, "" if none
+	PeerGroup    string // the group's name there
+	Pairs        []string
+	Volumes      int   // journal volumes
+	Capacity     int64 // bytes of all journal volumes
+	Used         int64 // bytes not yet freed
+	RingSize     int64
+	RingUsed     int64
+	AppendedSeq  uint64
+	DurableSeq   uint64
+	RestoredSeq  uint64 // in the store and checkpointed
+	PeerDurable  uint64 // primary: durable at the peer
+	PeerRestored uint64 // primary: restored and checkpointed at the peer
+	Mirror       string // Initial, Active, Stopped
+	Linked       bool
+	Failed       string // why the journal failed, "" while it works
+	Sent         uint64 // bytes of records sent since start
+	Received     uint64 // bytes of records received since start
+	BaseSent     uint64 // bytes of base records' data sent since start (holes count nothing)
+	WaitedRoom   uint64 // host writes that had to wait for ring or journal room
+}
+
+// PeerStatus is the picture of one peer.
+type PeerStatus struct {
+	Name        string
+	Address     string
+	Fingerprint string
+	Connected   bool
+	Since       time.Time // of the connection, or of its loss
+	Quota       int64     // bytes of S-VOLs that the peer may create here
+	QuotaUsed   int64
+	LastError   string
+}
+
+// Event is one line of the site's history: a status change, a command's result, a refusal, a failure.
+type Event struct {
+	ID     uint64    // 1, 2, 3 … since the daemon started
+	Time   time.Time // wall clock
+	Level  string    // "info", "warn", "error"
+	Object string    // "pair pair0", "peer osaka", "site"
+	Text   string    // one sentence, no newline
+}
