@@ -1,0 +1,2 @@
+// Package quicwire carries frames between two sites over QUIC.
+package quicwire

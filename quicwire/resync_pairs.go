@@ -1,0 +1,30 @@
+package quicwire
+
+// Direction of a resync (ResyncPairs.Mode).
+const (
+	ResyncSame uint8 = 0 // the roles stay as they are
+	ResyncSwap uint8 = 1 // the sender becomes the primary
+)
+
+// ResyncPairs asks the peer to take up suspended pairs of a group again. A request; the answer is one ResyncReady and
+// then Bitmap frames, the last one of each pair marked, or a Result that refuses.
+type ResyncPairs struct {
+	Group string // name of the master journal group
+	Pairs []PairRef
+	Mode  uint8 // ResyncSame or ResyncSwap
+}
+
+// Type gives TypeResyncPairs.
+func (*ResyncPairs) Type() Type { return TypeResyncPairs }
+
+func (f *ResyncPairs) encode(w *writer) {
+	w.str("group", f.Group, MaxName)
+	encodePairRefs(w, f.Pairs)
+	w.u8(f.Mode)
+}
+
+func (f *ResyncPairs) decode(r *reader) {
+	f.Group = r.str("group", MaxName)
+	f.Pairs = decodePairRefs(r)
+	f.Mode = r.u8()
+}

@@ -1,0 +1,109 @@
+package quicwire
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// serveStream serves one stream that the peer has opened: its first frame says what it is for.
+func (c *conn) serveStream(qs *quic.Stream) {
+	fr := newFrameReader(qs, c.maxFrame())
+	patience(qs)
+	t, err := fr.peek()
+	switch {
+	case err != nil:
+		c.drop(qs, err)
+	case t == TypeMirrorOpen:
+		c.serveMirror(qs, fr)
+	case frames[t].request:
+		c.serveRequest(qs, fr)
+	default:
+		c.drop(qs, &ProtocolError{Code: CloseUnexpectedFrame, Frame: t, Message: "at the begin of a stream"})
+	}
+}
+
+// drop gives a stream up. A breach of the protocol ends the connection.
+func (c *conn) drop(qs *quic.Stream, err error) {
+	var breach *ProtocolError
+	if errors.As(err, &breach) {
+		c.peer.e.cfg.Logger.Warn("the peer breaks the protocol, connection closed", "peer", c.peer.name, "err", err)
+		c.close(breach)
+		return
+	}
+	qs.CancelRead(streamCancelled)
+	qs.CancelWrite(streamCancelled)
+}
+
+// serveRequest answers one request. The request is read only once its turn has come, so that those which wait hold no memory.
+func (c *conn) serveRequest(qs *quic.Stream, fr *frameReader) {
+	ctx := qs.Context()
+	select {
+	case c.peer.requests <- struct{}{}:
+		defer func() { <-c.peer.requests }()
+	case <-ctx.Done():
+		c.drop(qs, ctx.Err())
+		return
+	}
+	patience(qs)
+	req, err := fr.read(nil)
+	if err == nil {
+		err = fr.end()
+	}
+	if err != nil {
+		c.drop(qs, err)
+		return
+	}
+	fw := &frameWriter{w: qs, max: c.maxFrame()}
+	sent := 0
+	send := func(f Frame) error {
+		sent++
+		return c.answer(fw, f)
+	}
+	last := c.peer.e.cfg.Handler.Serve(ctx, c.peer.name, req, send)
+	if last == nil && sent == 0 {
+		last = NewResult(ResultInternal, fmt.Sprintf("the request %s has no answer", req.Type()))
+	}
+	if last != nil {
+		if err := c.answer(fw, last); err != nil {
+			c.drop(qs, err)
+			return
+		}
+	}
+	qs.Close()
+}
+
+// answer sends one frame of an answer. One that cannot be encoded is a fault of this side, which the requester is told.
+func (c *conn) answer(fw *frameWriter, f Frame) error {
+	err := fw.write(f)
+	if errors.Is(err, ErrTooLong) || errors.Is(err, ErrInvalidField) {
+		c.peer.e.cfg.Logger.Error("an answer cannot be sent; report this as a bug", "peer", c.peer.name, "err", err)
+		return errors.Join(err, fw.write(NewResult(ResultInternal, err.Error())))
+	}
+	return err
+}
+
+// serveMirror hands a mirror stream to the handler.
+func (c *conn) serveMirror(qs *quic.Stream, fr *frameReader) {
+	fw := &frameWriter{w: qs, max: c.maxFrame()}
+	select {
+	case c.peer.mirrors <- struct{}{}:
+		defer func() { <-c.peer.mirrors }()
+	default:
+		_ = fw.write(&MirrorAccept{Code: ResultBusy, Message: fmt.Sprintf("more than %d mirror streams are open", maxMirrors)})
+		qs.CancelRead(streamCancelled)
+		qs.Close()
+		return
+	}
+	f, err := fr.read(nil)
+	if err != nil {
+		c.drop(qs, err)
+		return
+	}
+	qs.SetReadDeadline(time.Time{})
+	s := newMirrorStream(c, qs, fr, fw)
+	defer s.Close()
+	c.peer.e.cfg.Handler.ServeMirror(qs.Context(), c.peer.name, f.(*MirrorOpen), s)
+}
