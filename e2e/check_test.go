@@ -1,0 +1,337 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// model is a group of volumes in memory to which a history is applied by hand, with defects where a test wants them.
+type model struct {
+	h    *History
+	vols [][]byte
+}
+
+func newModel(volumes int, sectors int) *model {
+	m := &model{h: NewHistory(7)}
+	for range volumes {
+		m.vols = append(m.vols, make([]byte, sectors*Sector))
+	}
+	return m
+}
+
+// begin records a write of n sectors at sector s.
+func (m *model) begin(vol, s, n int) uint64 {
+	return m.h.Begin(Write{Volume: vol, Off: int64(s) * Sector, Len: int64(n) * Sector})
+}
+
+// write is begin, apply and acknowledge.
+func (m *model) write(vol, s, n int) uint64 {
+	c := m.begin(vol, s, n)
+	m.apply(c)
+	m.h.Ack(c)
+	return c
+}
+
+// drop is begin and acknowledge: the write never reaches the image.
+func (m *model) drop(vol, s, n int) uint64 {
+	c := m.begin(vol, s, n)
+	m.h.Ack(c)
+	return c
+}
+
+// discard zeroes a range, and reaches the image if apply says so.
+func (m *model) discard(vol, s, n int, apply bool) uint64 {
+	c := m.h.Begin(Write{Volume: vol, Off: int64(s) * Sector, Len: int64(n) * Sector, Zero: true})
+	if apply {
+		m.apply(c)
+	}
+	m.h.Ack(c)
+	return c
+}
+
+func (m *model) apply(counter uint64) {
+	w := m.h.Writes()[counter-1]
+	m.put(w, m.vols[w.Volume][w.Off:w.Off+w.Len])
+}
+
+// put fills p with the payload of w, wherever p is.
+func (m *model) put(w Write, p []byte) {
+	if w.Zero {
+		clear(p)
+		return
+	}
+	Fill(p, Mark{Run: m.h.Run(), Counter: w.Counter, Volume: uint32(w.Volume), Offset: w.Off})
+}
+
+func (m *model) check(floor Stamp) (Prefix, error) {
+	var images []Image
+	for i, v := range m.vols {
+		images = append(images, Image{Volume: i, Size: int64(len(v)), Data: bytes.NewReader(v)})
+	}
+	return Check(m.h.Run(), m.h.Writes(), images, floor)
+}
+
+// TestCheckRejects gives the checker histories with one defect each.
+func TestCheckRejects(t *testing.T) {
+	rows := []struct {
+		name  string
+		kind  DefectKind
+		build func(m *model) (floor Stamp)
+	}{
+		{"dropped write of one volume, later write of another is there", Disorder, func(m *model) Stamp {
+			m.drop(0, 0, 8)
+			m.write(1, 0, 8)
+			return 0
+		}},
+		{"two ordered writes swapped on one volume", Disorder, func(m *model) Stamp {
+			a := m.drop(0, 0, 8)
+			m.write(0, 0, 8)
+			m.apply(a)
+			m.write(1, 0, 1)
+			return 0
+		}},
+		{"swapped on one sector only", Torn, func(m *model) Stamp {
+			a := m.write(0, 0, 8)
+			m.write(0, 0, 8)
+			w := m.h.Writes()[a-1]
+			full := make([]byte, w.Len)
+			m.put(w, full)
+			copy(m.vols[0][3*Sector:4*Sector], full[3*Sector:])
+			return 0
+		}},
+		{"torn write: its end is missing", Torn, func(m *model) Stamp {
+			m.write(0, 0, 8)
+			clear(m.vols[0][7*Sector : 8*Sector])
+			return 0
+		}},
+		{"torn inside a sector", Damaged, func(m *model) Stamp {
+			m.write(0, 0, 8)
+			clear(m.vols[0][Sector+256 : 2*Sector])
+			return 0
+		}},
+		{"stale: the older write though a younger one of the other volume is there", Disorder, func(m *model) Stamp {
+			m.write(0, 4, 4)
+			m.drop(0, 4, 4)
+			m.write(1, 4, 4)
+			return 0
+		}},
+		{"stale under a concurrent writer", Disorder, func(m *model) Stamp {
+			long := m.begin(1, 0, 1)
+			m.drop(0, 0, 1)
+			m.apply(long)
+			m.write(1, 8, 1)
+			m.h.Ack(long)
+			return 0
+		}},
+		{"other volume's write", Misplaced, func(m *model) Stamp {
+			c := m.write(0, 0, 1)
+			m.put(m.h.Writes()[c-1], m.vols[1][:Sector])
+			return 0
+		}},
+		{"other offset's write", Misplaced, func(m *model) Stamp {
+			c := m.write(0, 0, 1)
+			m.put(m.h.Writes()[c-1], m.vols[0][Sector:2*Sector])
+			return 0
+		}},
+		{"other run's write", Misplaced, func(m *model) Stamp {
+			Fill(m.vols[0][:Sector], Mark{Run: 8, Counter: 1})
+			return 0
+		}},
+		{"future: a write that nobody issued", Future, func(m *model) Stamp {
+			m.write(0, 0, 1)
+			Fill(m.vols[1][:Sector], Mark{Run: 7, Counter: 2, Volume: 1})
+			return 0
+		}},
+		{"future: a write with another length than was issued", Future, func(m *model) Stamp {
+			m.drop(0, 0, 2)
+			Fill(m.vols[0][:Sector], Mark{Run: 7, Counter: 1})
+			return 0
+		}},
+		{"acknowledged write lost at the end", Lost, func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.drop(0, 8, 8)
+			return Always
+		}},
+		{"synced write lost, the one after it not promised", Lost, func(m *model) Stamp {
+			m.drop(0, 0, 8)
+			begun := m.h.Now()
+			m.h.Synced(begun)
+			m.drop(0, 8, 8)
+			return m.h.SyncedFloor()
+		}},
+		{"discard lost, later write is there", Disorder, func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.discard(0, 0, 8, false)
+			m.write(1, 0, 1)
+			return 0
+		}},
+		{"discard half done", Torn, func(m *model) Stamp {
+			// The zeroes of the first half say that the discard is in, so the second half has to be zeroes too.
+			m.write(0, 0, 8)
+			m.discard(0, 0, 8, true)
+			w := m.h.Writes()[0]
+			full := make([]byte, w.Len)
+			m.put(w, full)
+			copy(m.vols[0][4*Sector:8*Sector], full[4*Sector:])
+			return 0
+		}},
+		{"discard from nowhere", Torn, func(m *model) Stamp {
+			m.write(0, 0, 8)
+			clear(m.vols[0][:4*Sector])
+			return 0
+		}},
+		{"discard seen demands what was acknowledged before it", Disorder, func(m *model) Stamp {
+			m.write(0, 0, 2)
+			m.drop(1, 0, 1)
+			m.discard(0, 0, 1, true)
+			return 0
+		}},
+		{"bit flipped", Damaged, func(m *model) Stamp {
+			m.write(0, 0, 1)
+			m.vols[0][300] ^= 0x10
+			return 0
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			m := newModel(2, 16)
+			floor := row.build(m)
+			_, err := m.check(floor)
+			var d *Defect
+			if !errors.As(err, &d) {
+				t.Fatalf("the checker let it pass: %v", err)
+			}
+			if d.Kind != row.kind {
+				t.Fatalf("kind %q, want %q: %v", d.Kind, row.kind, d)
+			}
+		})
+	}
+}
+
+// TestCheckAccepts gives the checker histories that are right, however unlikely they look.
+func TestCheckAccepts(t *testing.T) {
+	rows := []struct {
+		name  string
+		build func(m *model) (floor Stamp)
+	}{
+		{"nothing written", func(*model) Stamp { return Always }},
+		{"everything there", func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.write(1, 0, 8)
+			m.write(0, 4, 8)
+			return Always
+		}},
+		{"the newest write of each volume is missing", func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.drop(1, 0, 8)
+			m.drop(0, 2, 2)
+			return 0
+		}},
+		{"of two concurrent writes only the one that began later is there", func(m *model) Stamp {
+			a := m.begin(0, 0, 8)
+			m.write(1, 0, 8)
+			m.h.Ack(a)
+			return 0
+		}},
+		{"an unacknowledged write is there", func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.apply(m.begin(0, 4, 8))
+			return Always
+		}},
+		{"an unacknowledged write is not there, though later ones are", func(m *model) Stamp {
+			m.begin(0, 0, 8)
+			m.write(0, 4, 8)
+			m.write(1, 4, 8)
+			return Always
+		}},
+		{"a discard as the last", func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.write(1, 0, 8)
+			m.discard(0, 2, 3, true)
+			return Always
+		}},
+		{"an unacknowledged discard that happened", func(m *model) Stamp {
+			m.write(0, 0, 8)
+			c := m.h.Begin(Write{Volume: 0, Off: 0, Len: 8 * Sector, Zero: true})
+			m.apply(c)
+			return Always
+		}},
+		{"a discard that is missing with all after it", func(m *model) Stamp {
+			m.write(0, 0, 8)
+			m.discard(0, 0, 8, false)
+			m.drop(0, 0, 8)
+			return 0
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			m := newModel(2, 16)
+			floor := row.build(m)
+			if p, err := m.check(floor); err != nil {
+				t.Fatalf("refused with prefix %+v: %v", p, err)
+			}
+		})
+	}
+}
+
+// TestCheckPrefixes cuts random serial histories at every place: each cut is a prefix, and its size is found.
+func TestCheckPrefixes(t *testing.T) {
+	seed := Seed(t)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for range 20 {
+		m := newModel(3, 64)
+		for cut := range 40 {
+			for range cut {
+				s := rng.IntN(60)
+				m.write(rng.IntN(3), s, 1+rng.IntN(4))
+			}
+			kept := m.snapshot()
+			m.drop(0, 0, 1)
+			dropped := m.drop(1, 1, 1)
+			p, err := m.check(0)
+			if err != nil {
+				t.Fatalf("cut after %d: %v", cut, err)
+			}
+			if p.Writes > m.h.Len()-2 || p.Last < 2 {
+				t.Fatalf("prefix %+v holds one of the last two of %d writes", p, m.h.Len())
+			}
+			m.apply(dropped)
+			if _, err := m.check(0); err == nil {
+				t.Fatalf("a gap before write %d was not found", dropped)
+			}
+			m.vols = kept
+			m = newModel(3, 64)
+		}
+	}
+}
+
+func (m *model) snapshot() [][]byte {
+	var out [][]byte
+	for _, v := range m.vols {
+		out = append(out, slices.Clone(v))
+	}
+	return out
+}
+
+// TestMarkRoundTrip proves that a payload says what it was filled with, and that no sector of it is like another.
+func TestMarkRoundTrip(t *testing.T) {
+	p := make([]byte, 5*Sector)
+	want := Mark{Run: 1, Counter: 2, Writer: 3, Volume: 4, Offset: 5 * Sector, Length: int64(len(p))}
+	Fill(p, want)
+	for i := range 5 {
+		want.Index = uint32(i)
+		got, zero, ok := ParseMark(p[i*Sector : (i+1)*Sector])
+		if zero || !ok || got != want {
+			t.Fatalf("sector %d: got %+v %v %v, want %+v", i, got, zero, ok, want)
+		}
+	}
+	if _, zero, _ := ParseMark(make([]byte, Sector)); !zero {
+		t.Fatal("zeroes were not seen as such")
+	}
+	if _, _, ok := ParseMark(p[1 : Sector+1]); ok {
+		t.Fatal("a shifted sector was taken")
+	}
+}

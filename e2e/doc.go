@@ -1,0 +1,31 @@
+// Package e2e proves the whole product from outside: two (or three) site processes, each with its own state directory and its own
+// mount, real QUIC over loopback, a fault proxy in each direction, self-describing writes, and a checker that shares no code with what
+// it checks.
+//
+//	                history (memory of the test)
+//	                    ▲ begin, ack, sync
+//	  workload ─────────┘                                    checker ◀── history
+//	     │ write, fsync, discard (O_DIRECT)                     ▲ read (O_DIRECT)
+//	     ▼                                                      │
+//	┌── mount ──┐    proxy osaka ─▶ drop, delay, blackhole ─▶ ┌── mount ──┐
+//	│   tokyo   │ ──────────────────────────────────────────▶ │   osaka   │
+//	│  process  │ ◀────────────────────────────────────────── │  process  │
+//	└── state ──┘ ◀─ drop, delay, blackhole ◀─ proxy tokyo    └── state ──┘
+//
+// A site knows its peer only under the address of a proxy, so that every packet passes one, whichever side dials.
+//
+// What is proved, in the words of the invariants:
+//   - order and prefix (I1, I4): while writers run over three volumes of a group, every look at the S-VOLs (after a suspend, after the
+//     link was cut, after a kill of either side) is explained by one prefix of the history, see [Check];
+//   - the promise to the host (I2): after kill -9 every acknowledged write is there; after a kill with loss of the staging ring, which is
+//     what a power cut leaves, every write that a sync covered is there, and the rest is a prefix;
+//   - no silent difference (I5): whatever was suspended, written on either side and resynchronised ends in equal volumes, having moved
+//     what changed and not more;
+//   - the doors: every command that must be refused is, with its errno and its sentence, and changes nothing;
+//   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification.
+//
+// The parts: [Site] runs one daemon and speaks to it only through its control files and the command line; [Link] holds the proxies of two
+// sites; [Workload] writes and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the
+// same one. PAIRFS_LONG=1 makes the faults more and the volumes larger. PAIRFS_BIN names a binary to test instead of building one. The
+// record of what these tests found is bugs.md.
+package e2e

@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"sync"
+)
+
+// Stamp is a moment of a history: every begin and every acknowledgement of a write has its own, and later ones are larger. A write
+// whose End is smaller than the Start of another came before it for every observer.
+type Stamp uint64
+
+// Always is later than every stamp: as a floor it demands every acknowledged write.
+const Always = ^Stamp(0)
+
+// Write is one write of a history.
+type Write struct {
+	Counter uint64 // its number, from 1
+	Writer  int
+	Volume  int
+	Off     int64 // bytes; a multiple of [Sector]
+	Len     int64 // bytes; a multiple of [Sector]
+	Zero    bool  // a discard: the range reads as zeroes afterwards
+	Start   Stamp // before it was issued
+	End     Stamp // after it was acknowledged; 0 if it never was
+}
+
+// History is what a workload did: each write with the moments between which it happened. It lives in the memory of the test, so that
+// nothing under test can lose it. Writes that overlap must not be in flight together; the workload sees to that. Safe for concurrent
+// use.
+type History struct {
+	run uint64
+
+	mu     sync.Mutex
+	clock  Stamp
+	writes []Write // by Counter-1
+	synced Stamp
+}
+
+// NewHistory makes an empty history. run tells its payloads from those of any other history.
+func NewHistory(run uint64) *History { return &History{run: run} }
+
+// Run returns the number that marks the history's payloads.
+func (h *History) Run() uint64 { return h.run }
+
+// Begin records that a write is about to be issued and returns its counter.
+func (h *History) Begin(w Write) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clock++
+	w.Start, w.End, w.Counter = h.clock, 0, uint64(len(h.writes)+1)
+	h.writes = append(h.writes, w)
+	return w.Counter
+}
+
+// Ack records that the write was acknowledged. A write that failed is never acknowledged: it may have happened or not.
+func (h *History) Ack(counter uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clock++
+	h.writes[counter-1].End = h.clock
+}
+
+// Now returns a stamp between all that happened before the call and all that happens after it.
+func (h *History) Now() Stamp {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clock++
+	return h.clock
+}
+
+// Synced records that a sync that was issued at the stamp begun has completed: what was acknowledged before begun is promised to
+// survive a power cut.
+func (h *History) Synced(begun Stamp) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.synced = max(h.synced, begun)
+}
+
+// SyncedFloor returns the stamp before which every acknowledged write was promised to survive a power cut.
+func (h *History) SyncedFloor() Stamp {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.synced
+}
+
+// Writes returns a copy of all writes so far, in the order of their counters, which is that of their Start.
+func (h *History) Writes() []Write {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]Write(nil), h.writes...)
+}
+
+// Len returns the number of writes so far.
+func (h *History) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.writes)
+}

@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// alignment is that of buffers and offsets of direct I/O, in bytes.
+const alignment = 4096
+
+// AlignedBuffer returns n bytes that begin on a page, as O_DIRECT wants them and so that a request of up to 1 MiB is never split.
+func AlignedBuffer(n int) []byte {
+	b := make([]byte, n+alignment)
+	skip := int(-uintptr(unsafe.Pointer(&b[0])) & (alignment - 1))
+	return b[skip : skip+n : skip+n]
+}
+
+// OpenImage opens the file for checking, with O_DIRECT, so that what is read is what the daemon answers now. The caller closes it.
+func OpenImage(path string, volume int) (Image, *os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return Image{}, nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return Image{}, nil, err
+	}
+	return Image{Volume: volume, Size: st.Size(), Data: f}, f, nil
+}
+
+// SameFile compares two files byte by byte and says where they differ first.
+func SameFile(a, b string) error {
+	ia, fa, err := OpenImage(a, 0)
+	if err != nil {
+		return err
+	}
+	defer fa.Close()
+	ib, fb, err := OpenImage(b, 0)
+	if err != nil {
+		return err
+	}
+	defer fb.Close()
+	if ia.Size != ib.Size {
+		return fmt.Errorf("%s has %d bytes, %s has %d", a, ia.Size, b, ib.Size)
+	}
+	bufA, bufB := AlignedBuffer(lookPiece), AlignedBuffer(lookPiece)
+	for off := int64(0); off < ia.Size; off += lookPiece {
+		n := min(lookPiece, ia.Size-off)
+		if err := readFull(fa, bufA[:n], off); err != nil {
+			return err
+		}
+		if err := readFull(fb, bufB[:n], off); err != nil {
+			return err
+		}
+		if !bytes.Equal(bufA[:n], bufB[:n]) {
+			i := int64(0)
+			for bufA[i] == bufB[i] {
+				i++
+			}
+			return fmt.Errorf("%s and %s differ first at byte %d (%#x and %#x)", a, b, off+i, bufA[i], bufB[i])
+		}
+	}
+	return nil
+}
+
+// readFull reads all of p at off or says what was missing.
+func readFull(f *os.File, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("%s: read %d bytes at %d: %w", f.Name(), len(p), off, err)
+}

@@ -1,0 +1,288 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+)
+
+// Target is a volume that a workload writes to.
+type Target struct {
+	Volume int    // number in the history
+	Path   string // in a mount
+	Size   int64  // bytes
+}
+
+// Load says how a workload writes. Zero values are replaced by the defaults named.
+type Load struct {
+	Writers   int     // concurrent writers; 6
+	PerSecond float64 // writes a second of all writers together; 1500
+	Seed      uint64
+	NoDiscard bool  // no discards
+	MaxSize   int64 // of one write in bytes; 1 MiB
+	Burst     int   // writes, then end by itself; 0: until stopped
+}
+
+// Workload writes to the volumes of one group from several goroutines until it is stopped: random places (half of them in a small hot
+// part, so that most of it is overwritten often), random sizes from one sector to 1 MiB, each request aligned so that the kernel makes
+// one of it; some writes O_DSYNC, some followed by an fsync, some discards. Overlapping writes wait for each other, all else is
+// concurrent.
+type Workload struct {
+	h       *History
+	load    Load
+	targets []*target
+	limiter *rate.Limiter
+	cancel  context.CancelFunc
+	ctx     context.Context
+	done    sync.WaitGroup
+	gate    sync.RWMutex // held for reading during a write; Pause holds it
+	acked   atomic.Int64
+
+	mu  sync.Mutex
+	err error
+}
+
+// target is an open volume and the ranges of it that are being written.
+type target struct {
+	Target
+	file, dsync *os.File
+
+	mu   sync.Mutex
+	free *sync.Cond
+	busy []span
+}
+
+type span struct{ off, end int64 }
+
+// StartWorkload opens the targets and begins to write. Stop it before the mount goes away, unless that is the test.
+func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
+	t.Helper()
+	if load.Writers == 0 {
+		load.Writers = 6
+	}
+	if load.PerSecond == 0 {
+		load.PerSecond = 1500
+	}
+	if load.MaxSize == 0 {
+		load.MaxSize = 1 << 20
+	}
+	w := &Workload{h: h, load: load, limiter: rate.NewLimiter(rate.Limit(load.PerSecond), 64)}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	for _, target := range targets {
+		tg, err := openTarget(target)
+		if err != nil {
+			t.Fatalf("open a volume to write to: %v", err)
+		}
+		w.targets = append(w.targets, tg)
+	}
+	w.done.Add(load.Writers)
+	for i := range load.Writers {
+		go w.write(i, rand.New(rand.NewPCG(load.Seed, uint64(i))))
+	}
+	t.Cleanup(func() { w.Stop() })
+	return w
+}
+
+func openTarget(tg Target) (*target, error) {
+	file, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil, err
+	}
+	dsync, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC, 0)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	t := &target{Target: tg, file: file, dsync: dsync}
+	t.free = sync.NewCond(&t.mu)
+	return t, nil
+}
+
+// Acked returns how many writes were acknowledged so far.
+func (w *Workload) Acked() int64 { return w.acked.Load() }
+
+// Pause returns when no write is in flight and none will begin before resume is called.
+func (w *Workload) Pause() (resume func()) {
+	w.gate.Lock()
+	return sync.OnceFunc(w.gate.Unlock)
+}
+
+// Stop ends the writers, waits for them, closes the volumes and returns the first error of a write. It may be called again.
+func (w *Workload) Stop() error {
+	w.cancel()
+	return w.Wait()
+}
+
+// Wait waits until the writers have ended: by error (all end with the first), by their number of writes, or stopped.
+func (w *Workload) Wait() error {
+	w.done.Wait()
+	w.cancel()
+	for _, t := range w.targets {
+		t.file.Close()
+		t.dsync.Close()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// write is one writer.
+func (w *Workload) write(id int, rng *rand.Rand) {
+	defer w.done.Done()
+	buf := AlignedBuffer(int(w.load.MaxSize))
+	for n := 0; w.load.Burst == 0 || n < w.load.Burst/w.load.Writers; n++ {
+		if w.limiter.Wait(w.ctx) != nil {
+			return
+		}
+		w.gate.RLock()
+		err := w.step(id, rng, buf)
+		w.gate.RUnlock()
+		if err != nil {
+			w.mu.Lock()
+			w.err = cmpErr(w.err, err)
+			w.mu.Unlock()
+			w.cancel()
+			return
+		}
+	}
+}
+
+// cmpErr keeps the first error.
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// step makes one write, discard or sync.
+func (w *Workload) step(id int, rng *rand.Rand, buf []byte) error {
+	t := w.targets[rng.IntN(len(w.targets))]
+	switch dice := rng.IntN(100); {
+	case dice < 4:
+		return w.sync(t)
+	case dice < 7 && !w.load.NoDiscard:
+		return w.discard(id, rng, t)
+	case dice < 12:
+		return w.put(id, rng, t, t.dsync, buf)
+	}
+	return w.put(id, rng, t, t.file, buf)
+}
+
+// place chooses where and how much: the sizes are those of file systems and databases, the alignment 4 KiB except for small writes.
+func (w *Workload) place(rng *rand.Rand, size int64) span {
+	sizes := []int64{Sector, 4096, 4096, 4096, 4096, 8192, 16384, 16384, 65536, 65536 + 4096, 262144, 1 << 20}
+	n := min(sizes[rng.IntN(len(sizes))], w.load.MaxSize, size)
+	if rng.IntN(8) == 0 {
+		n = min(n, Sector*(1+rng.Int64N(64)))
+	}
+	align := int64(4096)
+	if n < 4096 || rng.IntN(8) == 0 {
+		align = Sector
+	}
+	room := size
+	if rng.IntN(2) == 0 {
+		room = min(size, max(n, size/16))
+	}
+	off := rng.Int64N((room-n)/align+1) * align
+	return span{off, off + n}
+}
+
+func (w *Workload) put(id int, rng *rand.Rand, t *target, f *os.File, buf []byte) error {
+	at := w.place(rng, t.Size)
+	t.lock(at)
+	defer t.unlock(at)
+	p := buf[:at.end-at.off]
+	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: int64(len(p))})
+	Fill(p, Mark{Run: w.h.Run(), Counter: c, Writer: uint32(id), Volume: uint32(t.Volume), Offset: at.off})
+	begun := w.h.Now()
+	if n, err := f.WriteAt(p, at.off); err != nil {
+		return fmt.Errorf("write %d: %d of %d bytes: %w", c, n, len(p), err)
+	}
+	w.h.Ack(c)
+	w.acked.Add(1)
+	if f == t.dsync {
+		// The write itself is durable once acknowledged, and so is all that was acknowledged before it was issued.
+		w.h.Synced(begun)
+	}
+	return nil
+}
+
+func (w *Workload) discard(id int, rng *rand.Rand, t *target) error {
+	at := w.place(rng, t.Size)
+	t.lock(at)
+	defer t.unlock(at)
+	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: at.end - at.off, Zero: true})
+	err := retryEINTR(func() error {
+		return unix.Fallocate(int(t.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at.off, at.end-at.off)
+	})
+	if err != nil {
+		return fmt.Errorf("discard %d of %s: %w", c, t.Path, err)
+	}
+	w.h.Ack(c)
+	w.acked.Add(1)
+	return nil
+}
+
+func (w *Workload) sync(t *target) error {
+	begun := w.h.Now()
+	if err := t.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", t.Path, err)
+	}
+	w.h.Synced(begun)
+	return nil
+}
+
+// retryEINTR calls f again when a signal interrupted it; the runtime sends signals to its own threads.
+func retryEINTR(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// lock waits until no write overlaps the range.
+func (t *target) lock(at span) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for slices.ContainsFunc(t.busy, func(b span) bool { return b.off < at.end && at.off < b.end }) {
+		t.free.Wait()
+	}
+	t.busy = append(t.busy, at)
+}
+
+func (t *target) unlock(at span) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.busy = slices.DeleteFunc(t.busy, func(b span) bool { return b == at })
+	t.free.Broadcast()
+}
+
+// Prefill writes all of the volume as writes of the history, one MiB each, so that an initial copy has something to copy.
+func Prefill(t T, h *History, tg Target) {
+	t.Helper()
+	f, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT, 0)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	defer f.Close()
+	buf := AlignedBuffer(1 << 20)
+	for off := int64(0); off < tg.Size; off += int64(len(buf)) {
+		p := buf[:min(int64(len(buf)), tg.Size-off)]
+		c := h.Begin(Write{Volume: tg.Volume, Off: off, Len: int64(len(p))})
+		Fill(p, Mark{Run: h.Run(), Counter: c, Volume: uint32(tg.Volume), Offset: off})
+		if _, err := f.WriteAt(p, off); err != nil {
+			t.Fatalf("fill %s: %v", tg.Path, err)
+		}
+		h.Ack(c)
+	}
+}
