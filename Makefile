@@ -1,0 +1,111 @@
+# The build of pairfs. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Programs of the system that tests and demo call often lie where only root's PATH leads.
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+GO      ?= go
+PREFIX  ?= /usr/local
+BIN     := bin/pairfs
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X main.buildVersion=$(VERSION)
+
+# Packages whose tests run with the race detector; e2e runs daemons of its own and takes longest.
+UNIT := $(shell $(GO) list ./... 2>/dev/null | grep -v /e2e)
+E2E  := ./e2e/...
+
+FUZZTIME ?= 30s
+LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# command:package, for what a plain Debian lacks.
+TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs debugfs:e2fsprogs mkfs.xfs:xfsprogs fio:fio ip:iproute2 losetup:mount \
+	fstrim:util-linux blkdiscard:util-linux gcc:gcc gcc:libc6-dev git:git
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/pairfs
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/pairfs
+
+.PHONY: test
+test: tools check build unit e2e ## everything that must hold: formatting, vet, all tests (needs root and /dev/fuse)
+
+.PHONY: tools
+tools: ## install what the tests call and this host lacks, with apt-get
+	@missing=""; for t in $(TOOLS); do \
+		command -v "$${t%%:*}" >/dev/null 2>&1 || missing="$$missing $${t##*:}"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null 2>&1 || { echo "install these, then try again:$$missing" >&2; exit 1; }; \
+	echo "apt-get install$$missing"; \
+	apt-get update -qq </dev/null; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >/dev/null
+
+.PHONY: check
+check: ## formatting, go vet, go.mod
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+
+.PHONY: unit
+unit: ## tests of the packages, with the race detector
+	$(GO) test -race -shuffle=on -timeout 5m $(UNIT)
+
+.PHONY: e2e
+e2e: ## two sites as processes, with faults between them
+	$(GO) test -shuffle=on -timeout 8m $(E2E)
+	@$(MAKE) --no-print-directory leftovers
+
+.PHONY: e2e-long
+e2e-long: ## the same, longer and with more faults
+	PAIRFS_LONG=1 $(GO) test -shuffle=on -count=1 -v -timeout 120m $(E2E)
+	@$(MAKE) --no-print-directory leftovers
+
+.PHONY: leftovers
+leftovers:
+	@! grep -E ' - fuse\.pairfs ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
+
+.PHONY: race
+race: tools ## all tests with the race detector
+	$(GO) test -race -shuffle=on -count=1 -timeout 30m ./...
+
+.PHONY: fuzz
+fuzz: ## each fuzz test for FUZZTIME (30s)
+	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | sort | while IFS=: read -r file _ func; do \
+		echo "$(GO) test -fuzz $${func#func } $$(dirname $$file)"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; \
+	done
+
+.PHONY: bench
+bench: build ## measure, and print the figures
+	$(GO) run ./e2e/bench
+
+.PHONY: demo
+demo: build ## two sites on this host, with a tour (needs root)
+	$(BIN) demo
+
+.PHONY: install
+install: build ## install to PREFIX (/usr/local)
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/pairfs
+
+.PHONY: lint
+lint: ## golangci-lint, fetched on first use
+	$(GO) run $(LINTER) run ./...
+
+.PHONY: fmt
+fmt: ## gofmt
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+.PHONY: cover
+cover: ## coverage of the package tests, as cover.html
+	$(GO) test -coverpkg=./... -coverprofile=cover.out $(UNIT)
+	$(GO) tool cover -func=cover.out | tail -n 1
+	$(GO) tool cover -html=cover.out -o cover.html
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin cover.out cover.html

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"pairfs/fs"
+	"pairfs/replica"
+)
+
+const (
+	// busyFor is how long a stopping daemon goes on serving a mount that is busy before it detaches it.
+	busyFor = 10 * time.Second
+	// busyTick is the time between two tries to unmount.
+	busyTick = 100 * time.Millisecond
+	// closeFor bounds the last flush and checkpoint.
+	closeFor = 60 * time.Second
+)
+
+// siteDaemon is the process behind a mount: it opens the site, mounts it, waits until it is told to stop, and closes it.
+type siteDaemon struct {
+	cfg    *mountCmd
+	log    *slog.Logger
+	ready  func() error // called once, when the mount answers
+	served bool         // ready was called
+}
+
+// run serves until ctx is cancelled, until the site is told to stop, or until somebody unmounts it.
+func (d *siteDaemon) run(ctx context.Context) error {
+	signal.Ignore(syscall.SIGPIPE) // a log nobody reads any more must not end the site
+	site, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	var once sync.Once
+	mnt, err := fs.Mount(fs.Config{Site: site, Dir: d.cfg.Dir, Logger: d.log, Stop: func() { once.Do(func() { close(stop) }) }})
+	if err != nil {
+		return errors.Join(err, d.close(site))
+	}
+	unmounted := make(chan struct{})
+	go func() {
+		mnt.Wait()
+		close(unmounted)
+	}()
+	_ = os.Remove(filepath.Join(d.cfg.State, stopErrorName))
+	d.served = true
+	if err := d.ready(); err != nil {
+		d.log.Warn("the process that started this daemon is gone", "error", err)
+	}
+	d.log.Info("serving", "mount", d.cfg.Dir, "version", version(), "pid", os.Getpid())
+	select {
+	case <-ctx.Done():
+		d.log.Info("stopping", "reason", "signal")
+	case <-stop:
+		d.log.Info("stopping", "reason", "command")
+	case <-unmounted:
+		d.log.Info("stopping", "reason", "unmounted")
+	}
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	err = errors.Join(d.unmount(mnt, unmounted), d.close(site))
+	d.leave(err)
+	return err
+}
+
+// open opens the site. A signal ends only the opening: the site itself must outlive it until the mount is gone.
+func (d *siteDaemon) open(ctx context.Context) (*replica.Site, error) {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	site, err := replica.Open(life, replica.Config{
+		StateDir: d.cfg.State,
+		Name:     d.cfg.Name,
+		Listen:   d.cfg.Listen,
+		RingDir:  d.cfg.RingDir,
+		Memory:   int64(d.cfg.Memory),
+		Logger:   d.log,
+		Version:  version(),
+	})
+	if !stop() && err == nil {
+		err = errors.Join(fmt.Errorf("stopped while opening: %w", context.Cause(ctx)), d.close(site))
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return site, nil
+}
+
+// unmount ends the mount. While it is busy the site goes on serving; after busyFor the mount is detached, so that a stop is a stop.
+func (d *siteDaemon) unmount(mnt interface{ Unmount() error }, unmounted <-chan struct{}) error {
+	deadline := time.NewTimer(busyFor)
+	defer deadline.Stop()
+	tick := time.NewTicker(busyTick)
+	defer tick.Stop()
+	named := ""
+	for {
+		err := mnt.Unmount()
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, unix.EBUSY) {
+			if by := d.holders(); by != named {
+				named = by
+				d.log.Warn("the mount is busy, trying again", "held by", by)
+			}
+		}
+		select {
+		case <-unmounted:
+			return nil
+		case <-deadline.C:
+			if lazy := unix.Unmount(d.cfg.Dir, unix.MNT_DETACH); lazy != nil && !errors.Is(lazy, unix.EINVAL) {
+				return fmt.Errorf("detach %s: %w", d.cfg.Dir, errors.Join(err, lazy))
+			}
+			return fmt.Errorf("%s was still busy after %v (held by %s) and was detached; what its holders write from now on is lost", d.cfg.Dir, busyFor, named)
+		case <-tick.C:
+		}
+	}
+}
+
+// holders names who holds the mount, for the log.
+func (d *siteDaemon) holders() string {
+	m, ok, err := mountAt(d.cfg.Dir)
+	if err != nil || !ok {
+		return "unknown"
+	}
+	by := findHolders(m, os.Getpid())
+	if len(by) == 0 {
+		return "unknown"
+	}
+	return strings.Join(by, ", ")
+}
+
+// close flushes and closes the site within closeFor.
+func (d *siteDaemon) close(site *replica.Site) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeFor)
+	defer cancel()
+	if err := site.Close(ctx); err != nil {
+		return fmt.Errorf("close the site: %w", err)
+	}
+	return nil
+}
+
+// stopErrorName is the file in the state directory in which a daemon leaves what it could not do when it stopped.
+const stopErrorName = "stop-error"
+
+// leave records how the stop went, for "pairfs umount" to say.
+func (d *siteDaemon) leave(err error) {
+	if err == nil {
+		d.log.Info("stopped")
+		return
+	}
+	if werr := os.WriteFile(filepath.Join(d.cfg.State, stopErrorName), []byte(err.Error()+"\n"), 0o600); werr != nil {
+		d.log.Warn("cannot leave the reason in the state directory", "error", werr)
+	}
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// start mounts a site and learns its key and address.
+func (d *demo) start(s *demoSite) error {
+	if err := os.Mkdir(s.site.mnt, 0o700); err != nil {
+		return fmt.Errorf("make the mount point of %s: %w", s.name, err)
+	}
+	if err := d.pairfs("mount", "--state", s.state, "--name", s.name, "--listen", "127.0.0.1:0", s.site.mnt); err != nil {
+		return err
+	}
+	st, err := s.site.read("site")
+	if err != nil {
+		return err
+	}
+	s.fingerprint, s.listen = st.get("fingerprint"), st.get("listen")
+	return nil
+}
+
+// leave keeps everything running and says what to try.
+func (d *demo) leave() error {
+	if d.relay != nil {
+		if err := d.relay.do("keep"); err != nil {
+			return err
+		}
+	}
+	d.chapter("Both sites go on")
+	d.try()
+	me, tokyo, osaka := os.Args[0], d.sites[0].site.mnt, d.sites[1].site.mnt
+	if d.relay != nil {
+		d.say("Cut the link, restore it:\n  kill -USR1 %d\n  kill -USR2 %d", d.relay.pid(), d.relay.pid())
+	}
+	d.say("End it all:\n  %s umount %s && %s umount %s", me, tokyo, me, osaka)
+	if d.relay != nil {
+		d.say("  kill %d", d.relay.pid())
+	}
+	d.say("  rm -r %s", d.dir)
+	return nil
+}
+
+// try prints some commands to go on with.
+func (d *demo) try() {
+	me, tokyo, osaka := os.Args[0], d.sites[0].site.mnt, d.sites[1].site.mnt
+	d.say("Try next:\n  %s --mount %s status --watch\n  %s --mount %s events", me, tokyo, me, osaka)
+	d.say("  cat %s/.ctl/%s\n  echo suspend > %s/.ctl/%s", tokyo, demoPair, tokyo, demoPair)
+}
+
+// cleanup ends whatever the demo started and removes what it made. It runs after an interrupt too.
+func (d *demo) cleanup() error {
+	d.ctx = context.WithoutCancel(d.ctx)
+	d.chapter("Cleaning up")
+	var all error
+	for _, s := range d.sites {
+		if _, mounted, err := mountAt(s.site.mnt); err != nil || !mounted {
+			continue
+		}
+		if err := d.pairfs("umount", s.site.mnt); err != nil {
+			all = errors.Join(all, err, s.kill())
+		}
+	}
+	if d.relay != nil {
+		all = errors.Join(all, d.relay.end())
+	}
+	if all != nil {
+		return errors.Join(all, fmt.Errorf("what is left is in %s", d.dir))
+	}
+	if err := d.remove(); err != nil {
+		return fmt.Errorf("remove what the demo made: %w", err)
+	}
+	me := os.Args[0]
+	d.say("Nothing is left. Try next:\n  %s demo --keep", me)
+	d.say("  %s mount --state DIR --name SITE --listen HOST:PORT MNT", me)
+	d.say("  %s --help", me)
+	return nil
+}
+
+// remove removes the working directory, or empties it if it was given. It stays on one file system: a mount that is still there is not
+// touched.
+func (d *demo) remove() error {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(d.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if !d.ownDir {
+		return nil
+	}
+	return os.Remove(d.dir)
+}
+
+// kill ends a site that does not stop by itself and detaches its mount.
+func (s *demoSite) kill() error {
+	var all error
+	if st, err := s.site.read("site"); err == nil {
+		if pid, err := strconv.Atoi(st.get("pid")); err == nil {
+			all = errors.Join(all, unix.Kill(pid, unix.SIGKILL))
+		}
+	}
+	if _, mounted, err := mountAt(s.site.mnt); err == nil && mounted {
+		all = errors.Join(all, unix.Unmount(s.site.mnt, unix.MNT_DETACH))
+	}
+	return all
+}
+
+// relayProcess is the running relay.
+type relayProcess struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader
+	ends []string // addresses of its ends
+}
+
+// startRelay starts the relay in a session of its own, so that a Ctrl-C meant for the demo does not cut the link under it.
+func startRelay(targets ...string) (*relayProcess, error) {
+	cmd := exec.Command("/proc/self/exe", append([]string{"demo-relay"}, targets...)...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the relay: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the relay: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the relay: %w", err)
+	}
+	r := &relayProcess{cmd: cmd, in: in, out: bufio.NewReader(out)}
+	line, err := r.out.ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the relay: %w", err), r.end())
+	}
+	r.ends = strings.Fields(line)
+	return r, nil
+}
+
+// do tells the relay something and waits until it is done.
+func (r *relayProcess) do(word string) error {
+	if _, err := fmt.Fprintln(r.in, word); err != nil {
+		return fmt.Errorf("tell the relay to %s: %w", word, err)
+	}
+	if _, err := r.out.ReadString('\n'); err != nil {
+		return fmt.Errorf("tell the relay to %s: %w", word, err)
+	}
+	return nil
+}
+
+// pid is the process id.
+func (r *relayProcess) pid() int { return r.cmd.Process.Pid }
+
+// end ends the relay.
+func (r *relayProcess) end() error {
+	r.in.Close()
+	if err := r.cmd.Wait(); err != nil {
+		return fmt.Errorf("end the relay: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import "strconv"
+
+// groupCmd holds the commands about journal groups.
+type groupCmd struct {
+	Create  groupCreateCmd  `cmd:"" help:"Make a group and its journal."`
+	Suspend groupSuspendCmd `cmd:"" help:"Split all pairs of a group at one moment."`
+	Resync  groupResyncCmd  `cmd:"" help:"Join the split pairs of a group again, copying what differs."`
+	Delete  groupDeleteCmd  `cmd:"" help:"Delete a group, its pairs and its journal; the volumes stay."`
+	List    groupListCmd    `cmd:"" help:"Show the groups and their journals."`
+}
+
+type groupCreateCmd struct {
+	Name    string   `arg:"" help:"Name of the group."`
+	Size    sizeFlag `default:"1GiB" help:"Size of the journal, all its volumes together."`
+	Volumes int      `default:"1" help:"Number of journal volumes."`
+}
+
+// Run makes the group.
+func (c *groupCreateCmd) Run(a *app) error {
+	return a.command("groups", c.Name, "create size="+strconv.FormatInt(int64(c.Size), 10)+" volumes="+strconv.Itoa(c.Volumes), true)
+}
+
+// suspendFlags are the options of a suspend, of a pair and of a group alike.
+type suspendFlags struct {
+	Mode      string `enum:"flush,purge" default:"flush" help:"flush: the other side first gets all that was written; purge: at once, the rest is marked as different (${enum})."`
+	SVOLWrite string `name:"svol-write" enum:"enable,disable" default:"disable" help:"Whether the other side may be written while split (${enum})."`
+}
+
+// line returns the command. What is the default is not said.
+func (f suspendFlags) line() string {
+	line := "suspend"
+	if f.Mode != "flush" {
+		line += " mode=" + f.Mode
+	}
+	if f.SVOLWrite != "disable" {
+		line += " svol-write=" + f.SVOLWrite
+	}
+	return line
+}
+
+// deleteFlags are the options of a delete, of a pair and of a group alike.
+type deleteFlags struct {
+	Force bool `help:"Delete on this side although the other cannot be reached; it must be deleted there too."`
+}
+
+// line returns the command.
+func (f deleteFlags) line() string {
+	if f.Force {
+		return "delete mode=force"
+	}
+	return "delete"
+}
+
+type groupSuspendCmd struct {
+	Name string `arg:"" help:"Name of the group."`
+	suspendFlags
+}
+
+// Run splits the group.
+func (c *groupSuspendCmd) Run(a *app) error { return a.command("groups", c.Name, c.line(), false) }
+
+type groupResyncCmd struct {
+	Name string `arg:"" help:"Name of the group."`
+}
+
+// Run joins the group.
+func (c *groupResyncCmd) Run(a *app) error { return a.command("groups", c.Name, "resync", false) }
+
+type groupDeleteCmd struct {
+	Name string `arg:"" help:"Name of the group."`
+	deleteFlags
+}
+
+// Run deletes the group.
+func (c *groupDeleteCmd) Run(a *app) error { return a.command("groups", c.Name, c.line(), false) }
+
+type groupListCmd struct {
+	jsonFlag
+}
+
+// Run prints the groups.
+func (c *groupListCmd) Run(a *app) error {
+	s, err := a.site()
+	if err != nil {
+		return err
+	}
+	all, err := s.readAll("groups", nil)
+	if err != nil {
+		return err
+	}
+	return a.printStates(all, groupKinds, c.JSON, []column{
+		word("NAME", "name"), word("ROLE", "role"), word("PEER", "peer"), word("MIRROR", "mirror"), word("LINKED", "linked"),
+		bytesOf("JOURNAL", "capacity-bytes"), percentOf("USED", "used-percent"), word("PAIRS", "pairs"), word("FAILED", "failed"),
+	})
+}

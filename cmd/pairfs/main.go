@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	cancel()
+	os.Exit(code)
+}
+
+// run parses and carries out one command line and returns the exit status. Only --help and --version leave by os.Exit.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	app := &app{ctx: ctx, stdout: stdout, stderr: stderr}
+	parser, err := kong.New(&c,
+		kong.Name("pairfs"),
+		kong.Description("Volumes in a file system, each replicated in write order to another host."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Vars{"version": version()},
+		kong.Writers(stdout, stderr),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "pairfs: %v\n", err)
+		return exitFailed
+	}
+	k, err := parser.Parse(args)
+	if err == nil {
+		app.mount = c.Mount
+		err = k.Run(app)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "pairfs: %v\n", err)
+		var parse *kong.ParseError
+		if errors.As(err, &parse) {
+			fmt.Fprintln(stderr, "pairfs: --help after any command shows what it takes")
+		}
+	}
+	return exitCode(err)
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// mountCmd serves a site: in the foreground as the daemon itself, else by starting itself again as the daemon.
+type mountCmd struct {
+	State      string   `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
+	Name       string   `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
+	Listen     string   `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
+	Memory     sizeFlag `default:"256MiB" help:"Bound of staging rings and buffers."`
+	RingDir    string   `name:"ring-dir" default:"/dev/shm" placeholder:"DIR" help:"Directory on tmpfs for the staging rings."`
+	Foreground bool     `help:"Stay, and log to stderr."`
+	ReadyFD    int      `hidden:"" default:"-1" name:"ready-fd"`
+	Dir        string   `arg:"" name:"mnt" help:"Directory to mount at."`
+}
+
+// Run mounts.
+func (m *mountCmd) Run(a *app) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(m.State, 0o700); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	if m.ReadyFD >= 0 || m.Foreground {
+		return m.daemon(a)
+	}
+	return m.background(a.ctx)
+}
+
+// check makes the paths absolute and refuses what cannot work before anything is started.
+func (m *mountCmd) check() error {
+	var err error
+	if m.Dir, err = absolute(m.Dir); err != nil {
+		return err
+	}
+	for _, p := range []*string{&m.State, &m.RingDir} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return fmt.Errorf("find %s: %w", *p, err)
+		}
+	}
+	if err := checkName(m.Name); err != nil {
+		return err
+	}
+	if _, _, err := net.SplitHostPort(m.Listen); err != nil {
+		return usagef("--listen=%s is not HOST:PORT: %v", m.Listen, err)
+	}
+	if inside(m.State, m.Dir) || inside(m.RingDir, m.Dir) || inside(m.Dir, m.State) {
+		return usagef("the mount %s and the directories of the site (%s, %s) must lie outside of each other", m.Dir, m.State, m.RingDir)
+	}
+	return m.checkMountPoint()
+}
+
+// checkMountPoint wants a directory that is no mount of ours yet. A mount whose daemon is dead passes; the daemon detaches it.
+func (m *mountCmd) checkMountPoint() error {
+	info, err := os.Stat(m.Dir)
+	switch {
+	case errors.Is(err, unix.ENOTCONN):
+		return nil
+	case err != nil:
+		return fmt.Errorf("mount at %s: %w; make the directory first", m.Dir, err)
+	case !info.IsDir():
+		return fmt.Errorf("mount at %s: it is not a directory", m.Dir)
+	}
+	if _, mounted, err := mountAt(m.Dir); err != nil || mounted {
+		if err == nil {
+			err = fmt.Errorf("%s is mounted already; pairfs umount %s ends that site", m.Dir, m.Dir)
+		}
+		return err
+	}
+	return nil
+}
+
+// inside reports whether path is dir or below it.
+func inside(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// background starts the daemon in a session of its own and waits until it says that the mount answers, or why not.
+func (m *mountCmd) background(ctx context.Context) error {
+	log, err := openLog(m.State)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	from, to, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe to the daemon: %w", err)
+	}
+	defer from.Close()
+	cmd := exec.Command("/proc/self/exe", "mount", "--state="+m.State, "--name="+m.Name, "--listen="+m.Listen,
+		"--memory="+strconv.FormatInt(int64(m.Memory), 10), "--ring-dir="+m.RingDir, "--ready-fd=3", "--", m.Dir)
+	cmd.Args[0] = os.Args[0]
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{to}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	to.Close()
+	if err != nil {
+		return fmt.Errorf("start the daemon: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
+	verdict, err := io.ReadAll(io.LimitReader(bufio.NewReader(from), maxText))
+	switch said := strings.TrimSpace(string(verdict)); {
+	case err != nil:
+		return fmt.Errorf("wait for the daemon: %w", err)
+	case said == "":
+		_ = cmd.Wait()
+		return fmt.Errorf("the daemon ended before its mount answered (%v); the reason is in %s", cmd.ProcessState, log.Name())
+	case said != readyWord:
+		_ = cmd.Wait()
+		return errors.New(said)
+	}
+	if err := m.answers(); err != nil {
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// readyWord is what the daemon writes into the pipe when it serves; anything else is a sentence why it does not.
+const readyWord = "ready"
+
+// answers asks the mount for its file system type: the daemon must not, for it serves the mount.
+func (m *mountCmd) answers() error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(m.Dir, &st); err != nil {
+		return fmt.Errorf("the mount at %s does not answer: %w; see %s", m.Dir, err, filepath.Join(m.State, logName))
+	}
+	if st.Type != unix.FUSE_SUPER_MAGIC {
+		return fmt.Errorf("the mount at %s is gone again; see %s", m.Dir, filepath.Join(m.State, logName))
+	}
+	return nil
+}
+
+// daemon runs the site in this process until it is told to stop.
+func (m *mountCmd) daemon(a *app) error {
+	logTo := a.stderr
+	if m.ReadyFD >= 0 {
+		logTo = &rotatingLog{dir: m.State}
+	}
+	log := slog.New(slog.NewTextHandler(logTo, nil)).With("site", m.Name)
+	if err := m.harden(); err != nil {
+		return m.report(err)
+	}
+	d := &siteDaemon{cfg: m, log: log, ready: func() error {
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady+"\nMAINPID="+strconv.Itoa(os.Getpid()))
+		return m.report(nil)
+	}}
+	if err := d.run(a.ctx); err != nil {
+		if !d.served {
+			return m.report(err)
+		}
+		log.Error("stopped, but not cleanly", "error", err)
+		return err
+	}
+	return nil
+}
+
+// report tells the waiting parent how it went, once; without a parent it does nothing. It returns err, or what telling it met.
+func (m *mountCmd) report(err error) error {
+	if m.ReadyFD < 0 {
+		return err
+	}
+	word := readyWord
+	if err != nil {
+		word = err.Error()
+	}
+	pipe := os.NewFile(uintptr(m.ReadyFD), "pipe to the parent")
+	m.ReadyFD = -1
+	if _, werr := pipe.WriteString(word); err == nil && werr != nil {
+		err = fmt.Errorf("tell the parent: %w", werr)
+	}
+	pipe.Close()
+	return err
+}
+
+// harden sets up the process of a daemon: memory, threads, and no core dumps, which would hold the key and the data of the volumes.
+func (m *mountCmd) harden() error {
+	unix.Umask(0o077)
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("forbid core dumps: %w", err)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// A thread inside a blocking call keeps its processor for up to 10 ms; more processors than cores keep the others served.
+		runtime.GOMAXPROCS(max(4, runtime.NumCPU()))
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// The rings are not in the heap. What is, buffers and their garbage, stays within twice the bound; a soft limit.
+		debug.SetMemoryLimit(2*int64(m.Memory) + 64<<20)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return fmt.Errorf("leave the working directory: %w", err)
+	}
+	return nil
+}

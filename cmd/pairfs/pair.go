@@ -1,0 +1,80 @@
+package main
+
+// pairCmd holds the commands about pairs.
+type pairCmd struct {
+	Create  pairCreateCmd  `cmd:"" help:"Replicate a volume of this site to a peer."`
+	Suspend pairSuspendCmd `cmd:"" help:"Split a pair."`
+	Resync  pairResyncCmd  `cmd:"" help:"Join a split pair again, copying what differs."`
+	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay."`
+	Wait    pairWaitCmd    `cmd:"" help:"Wait until a pair is in one of the given states."`
+	List    pairListCmd    `cmd:"" help:"Show the pairs in one line each."`
+}
+
+type pairCreateCmd struct {
+	Name   string `arg:"" name:"pair" help:"Name of the pair, the same on both sites."`
+	Volume string `required:"" placeholder:"V" help:"Volume of this site."`
+	Peer   string `required:"" placeholder:"P" help:"The site to replicate to."`
+	Remote string `placeholder:"V" help:"Name of the volume there; the same name if absent."`
+	Group  string `placeholder:"G" help:"Journal group; \"default\" if absent."`
+	Copy   string `enum:"full,none" default:"full" help:"none: the two volumes are equal already (${enum})."`
+}
+
+// Run makes the pair.
+func (c *pairCreateCmd) Run(a *app) error {
+	line := "create"
+	for _, o := range []struct{ key, value string }{
+		{"volume", c.Volume}, {"peer", c.Peer}, {"remote", c.Remote}, {"group", c.Group}, {"copy", c.Copy},
+	} {
+		if o.value == "" {
+			continue
+		}
+		if err := checkValue(o.value); err != nil {
+			return err
+		}
+		line += " " + o.key + "=" + o.value
+	}
+	return a.command("", c.Name, line, true)
+}
+
+type pairSuspendCmd struct {
+	Name string `arg:"" name:"pair" help:"Name of the pair."`
+	suspendFlags
+}
+
+// Run splits the pair.
+func (c *pairSuspendCmd) Run(a *app) error { return a.command("", c.Name, c.line(), false) }
+
+type pairResyncCmd struct {
+	Name string `arg:"" name:"pair" help:"Name of the pair."`
+}
+
+// Run joins the pair.
+func (c *pairResyncCmd) Run(a *app) error { return a.command("", c.Name, "resync", false) }
+
+type pairDeleteCmd struct {
+	Name string `arg:"" name:"pair" help:"Name of the pair."`
+	deleteFlags
+}
+
+// Run ends the pair.
+func (c *pairDeleteCmd) Run(a *app) error { return a.command("", c.Name, c.line(), false) }
+
+type pairListCmd struct {
+	jsonFlag
+}
+
+// Run prints the pairs.
+func (c *pairListCmd) Run(a *app) error {
+	s, err := a.site()
+	if err != nil {
+		return err
+	}
+	all, err := s.readAll("", nil)
+	if err != nil {
+		return err
+	}
+	return a.printStates(all, pairKinds, c.JSON, []column{
+		word("NAME", "name"), word("ROLE", "role"), word("STATUS", "status"), word("VOLUME", "volume"), word("PEER", "peer"),
+		word("REMOTE", "remote-volume"), word("GROUP", "group"), bytesOf("SIZE", "size"),
+	})
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxText bounds what is read from one control file: more than a site can have to say about one thing.
+const maxText = 8 << 20
+
+// site is a running site as its control files show it.
+type site struct {
+	mnt string
+}
+
+// site finds the site that the command is meant for.
+func (a *app) site() (site, error) {
+	mnt, err := findMount(string(a.mount))
+	return site{mnt: mnt}, err
+}
+
+// path returns the path of a control file.
+func (s site) path(name string) string { return filepath.Join(s.mnt, ".ctl", name) }
+
+// do writes one command to a control file and returns what the site adds to its "ok", mostly nothing. The error of a refused command is the
+// sentence of the site. With create the file may be one that does not exist yet.
+func (s site) do(name, line string, create bool) (string, error) {
+	flags := unix.O_RDWR
+	if create {
+		flags |= unix.O_CREAT
+	}
+	f, err := os.OpenFile(s.path(name), flags, 0o600)
+	if err != nil {
+		return "", s.openError(name, err)
+	}
+	defer f.Close()
+	_, refusal := f.WriteString(line + "\n")
+	text, err := readAnswer(f)
+	verdict, rest, _ := strings.Cut(text, ":")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case refusal != nil && err == nil && verdict == "error" && rest != "":
+		return "", &refusedError{sentence: rest, errno: refusal}
+	case refusal != nil:
+		return "", fmt.Errorf("%s of %s: %w", line, name, refusal)
+	case err != nil:
+		return "", fmt.Errorf("the command was accepted, but its answer could not be read: %w", err)
+	}
+	return rest, nil
+}
+
+// refusedError is a refusal in the words of the site; the errno is what write(2) returned.
+type refusedError struct {
+	sentence string
+	errno    error
+}
+
+// Error returns the sentence.
+func (e *refusedError) Error() string { return e.sentence }
+
+// Unwrap returns the errno of the write.
+func (e *refusedError) Unwrap() error { return e.errno }
+
+// readAnswer reads the sentence that the site left on the handle of a command.
+func readAnswer(f *os.File) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(f, maxText))
+	return strings.TrimSpace(string(text)), err
+}
+
+// text returns the whole text of a control file.
+func (s site) text(name string) (string, error) {
+	f, err := os.Open(s.path(name))
+	if err != nil {
+		return "", s.openError(name, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxText))
+	if err != nil {
+		return "", s.openError(name, err)
+	}
+	return string(b), nil
+}
+
+// read returns the state of one object: "site", a pair's name, "groups/NAME", "peers/NAME" or "volumes/NAME".
+func (s site) read(name string) (state, error) {
+	text, err := s.text(name)
+	if err != nil {
+		return state{}, err
+	}
+	return parseState(text), nil
+}
+
+// names lists the objects of one directory of control files: "groups", "peers" or "volumes"; "" lists the pairs.
+func (s site) names(dir string) ([]string, error) {
+	if dir == "" {
+		return s.pairs()
+	}
+	entries, err := os.ReadDir(s.path(dir))
+	if err != nil {
+		return nil, s.openError(dir, err)
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+// pairs lists the names of the pairs: the first word of each line of .ctl/pairs.
+func (s site) pairs() ([]string, error) {
+	text, err := s.text("pairs")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) > 0 {
+			names = append(names, f[0])
+		}
+	}
+	return names, nil
+}
+
+// readAll reads the state of every object of a directory, or of the named ones. An object that goes away meanwhile is left out, unless it
+// was named.
+func (s site) readAll(dir string, named []string) ([]state, error) {
+	names := named
+	if len(named) == 0 {
+		var err error
+		if names, err = s.names(dir); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]state, 0, len(names))
+	for _, n := range names {
+		if err := checkName(n); err != nil {
+			return nil, err
+		}
+		st, err := s.read(filepath.Join(dir, n))
+		if len(named) == 0 && errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, st)
+	}
+	return all, nil
+}
+
+// openError makes a sentence of what opening or reading a control file returned.
+func (s site) openError(name string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("no %s at the site of %s: %w", objectName(name), s.mnt, err)
+	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNABORTED):
+		return fmt.Errorf("the daemon of %s is gone; start it again with pairfs mount: %w", s.mnt, err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("the control files of %s are for the user who mounted it; try as that user: %w", s.mnt, err)
+	case errors.Is(err, unix.EISDIR):
+		return fmt.Errorf("%s is not the name of a pair: %w", name, err)
+	}
+	return fmt.Errorf("read %s: %w", s.path(name), err)
+}
+
+// objectName says what a control file is about.
+func objectName(name string) string {
+	dir, base := filepath.Split(name)
+	if dir == "" {
+		return "pair " + base
+	}
+	return strings.TrimSuffix(filepath.Clean(dir), "s") + " " + base
+}
+
+// checkName refuses a name that would lead out of the directory of control files, or that would break a line into words. The site knows the
+// rest of the rule.
+func checkName(name string) error {
+	if name == "" || name[0] == '.' || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == '=' || r == 0x7f }) {
+		return usagef("%q is not a name: 1 to 100 letters, digits, '.', '_' and '-', not beginning with '.'", name)
+	}
+	return nil
+}
+
+// command sends a command about one object and prints what the site adds to its answer.
+func (a *app) command(dir, name, line string, create bool) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	s, err := a.site()
+	if err != nil {
+		return err
+	}
+	said, err := s.do(filepath.Join(dir, name), line, create)
+	if err == nil && said != "" {
+		fmt.Fprintln(a.stdout, said)
+	}
+	return err
+}
+
+// checkValue refuses a value that would not be one word of a command.
+func checkValue(v string) error {
+	if v == "" || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return usagef("%q cannot be a value: it must be one word", v)
+	}
+	return nil
+}

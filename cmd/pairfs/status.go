@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// statusEvery is how often "status --watch" looks again.
+const statusEvery = time.Second
+
+// statusCmd shows pairs.
+type statusCmd struct {
+	Pairs []string `arg:"" optional:"" name:"pair" help:"Pairs to show; all if none is named."`
+	Watch bool     `help:"Show again every second until interrupted."`
+	jsonFlag
+}
+
+// Run prints the pairs once, or until interrupted.
+func (c *statusCmd) Run(a *app) error {
+	s, err := a.site()
+	if err != nil {
+		return err
+	}
+	if !c.Watch {
+		return c.print(a.stdout, s)
+	}
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	for {
+		if err := c.redraw(a.stdout, s); err != nil {
+			return err
+		}
+		select {
+		case <-a.ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// redraw prints one picture: over the last one on a terminal, after a blank line elsewhere. JSON stays one array a line.
+func (c *statusCmd) redraw(w io.Writer, s site) error {
+	var page bytes.Buffer
+	if err := c.print(&page, s); err != nil {
+		return err
+	}
+	frame := page.Bytes()
+	switch {
+	case c.JSON:
+	case isTerminal(w):
+		frame = append([]byte("\x1b[H\x1b[2J"), frame...)
+	default:
+		frame = append(frame, '\n')
+	}
+	_, err := w.Write(frame)
+	return err
+}
+
+// print prints one picture.
+func (c *statusCmd) print(w io.Writer, s site) error {
+	pairs, err := s.readAll("", c.Pairs)
+	if err != nil {
+		return err
+	}
+	used := s.journalUse(pairs)
+	for i := range pairs {
+		pairs[i].set("journal-used-percent", used[pairs[i].get("group")])
+	}
+	if c.JSON {
+		return printJSON(w, objects(pairs, pairKinds))
+	}
+	if len(pairs) == 0 {
+		_, err := fmt.Fprintf(w, "no pairs; pairfs pair create makes one\n")
+		return err
+	}
+	return printStatus(w, pairs)
+}
+
+// journalUse returns how full the journal of each group is, in percent; "" where that cannot be read.
+func (s site) journalUse(pairs []state) map[string]string {
+	used := map[string]string{}
+	for _, p := range pairs {
+		group := p.get("group")
+		if _, done := used[group]; done || group == "-" {
+			continue
+		}
+		if g, err := s.read(filepath.Join("groups", group)); err == nil {
+			used[group] = g.get("used-percent")
+		}
+	}
+	return used
+}
+
+// statusColumns are the table of "status".
+var statusColumns = []column{
+	word("NAME", "name"), word("ROLE", "role"), word("STATUS", "status"), word("VOLUME", "volume"), word("PEER", "peer"), word("GROUP", "group"),
+	percentOf("COPIED", "copied-percent"), {"ETA", func(s state) string { return secondsText(s.get("eta-seconds")) }},
+	{"LAG", func(s state) string { return secondsText(s.get("lag-seconds")) }}, bytesOf("LAG-BYTES", "lag-bytes"),
+	percentOf("JOURNAL", "journal-used-percent"),
+}
+
+// printStatus prints the table, and below it a line for each thing that is not as it should be.
+func printStatus(w io.Writer, pairs []state) error {
+	a := app{stdout: w}
+	if err := a.printStates(pairs, pairKinds, false, statusColumns); err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		for _, note := range notes(p) {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", p.get("name"), note); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// notes says what an operator should know about a pair beyond the table.
+func notes(p state) []string {
+	var n []string
+	if p.get("linked") == "no" && p.get("status") != "SMPL" {
+		n = append(n, "not linked to "+p.get("peer"))
+	}
+	if p.has("suspend-type") {
+		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
+	}
+	if p.has("last-error") {
+		n = append(n, "last error: "+p.get("last-error"))
+	}
+	return n
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// progressEvery is how often progress is looked at; nothing tells of it.
+	progressEvery = 250 * time.Millisecond
+	// lookEvery is how often the state is read although no event came: a site drops the oldest events of a reader that is too slow.
+	lookEvery = 2 * time.Second
+)
+
+// stateWords are the words that "pair wait" knows: those of the column STATUS.
+var stateWords = []string{"SMPL", "COPY", "PAIR", "PFUL", "PFUS", "PSUS", "SSUS", "PSUE", "SSWS", "Suspending", "Deleting"}
+
+// pairWaitCmd waits for a state.
+type pairWaitCmd struct {
+	Name     string        `arg:"" name:"pair" help:"Name of the pair."`
+	States   []string      `arg:"" name:"state" help:"States to wait for; SMPL also means that there is no such pair."`
+	Timeout  time.Duration `default:"60s" help:"How long to wait; 0 waits for ever. When it is over the exit status is 3."`
+	Progress bool          `help:"Show how the copy gets on, on stderr."`
+	jsonFlag
+}
+
+// Run waits. It looks when an event comes, not in a loop.
+func (c *pairWaitCmd) Run(a *app) error {
+	for i, w := range c.States {
+		at := slices.IndexFunc(stateWords, func(s string) bool { return strings.EqualFold(s, w) })
+		if at < 0 {
+			return usagef("%q is not a state; the states are %s", w, strings.Join(stateWords, ", "))
+		}
+		c.States[i] = stateWords[at]
+	}
+	if err := checkName(c.Name); err != nil {
+		return err
+	}
+	s, err := a.site()
+	if err != nil {
+		return err
+	}
+	ctx := a.ctx
+	if c.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
+	}
+	last, err := c.wait(ctx, s, newProgress(a.stderr, c.Progress))
+	if err != nil || !c.JSON {
+		return err
+	}
+	return printJSON(a.stdout, object{state: last, kinds: pairKinds})
+}
+
+// wait returns the state that was waited for.
+func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress) (state, error) {
+	defer show.end()
+	news, err := s.news()
+	if err != nil {
+		return state{}, err
+	}
+	every := lookEvery
+	if c.Progress {
+		every = progressEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		p, err := s.pairState(c.Name)
+		if err != nil {
+			return p, err
+		}
+		if c.wanted(p.get("status")) {
+			return p, nil
+		}
+		show.update(p)
+		select {
+		case <-ctx.Done():
+			return p, c.late(ctx, p)
+		case _, alive := <-news:
+			if !alive {
+				news = nil // the site went away; reading its state will say so
+			}
+		case <-tick.C:
+		}
+	}
+}
+
+// pairState reads a pair; one that does not exist is SMPL.
+func (s site) pairState(name string) (state, error) {
+	p, err := s.read(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return parseState("name: " + name + "\nstatus: SMPL\n"), nil
+	}
+	return p, err
+}
+
+// wanted reports whether the status is one of those waited for. PSUS and SSUS are the two sides of one state.
+func (c *pairWaitCmd) wanted(status string) bool {
+	other := map[string]string{"PSUS": "SSUS", "SSUS": "PSUS"}[status]
+	return slices.Contains(c.States, status) || other != "" && slices.Contains(c.States, other)
+}
+
+// late says what the pair was in when the time was over, and why if that is known.
+func (c *pairWaitCmd) late(ctx context.Context, p state) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errors.New("interrupted")
+	}
+	said := fmt.Errorf("pair %s is in %s after %v, not in %s%s", c.Name, p.get("status"), c.Timeout, strings.Join(c.States, " or "), reasons(p))
+	return &exitError{code: exitTimeout, err: said}
+}
+
+// reasons joins the notes of a pair for the end of a sentence.
+func reasons(p state) string {
+	n := notes(p)
+	if len(n) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(n, "; ")
+}
+
+// progress shows how a copy gets on: over one line on a terminal, in a new line whenever it changed elsewhere.
+type progress struct {
+	w    io.Writer // nil: shows nothing
+	over bool      // w is a terminal
+	last string
+}
+
+// newProgress shows on w if asked to.
+func newProgress(w io.Writer, on bool) *progress {
+	if !on {
+		return &progress{}
+	}
+	return &progress{w: w, over: isTerminal(w)}
+}
+
+// update shows the state if it is news.
+func (p *progress) update(st state) {
+	if p.w == nil {
+		return
+	}
+	line := st.get("name") + " " + st.get("status")
+	if st.get("status") == "COPY" {
+		line += fmt.Sprintf(" %s copied, %s to go, %s/s, ETA %s", percentText(st.get("copied-percent")), sizeText(st.get("copy-left-bytes")),
+			sizeText(wholeText(st.get("copy-rate"))), secondsText(st.get("eta-seconds")))
+	}
+	if line == p.last {
+		return
+	}
+	p.last = line
+	if p.over {
+		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+		return
+	}
+	fmt.Fprintln(p.w, line)
+}
+
+// end leaves the line.
+func (p *progress) end() {
+	if p.over && p.last != "" {
+		fmt.Fprintln(p.w)
+	}
+}
+
+// wholeText cuts the decimals of a number.
+func wholeText(v string) string {
+	whole, _, _ := strings.Cut(v, ".")
+	return whole
+}
