@@ -1,0 +1,156 @@
+package quicwire
+
+import (
+	"context"
+	"crypto/ed25519"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// within bounds every wait of a test; reaching it is a failure, whatever the machine.
+const within = 30 * time.Second
+
+// quick are times for tests over real sockets.
+var quick = timing{keepAlive: 200 * time.Millisecond, idle: time.Second, handshake: time.Second, connectWait: 5 * time.Second, maxDelay: 500 * time.Millisecond}
+
+// refusal is one call of Refused.
+type refusal struct {
+	addr   net.Addr
+	key    Fingerprint
+	reason string
+}
+
+// site is an endpoint whose handler is made of functions.
+type site struct {
+	*Endpoint
+	name    string
+	serve   func(context.Context, string, Frame, SendFunc) Frame
+	mirror  func(context.Context, string, *MirrorOpen, *MirrorStream)
+	refused chan refusal
+	up      chan Hello
+	down    chan error
+
+	mu    sync.Mutex
+	calls []string // of PeerUp and PeerDown
+}
+
+func (s *site) Serve(ctx context.Context, peer string, req Frame, send SendFunc) Frame {
+	return s.serve(ctx, peer, req, send)
+}
+
+func (s *site) ServeMirror(ctx context.Context, peer string, open *MirrorOpen, m *MirrorStream) {
+	s.mirror(ctx, peer, open, m)
+}
+
+func (s *site) Refused(addr net.Addr, key Fingerprint, reason string) {
+	select {
+	case s.refused <- refusal{addr, key, reason}:
+	default:
+	}
+}
+
+func (s *site) PeerUp(peer string, hello Hello) {
+	s.note("up " + peer)
+	select {
+	case s.up <- hello:
+	default:
+	}
+}
+
+func (s *site) PeerDown(peer string, err error) {
+	s.note("down " + peer)
+	select {
+	case s.down <- err:
+	default:
+	}
+}
+
+func (s *site) note(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, call)
+}
+
+// newSite listens on loopback with a key of its own and is closed with the test.
+func newSite(t *testing.T, name string) *site {
+	t.Helper()
+	return listen(t, name, Config{Listen: "127.0.0.1:0", timing: &quick})
+}
+
+// listen completes cfg where it says nothing.
+func listen(t *testing.T, name string, cfg Config) *site {
+	t.Helper()
+	s := &site{name: name, refused: make(chan refusal, 100), up: make(chan Hello, 100), down: make(chan error, 100)}
+	if cfg.Identity == nil {
+		cfg.Identity = freshIdentity(t)
+	}
+	cfg.Site = name
+	cfg.Handler = s
+	e, err := Listen(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Endpoint = e
+	t.Cleanup(func() { s.shut(t) })
+	return s
+}
+
+// shut closes the endpoint and expects every handler to have returned.
+func (s *site) shut(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Errorf("close %s: %v", s.name, err)
+	}
+}
+
+func freshIdentity(t *testing.T) *Identity {
+	t.Helper()
+	id, err := LoadIdentity(filepath.Join(t.TempDir(), "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// identityOf makes an identity from a seed, for keys that must be the same in every run.
+func identityOf(t *testing.T, seed byte) *Identity {
+	t.Helper()
+	b := make([]byte, ed25519.SeedSize)
+	b[0] = seed
+	id, err := newIdentity(ed25519.NewKeyFromSeed(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// pin makes two sites known to each other under their names.
+func pin(t *testing.T, a, b *site) {
+	t.Helper()
+	set(t, a, b, b.Addr().String())
+	set(t, b, a, a.Addr().String())
+}
+
+func set(t *testing.T, s, peer *site, addr string) {
+	t.Helper()
+	if err := s.SetPeer(peer.name, addr, peer.Fingerprint()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive waits for the next value of ch.
+func receive[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(within):
+		t.Fatalf("no %s within %v", what, within)
+		panic("unreachable")
+	}
+}
