@@ -2,8 +2,7 @@ package journal
 
 import "errors"
 
-// The sentinels of this package. Every error that leaves it wraps at most one of them, so errors.Is tells the cases apart; the text
-// around it names the place and what to do.
+// The sentinels of this package, for errors.Is; the text around them names the place and what to do.
 var (
 	// ErrExist is returned by Create when the folder already holds a journal.
 	ErrExist = errors.New("journal exists already")

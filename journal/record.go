@@ -27,11 +27,11 @@ func (r *Record) When() time.Time { return time.Unix(0, r.Time) }
 
 // Header gives the header to reserve room for this record in another journal, with its sequence number and time explicit.
 func (r *Record) Header() Header {
-	return Header{Kind: r.Kind, Flags: r.Flags, Volume: r.Volume, Offset: r.Offset, Length: r.Length, Time: r.Time, Seq: r.Seq}
+	return Header{Kind: r.Kind, Flags: r.Flags, Volume: r.Volume, Offset: r.Offset, Length: r.Length, Time: r.Time, Seq: r.Seq, exact: true}
 }
 
 // String names the record for messages: kind, volume, offset, length, sequence number and position.
-func (r *Record) String() string {
+func (r Record) String() string {
 	return fmt.Sprintf("%s record (volume %d offset %d length %d seq %d at position %d)", r.Kind, r.Volume, r.Offset, r.Length, r.Seq, r.Position)
 }
 
@@ -48,6 +48,8 @@ type Header struct {
 	// AtSeq, if set, is called with the record's number while no other record can be reserved: what it does happens exactly at that
 	// number. It must be short and must not call the journal.
 	AtSeq func(Seq)
+
+	exact bool // Seq and Time are a record's own, even where they are zero
 }
 
 // PayloadLen is the number of payload bytes that follow the header.

@@ -1,0 +1,117 @@
+package journal
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// raise moves a mark up to v and reports whether it moved; marks never go back.
+func raise(mark *atomic.Uint64, v uint64) bool {
+	for {
+		old := mark.Load()
+		if v <= old {
+			return false
+		}
+		if mark.CompareAndSwap(old, v) {
+			return true
+		}
+	}
+}
+
+// index knows the number of a record every step bytes, in memory that is allocated once. The oldest entry goes when there is no room;
+// by then its record was freed.
+type index struct {
+	step Position
+	next Position // no entry before it; guarded by who adds
+
+	mu      sync.Mutex
+	entries []indexEntry // circular
+	start   int
+	n       int
+}
+
+type indexEntry struct {
+	pos Position
+	seq Seq
+}
+
+// init sizes the index for a journal.
+func (x *index) init(capacity uint64) {
+	x.step = Position(max(indexStep, capacity/indexMax))
+	x.entries = make([]indexEntry, capacity/uint64(x.step)+2)
+}
+
+// add takes note of a record if it is time for an entry. Positions only grow; one goroutine at a time adds.
+func (x *index) add(r *Record) {
+	if r.Position < x.next {
+		return
+	}
+	x.next = r.Position + x.step
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.entries[(x.start+x.n)%len(x.entries)] = indexEntry{r.Position, r.Seq}
+	if x.n < len(x.entries) {
+		x.n++
+	} else {
+		x.start = (x.start + 1) % len(x.entries)
+	}
+}
+
+// before gives a position from which a walk forward meets the first record with a number of at least seq; 0 if no entry helps.
+func (x *index) before(seq Seq) Position {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	at := func(i int) indexEntry { return x.entries[(x.start+i)%len(x.entries)] }
+	if i := sort.Search(x.n, func(i int) bool { return at(i).seq >= seq }); i > 0 {
+		return at(i - 1).pos
+	}
+	return 0
+}
+
+// Locate gives the position of the first record whose number is at least seq. For the number after the last one it is the place of the next record,
+// where a cursor may start. It is false for numbers beyond that, for numbers whose records were freed, and when the journal cannot be
+// read, which is logged. It reads at most about 128 KiB (or capacity/8192) from disk.
+func (j *Journal) Locate(seq Seq) (Position, bool) {
+	p, _, ok := j.locate(seq)
+	return p, ok
+}
+
+// TimeAt gives the wall clock time in the record that has exactly that number; false where Locate is, or where no record has it.
+func (j *Journal) TimeAt(seq Seq) (time.Time, bool) {
+	_, r, ok := j.locate(seq)
+	if !ok || r.Seq != seq || seq == 0 {
+		return time.Time{}, false
+	}
+	return r.When(), true
+}
+
+// locate is Locate with the header that it found; the record is empty at the end of the journal.
+func (j *Journal) locate(seq Seq) (Position, Record, bool) {
+	if j.usable() != nil {
+		return 0, Record{}, false
+	}
+	defer j.life.RUnlock()
+	j.mu.Lock()
+	tail, last := Position(j.tail.Load()), j.last
+	j.mu.Unlock()
+	if seq > last {
+		return tail, Record{}, seq == last+1
+	}
+	p := max(j.index.before(seq), Position(j.freed.Load()))
+	for w := newWindow(j.vols, probeSize); p < tail; {
+		h, size, err := j.headerAt(w, p)
+		if err != nil {
+			if p >= Position(j.freed.Load()) {
+				j.log.Error("journal cannot be read; run a check of it", "journal", j.opts.Dir, "position", uint64(p), "cause", err)
+			}
+			return 0, Record{}, false
+		}
+		if h.Kind != KindPad && h.Seq >= seq {
+			return p, h, seq > Seq(j.freedSeq.Load())
+		}
+		p += Position(size)
+	}
+	return 0, Record{}, false
+}

@@ -1,0 +1,152 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"path/filepath"
+	"time"
+)
+
+const (
+	volumeMagic   = "PAIRFSJV"
+	formatVersion = 1
+	// tempSuffix marks a journal volume that Create had not finished.
+	tempSuffix = ".new"
+)
+
+// volumeHeader is page 0 of a journal volume. The layout of its first 64 bytes is the same in all versions to come, so that a newer
+// version is told from damage.
+type volumeHeader struct {
+	version uint32
+	index   uint32 // from 1
+	id      [16]byte
+	data    uint64 // bytes after this page
+	created int64  // Unix nanoseconds
+	count   uint32 // journal volumes of this journal
+}
+
+// encode gives the page.
+func (h *volumeHeader) encode() []byte {
+	b := alignedBuf(PageSize)
+	copy(b, volumeMagic)
+	le.PutUint32(b[8:], h.version)
+	le.PutUint32(b[12:], h.index)
+	copy(b[16:], h.id[:])
+	le.PutUint64(b[32:], h.data)
+	le.PutUint64(b[40:], uint64(h.created))
+	le.PutUint32(b[48:], h.count)
+	le.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	return b
+}
+
+// decodeVolumeHeader reads page 0 of the journal volume called name.
+func decodeVolumeHeader(name string, b []byte) (volumeHeader, error) {
+	h := volumeHeader{version: le.Uint32(b[8:]), index: le.Uint32(b[12:]), data: le.Uint64(b[32:]), created: int64(le.Uint64(b[40:])), count: le.Uint32(b[48:])}
+	copy(h.id[:], b[16:])
+	switch {
+	case string(b[:8]) != volumeMagic:
+		return h, fmt.Errorf("%w: %s does not begin like a journal volume", ErrCorrupt, name)
+	case le.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli):
+		return h, fmt.Errorf("%w: first page of %s fails its checksum", ErrCorrupt, name)
+	case h.version > formatVersion:
+		return h, fmt.Errorf("%w: %s has version %d, this program knows %d; use a newer program", ErrVersion, name, h.version, formatVersion)
+	case h.version != formatVersion || !bytes.Equal(b[52:60], make([]byte, 8)) || !bytes.Equal(b[64:PageSize], make([]byte, PageSize-64)):
+		return h, fmt.Errorf("%w: first page of %s has version %d and bytes where zeroes belong", ErrCorrupt, name, h.version)
+	case h.data%PageSize != 0 || h.data < PageSize || h.data > 1<<60 || h.index == 0 || h.index > h.count || h.count > MaxVolumes:
+		return h, fmt.Errorf("%w: %s claims to be journal volume %d of %d with %d bytes", ErrCorrupt, name, h.index, h.count, h.data)
+	}
+	return h, nil
+}
+
+// volumeName is the file name of a journal volume.
+func volumeName(index int) string { return fmt.Sprintf("%06d", index) }
+
+// Create makes the journal volumes of a new journal with a new id in o.Dir, one per size. A size is that of the file in bytes, a multiple of PageSize and at least
+// MinVolumeSize; the first page of it is the header. Everything is written once, because flushes to blocks never written cost twice.
+// A journal exists once its first journal volume has its name, which is made last: what an interrupted Create left is removed by the
+// next. ErrExist if there is a journal. Of the options only FS and Dir are used.
+func Create(o Options, sizes ...int64) error {
+	fsys := o.fsys()
+	if len(sizes) == 0 || len(sizes) > MaxVolumes {
+		return fmt.Errorf("%w: %d journal volumes, 1 to %d are allowed", ErrInvalid, len(sizes), MaxVolumes)
+	}
+	for _, s := range sizes {
+		if s < MinVolumeSize || s%PageSize != 0 || s > 1<<60 {
+			return fmt.Errorf("%w: journal volume of %d bytes; at least %d and a multiple of %d are needed", ErrInvalid, s, MinVolumeSize, PageSize)
+		}
+	}
+	if err := clearUnfinished(fsys, o.Dir); err != nil {
+		return err
+	}
+	h := volumeHeader{version: formatVersion, count: uint32(len(sizes)), created: time.Now().UnixNano()}
+	if _, err := rand.Read(h.id[:]); err != nil {
+		return fmt.Errorf("make an id for journal %s: %w", o.Dir, err)
+	}
+	for i := len(sizes); i >= 1; i-- {
+		h.index, h.data = uint32(i), uint64(sizes[i-1]-PageSize)
+		if err := createVolume(fsys, filepath.Join(o.Dir, volumeName(i)), &h, sizes[i-1]); err != nil {
+			return fmt.Errorf("create journal volume %d of %s: %w", i, o.Dir, err)
+		}
+		if err := fsys.SyncDir(o.Dir); err != nil {
+			return fmt.Errorf("create journal volume %d of %s: sync folder: %w", i, o.Dir, err)
+		}
+	}
+	return nil
+}
+
+// clearUnfinished makes the folder if it is missing and removes what an interrupted Create left in it.
+func clearUnfinished(fsys FS, dir string) error {
+	if err := fsys.MkdirAll(dir); err != nil {
+		return fmt.Errorf("make folder of journal %s: %w", dir, err)
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return fmt.Errorf("list journal %s: %w", dir, err)
+	}
+	for _, n := range names {
+		if n == volumeName(1) {
+			return fmt.Errorf("create journal %s: %w", dir, ErrExist)
+		}
+	}
+	for i := 1; i <= MaxVolumes; i++ {
+		for _, n := range []string{volumeName(i), volumeName(i) + tempSuffix} {
+			if err := fsys.Remove(filepath.Join(dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("remove what an interrupted create left: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// createVolume makes one journal volume under a temporary name and gives it its name when all of it is durable.
+func createVolume(fsys FS, name string, h *volumeHeader, size int64) (err error) {
+	f, err := fsys.Create(name + tempSuffix)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			err = fsys.Rename(name+tempSuffix, name)
+		}
+	}()
+	if err := f.Preallocate(size); err != nil {
+		return fmt.Errorf("preallocate %d bytes: %w", size, err)
+	}
+	zero := alignedBuf(zeroPiece)
+	for off := int64(PageSize); off < size; off += zeroPiece {
+		if _, err := f.WriteAt(zero[:min(zeroPiece, size-off)], off); err != nil {
+			return fmt.Errorf("write zeroes at %d: %w", off, err)
+		}
+	}
+	if _, err := f.WriteAt(h.encode(), 0); err != nil {
+		return fmt.Errorf("write header: %w", err)
+	}
+	return f.Sync()
+}
