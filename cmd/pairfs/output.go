@@ -91,11 +91,14 @@ func percentText(v string) string {
 	return v + "%"
 }
 
-// secondsText rounds a number of seconds for the eye.
+// secondsText rounds a number of seconds for the eye; none is "-".
 func secondsText(v string) string {
 	f, err := strconv.ParseFloat(v, 64)
 	if err != nil {
 		return v
+	}
+	if f == 0 {
+		return "-"
 	}
 	d := time.Duration(f * float64(time.Second))
 	switch {

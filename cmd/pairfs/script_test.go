@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain makes the test binary serve as pairfs too, so that scripts run the real program, race detector included.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pairfs": main, "pairfs-log-writer": writeLog})
+}
+
+// TestScript runs the scripts in testdata against real sites with real mounts. A script starts its sites below its working directory; what
+// is still there at its end, because it failed, is ended here.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PAIRFS_MOUNT", "")
+			e.Setenv("TMPDIR", e.WorkDir)
+			e.Defer(func() {
+				if err := endSites(e.WorkDir); err != nil {
+					t.Errorf("end what %s left: %v", e.WorkDir, err)
+				}
+			})
+			return nil
+		},
+	})
+}
+
+// endSites kills the daemons whose command line names the directory and detaches the mounts in it.
+func endSites(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, p := range procs {
+		line, err := os.ReadFile(p)
+		if err != nil || !bytes.Contains(line, []byte("\x00mount\x00")) || !bytes.Contains(line, []byte(dir+"/")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+		if err != nil {
+			return err
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	all, err := mounts()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.Type == mountType && inside(m.Point, dir) {
+			if err := unix.Unmount(m.Point, unix.MNT_DETACH); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pairText is what the control file of a pair says.
+const pairText = `create volume=db peer=osaka remote=db group=default copy=full
+name: pair0
+volume: 123
+role: P-VOL
+status: COPY
+suspend-type: -
+size: 18446744073709551615
+linked: yes
+consistent: no
+copied-percent: 45.3
+eta-seconds: -
+last-error: peer osaka: not: reachable
+`
+
+func TestParseState(t *testing.T) {
+	s := parseState(pairText)
+	if want := "create volume=db peer=osaka remote=db group=default copy=full"; s.config != want {
+		t.Errorf("config is %q, want %q", s.config, want)
+	}
+	want := []string{"name", "volume", "role", "status", "suspend-type", "size", "linked", "consistent", "copied-percent", "eta-seconds", "last-error"}
+	if d := cmp.Diff(want, s.keys); d != "" {
+		t.Errorf("keys (-want +got):\n%s", d)
+	}
+	for key, want := range map[string]string{
+		"last-error": "peer osaka: not: reachable", "suspend-type": "-", "no-such-key": "-", "volume": "123",
+	} {
+		if got := s.get(key); got != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	if s.has("suspend-type") || !s.has("last-error") {
+		t.Error("has is wrong about - or about a value")
+	}
+}
+
+func TestStateAsJSON(t *testing.T) {
+	b, err := json.Marshal(object{state: parseState(pairText), kinds: pairKinds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"name":"pair0","volume":"123","role":"P-VOL","status":"COPY","suspend-type":null,"size":18446744073709551615,` +
+		`"linked":true,"consistent":false,"copied-percent":45.3,"eta-seconds":null,"last-error":"peer osaka: not: reachable",` +
+		`"config":"create volume=db peer=osaka remote=db group=default copy=full"}`
+	if d := cmp.Diff(want, string(b)); d != "" {
+		t.Errorf("JSON (-want +got):\n%s", d)
+	}
+}
+
+func TestJSONValue(t *testing.T) {
+	for _, row := range []struct {
+		value string
+		kind  valueKind
+		want  string
+	}{
+		{"a,b", asList, `["a","b"]`},
+		{"a b", asList, `["a","b"]`},
+		{"-", asList, `[]`},
+		{"-", asText, `null`},
+		{"12", asText, `"12"`},
+		{"12", asNumber, `12`},
+		{"012", asNumber, `"012"`}, // no number in JSON: it must not break the line
+		{"yes", asFlag, `true`},
+		{"no", asFlag, `false`},
+		{"maybe", asFlag, `"maybe"`},
+	} {
+		b, err := json.Marshal(jsonValue(row.value, row.kind))
+		if err != nil || string(b) != row.want {
+			t.Errorf("%q as %d is %s (%v), want %s", row.value, row.kind, b, err, row.want)
+		}
+	}
+}
+
+// FuzzState holds that any text becomes a state that becomes JSON.
+func FuzzState(f *testing.F) {
+	f.Add(pairText)
+	f.Add("a:\n: b\nc: \x00\xff\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		s := parseState(text)
+		b, err := json.Marshal(objects([]state{s}, pairKinds))
+		if err != nil || !json.Valid(b) {
+			t.Fatalf("%q became %s: %v", text, b, err)
+		}
+		if len(s.keys) != len(s.values) {
+			t.Fatalf("%q has %d keys and %d values", text, len(s.keys), len(s.values))
+		}
+	})
+}
+
+func TestStatusTable(t *testing.T) {
+	p := parseState(strings.ReplaceAll(pairText, "eta-seconds: -", "eta-seconds: 75.2\nlag-seconds: 0.25\nlag-bytes: 1536"))
+	p.set("peer", "osaka")
+	p.set("group", "default")
+	p.set("linked", "no")
+	p.set("status", "PSUE")
+	p.set("suspend-type", "JNL overflow")
+	p.set("different-bytes", "1048576")
+	p.set("journal-used-percent", "80.1")
+	var b strings.Builder
+	if err := printStatus(&b, []state{p}); err != nil {
+		t.Fatal(err)
+	}
+	want := `NAME   ROLE   STATUS  VOLUME  PEER   GROUP    COPIED  ETA    LAG    LAG-BYTES  JOURNAL
+pair0  P-VOL  PSUE    123     osaka  default  45.3%   1m15s  250ms  1.5KiB     80.1%
+pair0: not linked to osaka
+pair0: suspended (JNL overflow), 1.0MiB marked as different here
+pair0: last error: peer osaka: not: reachable
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Errorf("status (-want +got):\n%s", d)
+	}
+}
+
+func TestParseEvent(t *testing.T) {
+	got, err := parseEvent("7 2026-11-22T19:00:00.000Z warn peer/osaka: connection lost: timeout")
+	want := event{ID: "7", Time: "2026-11-22T19:00:00.000Z", Level: "warn", Object: "peer/osaka", Text: "connection lost: timeout"}
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("event (-want +got):\n%s%v", d, err)
+	}
+	for _, bad := range []string{"", "7", "x time warn peer/osaka: text", "7 time warn: text", "7 time warn peer/osaka text"} {
+		if e, err := parseEvent(bad); err == nil {
+			t.Errorf("%q was read as %+v", bad, e)
+		}
+	}
+}
