@@ -1,0 +1,73 @@
+package fs
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pairfs/replica"
+)
+
+// backend is what this package needs of a site. [*replica.Site] offers it through [siteBackend].
+type backend interface {
+	Volumes() []volume
+	Volume(name string) (volume, error)
+	CreateVolume(name string) (volume, error)
+	RemoveVolume(name string) error
+	RenameVolume(from, to string) error
+	Statfs() (unix.Statfs_t, error)
+
+	Status() replica.SiteStatus
+	Subscribe(after uint64) eventReader
+	Note(level slog.Level, object, text string)
+	SetInvalidate(f func(id uint64, off, n int64))
+
+	commander
+}
+
+// commander is the part of a site that control files drive. Each method returns nil once the change is accepted and durable.
+type commander interface {
+	AddPeer(ctx context.Context, p replica.PeerSpec) error
+	RemovePeer(ctx context.Context, name string) error
+	CreateGroup(ctx context.Context, g replica.GroupSpec) error
+	DeleteGroup(ctx context.Context, name string, o replica.DeleteOptions) error
+	SuspendGroup(ctx context.Context, name string, o replica.SuspendOptions) error
+	ResyncGroup(ctx context.Context, name string) error
+	CreatePair(ctx context.Context, p replica.PairSpec) error
+	SuspendPair(ctx context.Context, name string, o replica.SuspendOptions) error
+	ResyncPair(ctx context.Context, name string) error
+	DeletePair(ctx context.Context, name string, o replica.DeleteOptions) error
+	ReserveVolume(ctx context.Context, volume, peer string) error
+}
+
+// volume is what this package needs of a volume. [*replica.Volume] is one.
+type volume interface {
+	Name() string
+	ID() uint64 // inode number, at least firstVolumeIno, never reused
+	Size() int64
+	Allocated() int64
+	ModTime() time.Time
+	Writable() error // nil, or why hosts may not write now
+
+	ReadAt(p []byte, off int64) (int, error) // fewer than len(p) bytes at the end of the volume, never io.EOF
+	WriteAt(ctx context.Context, p []byte, off int64, sync bool) (int, error)
+	Discard(ctx context.Context, off, n int64) error
+	Zero(ctx context.Context, off, n int64, keepSize bool) error
+	Allocate(ctx context.Context, off, n int64, keepSize bool) error
+	Resize(ctx context.Context, size int64) error
+	Sync(ctx context.Context) error
+	SeekData(off int64) (int64, error)
+	SeekHole(off int64) (int64, error)
+
+	Opened(write bool)
+	Closed(write bool)
+}
+
+// eventReader gives the events of a site one after the other. Next gives an event that is there even if ctx has ended; it fails with
+// [context.Canceled] when ctx ends first, and with another error when the site is closed.
+type eventReader interface {
+	Next(ctx context.Context) (replica.Event, error)
+	Close()
+}

@@ -1,0 +1,77 @@
+package fs
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// ctlHandle is one open control file. It has a text: the state, fixed at the first read, or after a write the answer to the command.
+type ctlHandle struct {
+	tree   *tree
+	object object
+
+	mu       sync.Mutex
+	fixed    bool   // state is set
+	state    string // the text of the object
+	answered bool   // the next reads are of answer, whatever their offset
+	answer   string // what is left of the answer to the last command
+	written  bool   // the handle has carried a command: the offset says nothing about state
+}
+
+// Write carries out one command. The offset means nothing.
+func (h *ctlHandle) Write(_ context.Context, data []byte, _ int64) (uint32, syscall.Errno) {
+	ctx, cancel := commandContext()
+	defer cancel()
+	word, err := h.object.run(ctx, h.tree.site, data)
+	if err != nil {
+		h.tree.refused(h.object, err)
+	}
+	h.mu.Lock()
+	h.answered, h.answer, h.written, h.fixed = true, formatAnswer(err), true, false
+	h.mu.Unlock()
+	if err != nil {
+		return 0, errnoOf(err)
+	}
+	if h.object.kind == siteObject && word == "stop" {
+		h.tree.stopOnce.Do(h.tree.stop)
+	}
+	return uint32(len(data)), 0
+}
+
+// Read returns the answer to the last command once, up to its end; otherwise the state.
+func (h *ctlHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.answered {
+		n := copy(dest, h.answer)
+		h.answer = h.answer[n:]
+		h.answered = n > 0
+		return fuse.ReadResultData(dest[:n]), 0
+	}
+	if h.written && off == 0 {
+		h.written, h.fixed = false, false // read from the beginning: the state anew
+	}
+	if h.written {
+		return fuse.ReadResultData(nil), 0
+	}
+	if !h.fixed {
+		st := h.tree.site.Status()
+		text, ok := h.object.text(&st)
+		if !ok {
+			return nil, unix.ENOENT
+		}
+		h.state, h.fixed = text, true
+	}
+	n := 0
+	if off < int64(len(h.state)) {
+		n = copy(dest, h.state[off:])
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// Fsync has nothing to do: a command is durable when its write returns.
+func (h *ctlHandle) Fsync(context.Context, uint32) syscall.Errno { return 0 }

@@ -1,0 +1,97 @@
+// Package fs shows a site as a FUSE file system: volumes as files, and control files by which everything is commanded and seen. It
+// holds no rule of replication; what a call may do is the site's decision, and this package turns the answer into an errno.
+//
+// # The tree
+//
+//	MNT/NAME                a volume, mode 0600, or 0400 while hosts may not write to it
+//	MNT/.ctl/               mode 0700; the files below have mode 0600
+//	    site pairs events metrics
+//	    PAIR                one for each pair
+//	    groups/NAME peers/NAME volumes/NAME
+//
+// Creating a file in MNT makes a volume of size 0; truncate(2), fallocate(2) and writing give an unpaired volume its size. Removing and
+// renaming work for unpaired volumes (EBUSY otherwise); a rename never replaces a volume (EEXIST). There are no other directories, links or
+// special files (EPERM), and no extended attributes. Names are 1 to 100 bytes of letters, digits, '.', '_' and '-', not beginning with '.'
+// (EINVAL).
+//
+// # Volumes
+//
+// Volumes are opened for direct I/O, with parallel writes and asynchronous direct I/O: every read and write of a host is a request to the
+// site, nothing is kept or delayed by the kernel. One write(2) that is aligned to pages and not longer than 1 MiB is one request and one
+// record of the journal; the kernel splits others.
+//
+//   - A write with O_SYNC, O_DSYNC or RWF_DSYNC is durable when it returns. fsync(2) and fdatasync(2) are the same: everything written
+//     before is durable. close(2) promises nothing.
+//   - A write that waits for room is ended by a signal with EINTR, before it became a record. A write that became one is never reported
+//     as interrupted, and neither is an fsync.
+//   - Opening for writing what hosts may not write is EROFS, for root as well.
+//   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired. That includes O_TRUNC, which shells use for >.
+//   - fallocate(2) knows reservation, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE, and FALLOC_FL_ZERO_RANGE with
+//     or without it; others are EOPNOTSUPP. lseek(2) knows SEEK_DATA and SEEK_HOLE. copy_file_range(2) becomes reads and writes.
+//   - mmap(2) works. Pages of a mapped S-VOL are dropped from the kernel's cache some milliseconds after newer bytes were restored; that
+//     is the only delay with which a volume can be seen.
+//   - Owner and mode are fixed: chown and a chmod of the owner's bits are EPERM, other bits of a mode and times are ignored.
+//
+// # Control files
+//
+// One write(2) is one command: one line of at most 4096 bytes, with or without its newline, a word and then options key=value. The offset
+// of the write means nothing. A word or option that is not known, given twice, or missing is refused with the list of what is known. The
+// write returns once the change is accepted and durable, not when what it began has finished; signals do not end it.
+//
+// What was refused comes back as an errno with one meaning each:
+//
+//	EINVAL        the words or values make no sense     ENOSPC        journal, store, memory bound or quota is exhausted
+//	ENOENT        no such volume, pair, group or peer   EHOSTUNREACH  the peer cannot be reached
+//	EEXIST        the name is taken                     ETIMEDOUT     the time was over first
+//	EBUSY         not possible in this state            EACCES        the peer does not allow it
+//	EROFS         the volume or pair is secondary here  EIO           a failure of this site
+//
+// The next reads of the same open file return the answer up to its end, whatever their offset: "ok", or "error: " and the sentence that
+// says what was wrong and what to do. A refused command is an event too. Reading from offset 0 after that, and any read of a file to which
+// nothing was written, gives the state: fixed at the first read of an open file, so that a long text is of one moment.
+//
+// Opening a name that does not exist in .ctl, groups or peers with O_CREAT gives a file for the command that makes the object. The name
+// appears when that command has succeeded.
+//
+//	site          stop
+//	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none]
+//	              suspend [mode=flush|purge] [svol-write=enable|disable]
+//	              resync
+//	              delete [mode=normal|force]
+//	groups/NAME   create [size=SIZE] [volumes=N]    and suspend, resync, delete as for a pair
+//	peers/NAME    add address=HOST:PORT key=SHA256:… [create=SIZE]
+//	              remove
+//	volumes/NAME  reserve peer=P
+//	              release
+//
+// remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize].
+//
+// # The text of the state
+//
+// "key: value", one per line, keys in a fixed order to which later versions only append. Bytes are plain integers, percents have one
+// decimal, seconds three, times are RFC 3339 in UTC with milliseconds, truth is yes or no, what is empty is "-". A line without ": " is
+// configuration, written as the command that makes it; it comes first, where the object was made here.
+//
+//	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers
+//	PAIR          name volume remote-volume peer group role status suspend-type size generation consistent linked copied-bytes
+//	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
+//	              suspend-seq since last-error
+//	groups/NAME   name role peer peer-group mirror linked pairs journal-volumes capacity-bytes used-bytes used-percent ring-bytes
+//	              ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
+//	              waited-room failed
+//	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error
+//	volumes/NAME  name size-bytes allocated-bytes role pair reserved open writable
+//
+// pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes and
+// suspend-type as key=value, a value with blanks in quotes. metrics is in the text form of Prometheus. events gives one line per event,
+//
+//	ID TIME LEVEL OBJECT: text
+//
+// where OBJECT is one word (pair/pair0, peer/osaka, site). It begins with the events that are remembered and then waits for the next one;
+// a signal ends the wait (EINTR), O_NONBLOCK asks not to wait (EAGAIN), and the end of the mount is the end of the file.
+//
+// # The process
+//
+// The process that serves a mount must never touch it, not even by opening a file there. A panic in a handler ends the process. A mount
+// whose daemon died answers ENOTCONN to everybody until the next [Mount] at the same place takes it away.
+package fs

@@ -1,0 +1,240 @@
+package fs
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"pairfs/replica"
+)
+
+// lines builds the text of a control file, one "key: value" per line.
+type lines struct{ strings.Builder }
+
+// put appends one line.
+func (l *lines) put(key, value string) {
+	l.WriteString(key)
+	l.WriteString(": ")
+	l.WriteString(orDash(value))
+	l.WriteByte('\n')
+}
+
+func (l *lines) num(key string, n int64)                { l.put(key, strconv.FormatInt(n, 10)) }
+func (l *lines) count(key string, n uint64)             { l.put(key, strconv.FormatUint(n, 10)) }
+func (l *lines) yes(key string, b bool)                 { l.put(key, yesNo(b)) }
+func (l *lines) seconds(key string, d time.Duration)    { l.put(key, seconds(d)) }
+func (l *lines) percent(key string, part, whole int64)  { l.put(key, percent(part, whole)) }
+func (l *lines) time(key string, t time.Time)           { l.put(key, stamp(t)) }
+func (l *lines) names(key string, names ...string)      { l.put(key, strings.Join(names, ",")) }
+func (l *lines) command(word string, options ...string) { l.WriteString(join(word, options) + "\n") }
+
+// orDash returns the value on one line, "-" if it is empty.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// seconds writes a duration in seconds with three decimals.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
+
+// percent writes part of whole with one decimal, rounded down so that 100.0 means all; nothing of nothing is all.
+func percent(part, whole int64) string {
+	if whole <= 0 || part >= whole {
+		return "100.0"
+	}
+	return strconv.FormatFloat(math.Floor(1000*float64(max(part, 0))/float64(whole))/10, 'f', 1, 64)
+}
+
+// stamp writes a time in UTC with milliseconds, "" for none.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+// join writes a command.
+func join(word string, options []string) string {
+	return strings.Join(append([]string{word}, options...), " ")
+}
+
+// formatSite writes .ctl/site.
+func formatSite(st *replica.SiteStatus) string {
+	var l lines
+	l.put("name", st.Name)
+	l.put("fingerprint", st.Fingerprint)
+	l.put("listen", st.Listen)
+	l.put("state", st.State)
+	l.put("version", st.Version)
+	l.num("pid", int64(os.Getpid()))
+	l.time("started", st.Started)
+	l.num("memory-limit", st.MemoryLimit)
+	l.num("memory-used", st.MemoryUsed)
+	l.num("volumes", int64(len(st.Volumes)))
+	l.num("pairs", int64(len(st.Pairs)))
+	l.num("groups", int64(len(st.Groups)))
+	l.num("peers", int64(len(st.Peers)))
+	return l.String()
+}
+
+// formatPair writes .ctl/PAIR. The command is given on the primary alone: written back on the secondary it would make the pair the
+// other way round.
+func formatPair(p *replica.PairStatus) string {
+	var l lines
+	if p.Role != replica.Secondary {
+		l.command("create", "volume="+p.Volume, "peer="+p.Peer, "remote="+p.RemoteVolume, "group="+p.Group, "copy="+copyMode(p))
+	}
+	l.put("name", p.Name)
+	l.put("volume", p.Volume)
+	l.put("remote-volume", p.RemoteVolume)
+	l.put("peer", p.Peer)
+	l.put("group", p.Group)
+	l.put("role", p.Role.String())
+	l.put("status", p.Status.On(p.Role))
+	l.put("suspend-type", p.Suspend.String())
+	l.num("size", p.Size)
+	l.count("generation", p.Generation)
+	l.yes("consistent", p.Consistent)
+	l.yes("linked", p.Linked)
+	l.num("copied-bytes", p.Copied)
+	l.percent("copied-percent", p.Copied, p.Size)
+	l.num("copy-left-bytes", p.CopyLeft)
+	l.num("copy-rate", int64(p.CopyRate))
+	l.seconds("eta-seconds", p.ETA)
+	l.count("lag-records", p.LagSeq)
+	l.num("lag-bytes", p.LagBytes)
+	l.seconds("lag-seconds", p.LagTime)
+	l.num("different-bytes", p.Different)
+	l.yes("svol-write", p.SVOLWrite)
+	l.count("suspend-seq", p.SuspendSeq)
+	l.time("since", p.Since)
+	l.put("last-error", p.LastError)
+	return l.String()
+}
+
+// copyMode returns the value of copy= that made the pair.
+func copyMode(p *replica.PairStatus) string {
+	if p.CopyMode == "none" {
+		return "none"
+	}
+	return "full"
+}
+
+// formatGroup writes .ctl/groups/GROUP. A restore group has no command: the peer's pairs make it.
+func formatGroup(g *replica.GroupStatus) string {
+	var l lines
+	if g.Role != replica.Secondary {
+		l.command("create", "size="+FormatSize(g.Capacity), "volumes="+strconv.Itoa(g.Volumes))
+	}
+	l.put("name", g.Name)
+	l.put("role", g.Role.String())
+	l.put("peer", g.Peer)
+	l.put("peer-group", g.PeerGroup)
+	l.put("mirror", g.Mirror)
+	l.yes("linked", g.Linked)
+	l.names("pairs", g.Pairs...)
+	l.num("journal-volumes", int64(g.Volumes))
+	l.num("capacity-bytes", g.Capacity)
+	l.num("used-bytes", g.Used)
+	l.percent("used-percent", g.Used, g.Capacity)
+	l.num("ring-bytes", g.RingSize)
+	l.num("ring-used-bytes", g.RingUsed)
+	l.count("appended", g.AppendedSeq)
+	l.count("durable", g.DurableSeq)
+	l.count("restored", g.RestoredSeq)
+	l.count("peer-durable", g.PeerDurable)
+	l.count("peer-restored", g.PeerRestored)
+	l.count("sent-bytes", g.Sent)
+	l.count("received-bytes", g.Received)
+	l.count("base-sent-bytes", g.BaseSent)
+	l.count("waited-room", g.WaitedRoom)
+	l.put("failed", g.Failed)
+	return l.String()
+}
+
+// formatPeer writes .ctl/peers/PEER.
+func formatPeer(p *replica.PeerStatus) string {
+	var l lines
+	options := []string{"address=" + p.Address, "key=" + p.Fingerprint}
+	if p.Quota > 0 {
+		options = append(options, "create="+FormatSize(p.Quota))
+	}
+	l.command("add", options...)
+	l.put("name", p.Name)
+	l.put("address", p.Address)
+	l.put("key", p.Fingerprint)
+	l.yes("connected", p.Connected)
+	l.time("since", p.Since)
+	l.num("quota-bytes", p.Quota)
+	l.num("quota-used-bytes", p.QuotaUsed)
+	l.put("last-error", p.LastError)
+	return l.String()
+}
+
+// formatVolume writes .ctl/volumes/VOLUME.
+func formatVolume(v *replica.VolumeStatus) string {
+	var l lines
+	if v.Reserved != "" {
+		l.command("reserve", "peer="+v.Reserved)
+	}
+	l.put("name", v.Name)
+	l.num("size-bytes", v.Size)
+	l.num("allocated-bytes", v.Allocated)
+	l.put("role", v.Role.String())
+	l.put("pair", v.Pair)
+	l.put("reserved", v.Reserved)
+	l.num("open", int64(v.Open))
+	l.yes("writable", v.Writable)
+	return l.String()
+}
+
+// formatPairs writes .ctl/pairs: one line for each pair.
+func formatPairs(st *replica.SiteStatus) string {
+	var b strings.Builder
+	for i := range st.Pairs {
+		p := &st.Pairs[i]
+		fmt.Fprintf(&b, "%s role=%s status=%s volume=%s peer=%s group=%s copied-percent=%s lag-seconds=%s lag-bytes=%d suspend-type=%s\n",
+			p.Name, p.Role, p.Status.On(p.Role), orDash(p.Volume), orDash(p.Peer), orDash(p.Group), percent(p.Copied, p.Size),
+			seconds(p.LagTime), p.LagBytes, quoted(p.Suspend.String()))
+	}
+	return b.String()
+}
+
+// quoted returns a value as one word: in quotes if it has blanks.
+func quoted(s string) string {
+	if s = orDash(s); strings.ContainsAny(s, " \"") {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// formatEvent writes one line of .ctl/events.
+func formatEvent(e *replica.Event) string {
+	object := strings.ReplaceAll(strings.Replace(orDash(e.Object), " ", "/", 1), " ", "_")
+	return fmt.Sprintf("%d %s %s %s: %s\n", e.ID, orDash(stamp(e.Time)), orDash(e.Level), object, orDash(e.Text))
+}
+
+// formatAnswer writes what the next read on the handle of a command returns.
+func formatAnswer(err error) string {
+	if err == nil {
+		return "ok\n"
+	}
+	return "error: " + orDash(err.Error()) + "\n"
+}

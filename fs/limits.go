@@ -1,0 +1,48 @@
+package fs
+
+import "time"
+
+// The bounds of the package, each with its reason.
+const (
+	// maxRequest is the largest WRITE and READ in bytes. The kernel splits host writes at this size, and a split write is more than one
+	// record; 1 MiB is what Linux allows unless it was tuned.
+	maxRequest = 1 << 20
+
+	// maxBackground is how many asynchronous requests the kernel keeps outstanding: twice the queue depth at which the throughput of
+	// asynchronous direct I/O stops growing.
+	maxBackground = 64
+
+	// maxInflightBytes bounds the buffers of requests being read and served: 16 requests of the largest size.
+	maxInflightBytes = 16 << 20
+
+	// maxLine is the longest command in bytes with its newline: one page, which no shell splits into two writes.
+	maxLine = 4096
+
+	// maxArgs is the number of words in a command; the longest known command has six.
+	maxArgs = 16
+
+	// maxName is the longest name of a volume, pair, group or peer in bytes.
+	maxName = 100
+
+	// maxEventReaders is the number of open handles of the events file. Each may have a read waiting, and a waiting read holds its
+	// reply buffer (usually 128 KiB, at most maxRequest).
+	maxEventReaders = 32
+
+	// commandTime bounds one command. Every command is accepted or refused long before; this is for a site that stopped working.
+	commandTime = 2 * time.Minute
+
+	// attrTime is how long the kernel may keep names and attributes of volumes. Changes that come through the mount are seen at once;
+	// this is for S-VOLs that appear, disappear or become writable.
+	attrTime = time.Second
+
+	// invalidatePace is the shortest time between two notices of changed pages to the kernel for one volume, so that a fast restore does
+	// not spend its processor on them.
+	invalidatePace = 5 * time.Millisecond
+
+	// staleProbeTime bounds the question whether a mount that is already there still answers.
+	staleProbeTime = 5 * time.Second
+
+	// unmountTries and unmountPause bound how long an unmount waits for handles that are just being closed.
+	unmountTries = 10
+	unmountPause = 50 * time.Millisecond
+)
