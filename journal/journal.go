@@ -107,21 +107,21 @@ type flushStats struct{ flushes, bytes uint64 }
 
 // Marks are a journal's marks at one moment: Freed <= Durable <= Appended <= Reserved, and Released <= Appended.
 type Marks struct {
-	Reserved   Position // end of the last reserved record
-	Appended   Position // everything before it is published
-	Durable    Position // everything before it is on disk
-	Released   Position // ring memory before it may be reused once durable
-	Freed      Position // space of the journal volumes before it may be reused
-	LastSeq    Seq      // of the last reserved record
-	Seq        Seq      // of the last record before Appended
-	DurableSeq Seq      // of the last record before Durable
+	Reserved    Position // end of the last reserved record
+	Appended    Position // everything before it is published
+	Durable     Position // everything before it is on disk
+	Released    Position // ring memory before it may be reused once durable
+	Freed       Position // space of the journal volumes before it may be reused
+	LastSeq     Seq      // of the last reserved record
+	AppendedSeq Seq      // of the last record before Appended
+	DurableSeq  Seq      // of the last record before Durable
 }
 
 // Marks gives the marks. It takes short locks only and never waits for the disk.
 func (j *Journal) Marks() Marks {
 	m := Marks{Freed: Position(j.freed.Load()), Released: Position(j.released.Load())}
 	m.Durable, m.DurableSeq = j.front.durableMark()
-	m.Appended, m.Seq = j.advance()
+	m.Appended, m.AppendedSeq = j.advance()
 	j.mu.Lock()
 	m.Reserved, m.LastSeq = Position(j.tail.Load()), j.last
 	j.mu.Unlock()
