@@ -1,0 +1,143 @@
+package wiretest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+)
+
+// Network is a packet network in memory. Made inside a synctest bubble it runs in the bubble's time; every Host must be closed
+// before the bubble ends. All methods may be called concurrently.
+type Network struct {
+	mu      sync.Mutex
+	rng     *rand.Rand
+	hosts   map[netip.AddrPort]simnet.PacketReceiver
+	cut     map[[2]netip.AddrPort]bool // no packets from the first to the second
+	dark    bool
+	latency time.Duration
+	loss    float64
+}
+
+// NewNetwork makes a network without hosts, in which a packet takes the time latency from one host to another.
+func NewNetwork(seed uint64, latency time.Duration) *Network {
+	return &Network{
+		rng:     rand.New(rand.NewPCG(seed, 0)),
+		hosts:   make(map[netip.AddrPort]simnet.PacketReceiver),
+		cut:     make(map[[2]netip.AddrPort]bool),
+		latency: latency,
+	}
+}
+
+// Host is a socket in a Network.
+type Host struct {
+	*simnet.SimConn
+	link *simnet.SimulatedLink
+	once sync.Once
+}
+
+// Host opens a socket at addr, IP:PORT. A socket opened later at the same address takes its place, as after a restart.
+func (n *Network) Host(addr string) (*Host, error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("open a simulated socket: %w", err)
+	}
+	link := &simnet.SimulatedLink{
+		LatencyFunc:  func(simnet.Packet) time.Duration { return n.delay() },
+		UploadPacket: router{n},
+	}
+	h := &Host{link: link, SimConn: simnet.NewBlockingSimConn(net.UDPAddrFromAddrPort(at), link)}
+	n.mu.Lock()
+	n.hosts[at] = link
+	n.mu.Unlock()
+	link.Start()
+	return h, nil
+}
+
+// Close closes the socket; packets on their way to it are lost.
+func (h *Host) Close() error {
+	h.once.Do(func() {
+		h.SimConn.Close()
+		h.link.Close()
+	})
+	return nil
+}
+
+// Blackhole loses every packet that is sent from now on, until it is switched off. Nobody is told.
+func (n *Network) Blackhole(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dark = on
+}
+
+// Cut loses every packet sent from one address to another, in this direction only, until it is switched off.
+func (n *Network) Cut(from, to string, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[[2]netip.AddrPort{netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)}] = on
+}
+
+// Latency sets the time that a packet sent from now on takes.
+func (n *Network) Latency(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.latency = d
+}
+
+// Drop sets the chance of a packet to be lost, 0…1.
+func (n *Network) Drop(chance float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loss = chance
+}
+
+func (n *Network) delay() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.latency
+}
+
+// route gives the receiver of a packet, nil if it is lost.
+func (n *Network) route(from, to netip.AddrPort) simnet.PacketReceiver {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.dark || n.cut[[2]netip.AddrPort{from, to}] || (n.loss > 0 && n.rng.Float64() < n.loss) {
+		return nil
+	}
+	return n.hosts[to]
+}
+
+// router is the part of Network that simulated sockets see.
+type router struct{ n *Network }
+
+// SendPacket delivers or loses one packet. The sender never learns which.
+func (r router) SendPacket(p simnet.Packet) error {
+	from, err := addrPort(p.From)
+	if err != nil {
+		return err
+	}
+	to, err := addrPort(p.To)
+	if err != nil {
+		return err
+	}
+	if receiver := r.n.route(from, to); receiver != nil {
+		receiver.RecvPacket(p)
+	}
+	return nil
+}
+
+// AddNode is part of simnet.Router. Hosts are known through Host.
+func (router) AddNode(net.Addr, simnet.PacketReceiver) {}
+
+// addrPort brings the forms in which one address can come to a single one.
+func addrPort(addr net.Addr) (netip.AddrPort, error) {
+	if u, ok := addr.(*net.UDPAddr); ok {
+		a := u.AddrPort()
+		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
+	}
+	return netip.ParseAddrPort(addr.String())
+}
