@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -24,6 +25,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"field": scriptField, "exits": scriptExits},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PAIRFS_MOUNT", "")
 			e.Setenv("TMPDIR", e.WorkDir)
@@ -72,4 +74,37 @@ func endSites(dir string) error {
 		}
 	}
 	return nil
+}
+
+// scriptField is the script command "field VAR FILE KEY": it sets VAR to the value of a key in a control file.
+func scriptField(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field VAR FILE KEY")
+	}
+	st := parseState(ts.ReadFile(args[1]))
+	if !st.has(args[2]) {
+		ts.Fatalf("%s has no %s", args[1], args[2])
+	}
+	ts.Setenv(args[0], st.get(args[2]))
+}
+
+// scriptExits is the script command "exits STATUS PROGRAM [ARG…]": it wants that exit status.
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM [ARG…]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	got := 0
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
 }

@@ -172,7 +172,10 @@ func (s site) openError(name string, err error) error {
 // objectName says what a control file is about.
 func objectName(name string) string {
 	dir, base := filepath.Split(name)
-	if dir == "" {
+	switch {
+	case base == "site", base == "pairs", base == "events", base == "groups", base == "peers", base == "volumes":
+		return "control file " + base
+	case dir == "":
 		return "pair " + base
 	}
 	return strings.TrimSuffix(filepath.Clean(dir), "s") + " " + base

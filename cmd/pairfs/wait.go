@@ -86,20 +86,32 @@ func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress) (state, 
 			return p, c.late(ctx, p)
 		case _, alive := <-news:
 			if !alive {
-				news = nil // the site went away; reading its state will say so
+				news = nil // the site stopped, or tried to; the next tick tells which
 			}
 		case <-tick.C:
+			if news == nil {
+				if news, err = s.news(); err != nil {
+					return p, err
+				}
+			}
 		}
 	}
 }
 
-// pairState reads a pair; one that does not exist is SMPL.
+// pairState reads a pair; one that does not exist is SMPL, as long as the site itself is there.
 func (s site) pairState(name string) (state, error) {
 	p, err := s.read(name)
-	if errors.Is(err, os.ErrNotExist) {
-		return parseState("name: " + name + "\nstatus: SMPL\n"), nil
+	if !errors.Is(err, os.ErrNotExist) {
+		return p, err
 	}
-	return p, err
+	_, mounted, merr := mountAt(s.mnt)
+	switch {
+	case merr != nil:
+		return p, merr
+	case !mounted:
+		return p, fmt.Errorf("the site of %s was stopped meanwhile", s.mnt)
+	}
+	return parseState("name: " + name + "\nstatus: SMPL\n"), nil
 }
 
 // wanted reports whether the status is one of those waited for. PSUS and SSUS are the two sides of one state.
