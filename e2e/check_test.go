@@ -281,7 +281,7 @@ func TestCheckAccepts(t *testing.T) {
 func TestCheckPrefixes(t *testing.T) {
 	seed := Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	for range 20 {
+	for range 4 {
 		m := newModel(3, 64)
 		for cut := range 40 {
 			for range cut {

@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+)
+
+var three = []string{"data", "index", "log"}
+
+// groupOfThree makes three volumes in one group at A, pairs them, and waits for PAIR.
+func groupOfThree(t *testing.T, s *Sites, size int64, journal string) {
+	t.Helper()
+	s.A.Do("groups/g", "create size="+journal)
+	for _, v := range three {
+		s.A.MakeVolume(v, size)
+	}
+	for _, v := range three {
+		s.CreatePair("p-"+v, v, "group=g")
+	}
+	for _, v := range three {
+		s.WaitBoth("p-"+v, "PAIR")
+	}
+}
+
+// TestGroupIsOnePrefix looks at the three S-VOLs of a group again and again while writers run: after a cut of the link, and after a
+// suspend of the group, which has to hold everything acknowledged before it was asked for.
+func TestGroupIsOnePrefix(t *testing.T) {
+	t.Parallel()
+	s := Two(t)
+	const size = 48 * mib
+	groupOfThree(t, s, size, "256MiB")
+	h := NewHistory(s.Seed)
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 2500})
+	images := s.B.Targets(size, three...)
+	last := 0
+	for range scale(3, 10) {
+		more(t, w, 1500)
+		s.Link.Cut(true)
+		s.B.AwaitStill("g@tokyo")
+		p := s.B.CheckImages(h, images, 0)
+		if p.Writes < last {
+			t.Errorf("the image went back from %d to %d writes", last, p.Writes)
+		}
+		last = p.Writes
+		s.Link.Cut(false)
+		s.AwaitLink()
+
+		more(t, w, 1500)
+		floor := h.Now()
+		s.A.Do("groups/g", "suspend")
+		for _, v := range three {
+			s.WaitBoth("p-"+v, "PSUS")
+		}
+		last = s.B.CheckImages(h, images, floor).Writes
+		more(t, w, 500)
+		if p := s.B.CheckImages(h, images, floor); p.Writes != last {
+			t.Errorf("the suspended image moved from %d to %d writes", last, p.Writes)
+		}
+		s.A.Do("groups/g", "resync")
+		for _, v := range three {
+			s.WaitBoth("p-"+v, "PAIR")
+		}
+	}
+	if err := w.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.A.AwaitDrained("p-log")
+	s.A.CheckImages(h, s.A.Targets(size, three...), Always)
+	s.B.CheckImages(h, images, Always)
+}
+
+// more waits until the workload has done n more writes.
+func more(t *testing.T, w *Workload, n int64) {
+	t.Helper()
+	goal := w.Acked() + n
+	Until(t, StatusLimit, fmt.Sprintf("%d more writes are acknowledged", n), func() bool { return w.Acked() >= goal })
+}
+
+// TestPurgeIsOnePrefix suspends with mode=purge: what the peer has not got stays behind, and what it has is a prefix.
+func TestPurgeIsOnePrefix(t *testing.T) {
+	t.Parallel()
+	s := Two(t)
+	const size = 32 * mib
+	groupOfThree(t, s, size, "256MiB")
+	s.Link.Delay(20e6)
+	h := NewHistory(s.Seed)
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 2000})
+	for range scale(2, 10) {
+		more(t, w, 2000)
+		s.A.Do("groups/g", "suspend mode=purge")
+		for _, v := range three {
+			s.WaitBoth("p-"+v, "PSUS")
+		}
+		s.B.CheckImages(h, s.B.Targets(size, three...), 0)
+		s.A.Do("groups/g", "resync")
+		for _, v := range three {
+			s.WaitBoth("p-"+v, "PAIR")
+		}
+	}
+	if err := w.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.A.AwaitDrained("p-log")
+	s.B.CheckImages(h, s.B.Targets(size, three...), Always)
+}
