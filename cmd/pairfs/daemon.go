@@ -46,7 +46,7 @@ func (d *siteDaemon) run(ctx context.Context) error {
 	}
 	stop := make(chan struct{})
 	var once sync.Once
-	mnt, err := fs.New(fs.Config{Site: site, Dir: d.cfg.Dir, Logger: d.log, Stop: func() { once.Do(func() { close(stop) }) }})
+	mnt, err := fs.Mount(fs.Config{Site: site, Dir: d.cfg.Dir, Logger: d.log, Stop: func() { once.Do(func() { close(stop) }) }})
 	if err != nil {
 		return errors.Join(err, d.close(site))
 	}
@@ -99,7 +99,7 @@ func (d *siteDaemon) open(ctx context.Context) (*replica.Site, error) {
 }
 
 // unmount ends the mount. While it is busy the site goes on serving; after busyFor the mount is detached, so that a stop is a stop.
-func (d *siteDaemon) unmount(mnt *fs.Mount, unmounted <-chan struct{}) error {
+func (d *siteDaemon) unmount(mnt *fs.Mounted, unmounted <-chan struct{}) error {
 	deadline := time.NewTimer(busyFor)
 	defer deadline.Stop()
 	tick := time.NewTicker(busyTick)

@@ -29,6 +29,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PAIRFS_MOUNT", "")
 			e.Setenv("TMPDIR", e.WorkDir)
+			e.Setenv("GORACE", "atexit_sleep_ms=10") // a process with the race detector otherwise takes a second to exit
 			e.Defer(func() {
 				if err := endSites(e.WorkDir); err != nil {
 					t.Errorf("end what %s left: %v", e.WorkDir, err)
