@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"testing"
-
 )
 
 // TestMemoryBound writes as fast as it can over a slow link with a small memory bound: the daemons stay within a multiple of it that
