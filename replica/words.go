@@ -7,9 +7,9 @@ type Role uint8
 
 // The roles. Stored and sent; only add.
 const (
-	RoleNone Role = iota // in no pair
-	Primary              // P-VOL: hosts write here
-	Secondary            // S-VOL: restored from the peer
+	RoleNone  Role = iota // in no pair
+	Primary               // P-VOL: hosts write here
+	Secondary             // S-VOL: restored from the peer
 )
 
 // String returns "-", "P-VOL" or "S-VOL".

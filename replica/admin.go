@@ -1,0 +1,364 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/quicwire"
+)
+
+// PeerSpec says what another site is.
+type PeerSpec struct {
+	Name, Address, Fingerprint string
+	Quota                      int64 // bytes of S-VOLs that it may create here, 0 for none
+}
+
+// GroupSpec says what group to create.
+type GroupSpec struct {
+	Name    string
+	Size    int64 // bytes of each journal volume, 0 = 1 GiB
+	Volumes int   // journal volumes, 0 = 1
+}
+
+// firstVolumeID leaves small numbers to the file system's own nodes.
+const firstVolumeID = 15
+
+// CreateVolume makes an empty unpaired volume.
+func (s *Site) CreateVolume(name string) (*Volume, error) {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	return s.makeVolume(name, 0, "")
+}
+
+// makeVolume makes a volume. Site.cmd is held.
+func (s *Site) makeVolume(name string, size int64, madeBy string) (*Volume, error) {
+	if err := checkName("volume", name); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	there := s.volumes[name] != nil
+	s.mu.RUnlock()
+	if there {
+		return nil, refuse(KindExists, "volume %s exists already", name)
+	}
+	// A store without a volume is what a crash between the two steps below left.
+	if err := removeIfThere(s.storePath(name)); err != nil {
+		return nil, fault(KindInternal, err, "volume %s cannot be made", name)
+	}
+	rec := volumeRecord{MadeBy: madeBy}
+	v, err := s.openVolume(name, rec, true)
+	if err != nil {
+		return nil, fault(KindInternal, err, "volume %s cannot be made", name)
+	}
+	if size > 0 {
+		err = v.store.truncate(size)
+		v.size.Store(size)
+	}
+	if err == nil {
+		err = v.store.sync()
+	}
+	if err == nil {
+		err = s.db.update(func(tx *bolt.Tx) error {
+			id, err := next(tx, "volumes")
+			if err != nil {
+				return err
+			}
+			rec.ID = id + firstVolumeID
+			v.id = rec.ID
+			return put(tx, bucketVolumes, name, rec)
+		})
+	}
+	if err != nil {
+		return nil, fault(KindInternal, errors.Join(err, v.store.close()), "volume %s cannot be made", name)
+	}
+	s.mu.Lock()
+	s.volumes[name] = v
+	s.mu.Unlock()
+	return v, nil
+}
+
+// RemoveVolume removes an unpaired volume and its bytes. Handles that are open go on reading nothing.
+func (s *Site) RemoveVolume(name string) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	v, err := s.Volume(name)
+	if err != nil {
+		return err
+	}
+	return s.removeVolume(v)
+}
+
+// removeVolume removes a volume. Site.cmd is held.
+func (s *Site) removeVolume(v *Volume) error {
+	v.mode.Lock()
+	defer v.mode.Unlock()
+	if err := s.checkFree(v, "removed"); err != nil {
+		return err
+	}
+	if err := s.db.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketVolumes).Delete([]byte(v.name)) }); err != nil {
+		return fault(KindInternal, err, "volume %s cannot be removed", v.name)
+	}
+	s.mu.Lock()
+	delete(s.volumes, v.name)
+	s.mu.Unlock()
+	if err := os.Remove(s.storePath(v.name)); err != nil {
+		return fault(KindInternal, err, "volume %s is removed, its store is not", v.name)
+	}
+	return nil
+}
+
+// checkFree refuses to remove or rename what is in a pair, or about to be. The volume's mode lock and Site.cmd are held.
+func (s *Site) checkFree(v *Volume, what string) error {
+	if v.att != nil {
+		return refuse(KindBusy, "volume %s is in pair %s and cannot be %s: delete the pair first", v.name, v.att.pair.name, what)
+	}
+	if s.claimed["volume "+v.name] {
+		return refuse(KindBusy, "volume %s is being paired and cannot be %s", v.name, what)
+	}
+	return nil
+}
+
+// RenameVolume gives an unpaired volume another name, which must be free.
+func (s *Site) RenameVolume(from, to string) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	if err := checkName("volume", to); err != nil {
+		return err
+	}
+	v, err := s.Volume(from)
+	if err != nil {
+		return err
+	}
+	v.mode.Lock()
+	defer v.mode.Unlock()
+	if err := s.checkFree(v, "renamed"); err != nil {
+		return err
+	}
+	if _, err := s.Volume(to); err == nil {
+		return refuse(KindExists, "volume %s exists already: remove it first", to)
+	}
+	// The link comes first and the old name goes last: whatever a crash leaves, the database names a store that is there.
+	if err := removeIfThere(s.storePath(to)); err != nil {
+		return fault(KindInternal, err, "volume %s cannot be renamed to %s", from, to)
+	}
+	err = os.Link(s.storePath(from), s.storePath(to))
+	if err == nil {
+		err = syncDir(filepath.Dir(s.storePath(to)))
+	}
+	if err == nil {
+		err = s.db.update(func(tx *bolt.Tx) error {
+			rec, _, err := get[volumeRecord](tx, bucketVolumes, from)
+			return errors.Join(err, put(tx, bucketVolumes, to, rec), tx.Bucket(bucketVolumes).Delete([]byte(from)))
+		})
+	}
+	if err != nil {
+		return fault(KindInternal, err, "volume %s cannot be renamed to %s", from, to)
+	}
+	s.mu.Lock()
+	delete(s.volumes, from)
+	s.volumes[to] = v
+	s.mu.Unlock()
+	v.name = to
+	if err := os.Remove(s.storePath(from)); err != nil {
+		s.log.Warn("old name of a store is left", "path", s.storePath(from), "error", err)
+	}
+	return nil
+}
+
+// ReserveVolume sets an unpaired volume aside as an S-VOL for a peer; peer "" takes that back.
+func (s *Site) ReserveVolume(_ context.Context, volume, peer string) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	v, err := s.Volume(volume)
+	if err != nil {
+		return err
+	}
+	s.mu.RLock()
+	known := peer == "" || s.peers[peer] != nil
+	s.mu.RUnlock()
+	if !known {
+		return refuse(KindNotFound, "there is no peer %q: add it first (pairfs peer add %s HOST:PORT KEY)", peer, peer)
+	}
+	v.mode.RLock()
+	paired := v.att != nil
+	v.mode.RUnlock()
+	if paired && peer != "" {
+		return refuse(KindBusy, "volume %s is in a pair already", volume)
+	}
+	err = s.db.update(func(tx *bolt.Tx) error {
+		rec, _, err := get[volumeRecord](tx, bucketVolumes, volume)
+		if err != nil {
+			return err
+		}
+		rec.Reserved = peer
+		return put(tx, bucketVolumes, volume, rec)
+	})
+	if err != nil {
+		return fault(KindInternal, err, "volume %s cannot be reserved", volume)
+	}
+	s.mu.Lock()
+	v.reserved = peer
+	s.mu.Unlock()
+	return nil
+}
+
+// quotaUsed sums the volumes that a peer made here.
+func (s *Site) quotaUsed(peer string) int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var n int64
+	for _, v := range s.volumes {
+		if v.madeBy == peer {
+			n += v.Size()
+		}
+	}
+	return n
+}
+
+// AddPeer makes another site known, or changes its address, key or quota while it has no pairs that the key protects.
+func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	if err := checkName("peer", spec.Name); err != nil {
+		return err
+	}
+	fp, err := quicwire.ParseFingerprint(spec.Fingerprint)
+	if err != nil {
+		return fault(KindInvalid, err, "peer %s cannot be added", spec.Name)
+	}
+	if err := checkAddress(spec.Address); err != nil {
+		return err
+	}
+	if spec.Quota < 0 {
+		return refuse(KindInvalid, "peer %s: create=%d makes no sense", spec.Name, spec.Quota)
+	}
+	s.mu.RLock()
+	old := s.peers[spec.Name]
+	s.mu.RUnlock()
+	if old != nil && old.rec.Fingerprint != spec.Fingerprint && s.pairsWith(spec.Name) > 0 {
+		return refuse(KindBusy, "peer %s has another key and %d pairs here: a changed key is a changed site; delete its pairs first, or give its true key %s", spec.Name, s.pairsWith(spec.Name), old.rec.Fingerprint)
+	}
+	rec := peerRecord{Address: spec.Address, Fingerprint: spec.Fingerprint, Quota: spec.Quota}
+	if err := s.endpoint.SetPeer(spec.Name, spec.Address, fp); err != nil {
+		return fault(KindInvalid, err, "peer %s cannot be added", spec.Name)
+	}
+	if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketPeers, spec.Name, rec) }); err != nil {
+		return fault(KindInternal, err, "peer %s cannot be stored", spec.Name)
+	}
+	s.mu.Lock()
+	if p := s.peers[spec.Name]; p != nil {
+		p.rec = rec
+	} else {
+		s.peers[spec.Name] = &peer{rec: rec, changed: time.Now()}
+	}
+	s.mu.Unlock()
+	s.events.add(slog.LevelInfo, "peer/"+spec.Name, "added: %s at %s, may create %d bytes of S-VOLs", spec.Fingerprint, spec.Address, spec.Quota)
+	return nil
+}
+
+func checkAddress(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if n, e := strconv.Atoi(port); err != nil || host == "" || e != nil || n < 1 || n > 65535 {
+		return refuse(KindInvalid, "address %q is not HOST:PORT", addr)
+	}
+	return nil
+}
+
+func (s *Site) pairsWith(peer string) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	for _, p := range s.pairs {
+		if p.rec.Peer == peer { // never changes
+			n++
+		}
+	}
+	return n
+}
+
+// RemovePeer forgets another site that has no pairs here.
+func (s *Site) RemovePeer(_ context.Context, name string) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	s.mu.RLock()
+	known := s.peers[name] != nil
+	s.mu.RUnlock()
+	if !known {
+		return refuse(KindNotFound, "there is no peer %s: `pairfs peer list` shows the peers of this site", name)
+	}
+	if n := s.pairsWith(name); n > 0 {
+		return refuse(KindBusy, "peer %s has %d pairs here: delete them first", name, n)
+	}
+	if err := s.db.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketPeers).Delete([]byte(name)) }); err != nil {
+		return fault(KindInternal, err, "peer %s cannot be removed", name)
+	}
+	s.endpoint.RemovePeer(name)
+	s.mu.Lock()
+	delete(s.peers, name)
+	s.mu.Unlock()
+	s.events.add(slog.LevelInfo, "peer/"+name, "removed")
+	return nil
+}
+
+// CreateGroup makes a journal group with its journal.
+func (s *Site) CreateGroup(_ context.Context, spec GroupSpec) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	for _, r := range spec.Name {
+		if r == '@' {
+			return refuse(KindInvalid, "group name %q: names with @ are those of restore groups, which are made on demand", spec.Name)
+		}
+	}
+	if s.groupByName(spec.Name) != nil {
+		return refuse(KindExists, "group %s exists already", spec.Name)
+	}
+	_, err := s.addGroup(spec.Name, RoleNone, spec.Size, spec.Volumes)
+	return err
+}
+
+// DeleteGroup deletes all pairs of a group and, unless the group was made on demand and went with them, the group.
+func (s *Site) DeleteGroup(ctx context.Context, name string, o DeleteOptions) error {
+	g := s.groupByName(name)
+	if g == nil {
+		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
+	}
+	if err := func() error {
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+		pairs := g.allPairs()
+		sort.Slice(pairs, func(i, j int) bool { return pairs[i].name < pairs[j].name })
+		return g.deletePairs(ctx, pairs, o)
+	}(); err != nil {
+		return err
+	}
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	if s.groupByName(name) != g {
+		return nil
+	}
+	if err := s.removeGroup(g); err != nil {
+		return fault(KindBusy, err, "group %s cannot be deleted", name)
+	}
+	s.events.add(slog.LevelInfo, g.object(), "deleted")
+	return nil
+}
+
+// PairError returns the last sentence that a command or failure left for the pair.
+func (s *Site) PairError(name string) string {
+	p := s.pairByName(name)
+	if p == nil {
+		return ""
+	}
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	return p.rec.LastError
+}

@@ -1,0 +1,181 @@
+package replica
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+
+	"pairfs/journal"
+)
+
+// A control record carries, little endian: operation u8, suspend type u8, flags u8, 0 u8, count u32, then count pair numbers u32. It
+// stands at one sequence number of the group, so both sides do what it says at the same place of the order.
+
+type controlOp uint8
+
+// The operations of control records. Part of the format; only add.
+const (
+	controlStart   controlOp = 1 // from here on updates of these pairs are replicated
+	controlCopied  controlOp = 2 // the copy of these pairs is complete: they are in PAIR
+	controlSuspend controlOp = 3 // up to here updates of these pairs are replicated
+	controlSeq     controlOp = 4 // nothing but a sequence number
+)
+
+// controlWritable asks, in a suspend record, that hosts may write the S-VOL afterwards.
+const controlWritable = 1
+
+const controlHeader = 8
+
+type control struct {
+	op       controlOp
+	typ      SuspendType
+	writable bool
+	numbers  []uint32
+}
+
+func (c control) encode() []byte {
+	b := make([]byte, controlHeader, controlHeader+4*len(c.numbers))
+	b[0], b[1] = byte(c.op), byte(c.typ)
+	if c.writable {
+		b[2] = controlWritable
+	}
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(c.numbers)))
+	for _, n := range c.numbers {
+		b = binary.LittleEndian.AppendUint32(b, n)
+	}
+	return b
+}
+
+func parseControl(b []byte) (c control, err error) {
+	if len(b) < controlHeader {
+		return c, fmt.Errorf("a control record has %d bytes, at least %d", len(b), controlHeader)
+	}
+	c.op, c.typ, c.writable = controlOp(b[0]), SuspendType(b[1]), b[2]&controlWritable != 0
+	n := binary.LittleEndian.Uint32(b[4:])
+	if b[2]&^controlWritable != 0 || b[3] != 0 || n > pairsGroup || len(b) != controlHeader+4*int(n) || c.op == 0 || c.op > controlSeq {
+		return c, fmt.Errorf("a control record is not understood: %x", b[:controlHeader])
+	}
+	for b = b[controlHeader:]; len(b) > 0; b = b[4:] {
+		c.numbers = append(c.numbers, binary.LittleEndian.Uint32(b))
+	}
+	return c, nil
+}
+
+// appendControl journals a control record and returns its reservation; at is called at its sequence number, under the reserve lock.
+// seq 0 takes the next number. The record may not be durable yet.
+func (g *group) appendControl(ctx context.Context, op controlOp, c *control, seq journal.Seq, at func(journal.Seq)) (journal.Reservation, error) {
+	if c == nil {
+		c = &control{}
+	}
+	c.op = op
+	h := journal.Header{Kind: journal.KindControl, Seq: seq, AtSeq: at}
+	if op == controlStart || op == controlSeq {
+		h.Flags = journal.FlagEpoch // a secondary whose pairs were all suspended jumps to this number
+	}
+	payload := c.encode()
+	h.Length = uint64(len(payload))
+	return g.journal.Append(ctx, h, payload)
+}
+
+// obeyControl does on a secondary what a durable control record says. Called in the order of the records, by the pull alone.
+func (g *group) obeyControl(seq journal.Seq, c control) error {
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	for _, n := range c.numbers {
+		g.mu.Lock()
+		a := g.members[n]
+		var p *pair
+		if a != nil {
+			p = a.pair
+		}
+		done := p == nil || p.rec.ControlSeq >= seq
+		g.mu.Unlock()
+		if done {
+			continue
+		}
+		if err := g.obeyFor(p, seq, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
+	g.mu.Lock()
+	p.rec.ControlSeq = seq
+	g.mu.Unlock()
+	switch c.op {
+	case controlStart:
+		g.mu.Lock()
+		p.rec.StartSeq = seq
+		if p.rec.State.Status == COPY {
+			p.rec.State.Consistent = false // base records follow
+		}
+		g.mu.Unlock()
+		return g.persist(p)
+	case controlCopied:
+		return g.run(g.ctx, EvCopied, []*pair{p}, runOptions{})
+	case controlSuspend:
+		return g.run(g.ctx, EvDrained, []*pair{p}, runOptions{seq: seq, typ: c.typ, writable: c.writable})
+	}
+	return nil
+}
+
+// replay applies the records that the stores may not hold, when a journal is opened.
+type replay struct {
+	g        *group
+	from     journal.Position // the stores hold everything before it
+	controls []replayedControl
+}
+
+type replayedControl struct {
+	seq journal.Seq
+	c   control
+}
+
+// record is called by the journal for each record after its head, in order.
+func (r *replay) record(rec *journal.Record) error {
+	if rec.Position < r.from {
+		return nil
+	}
+	if rec.Kind == journal.KindControl {
+		c, err := parseControl(rec.Payload)
+		if err != nil {
+			return fmt.Errorf("group %s: %w", r.g.name, err)
+		}
+		if r.g.role == Secondary && rec.Flags&journal.FlagLocal == 0 {
+			r.controls = append(r.controls, replayedControl{rec.Seq, c})
+		}
+		return nil
+	}
+	a := r.g.members[rec.Volume]
+	if a == nil || rec.Kind == journal.KindSkip {
+		return nil // of a pair that was deleted, after its volume's last checkpoint
+	}
+	if int64(rec.Offset) < 0 || int64(rec.Length) < 0 || int64(rec.Offset)+int64(rec.Length) > a.vol.Size() {
+		return fmt.Errorf("group %s: the %s lies outside of volume %s", r.g.name, rec, a.vol.name)
+	}
+	if rec.Kind != journal.KindBase {
+		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
+			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
+		}
+	}
+	a.vol.dirtySync.Store(true)
+	if len(rec.Payload) == 0 {
+		return a.vol.store.punch(int64(rec.Offset), int64(rec.Length))
+	}
+	_, err := a.vol.store.writeAt(rec.Payload, int64(rec.Offset))
+	return err
+}
+
+// obey carries out the control records that were durable but not obeyed before the daemon ended.
+func (r *replay) obey() error {
+	for _, c := range r.controls {
+		if err := r.g.obeyControl(c.seq, c.c); err != nil {
+			r.g.site.events.add(slog.LevelError, r.g.object(), "a control record could not be obeyed: %v", err)
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pairfs/journal"
+)
+
+// The copy of an initial copy or a resync: base records, made from the volume as it is now, go between the update records of the same
+// stream. They are not stored in the master journal; the volume itself holds their data. What is to be copied is what the pair's
+// bitmap marks, so the place of a copy is as persistent as the bitmap: a region is unmarked when the peer has it in its store.
+//
+// A base record is read at a moment S', behind the last update sent, S. The updates in between follow in the stream and are applied over
+// it. Bytes that only the ring holds could be lost here by a power cut and not there, so the journal is flushed between reading and
+// sending.
+
+// copier is the copy of one pair during one mirror session.
+type copier struct {
+	pair    *pair
+	held    *bitmap // regions whose base records are durable at the peer or on their way
+	next    int64   // region where the search goes on
+	flying  int     // base records not durable at the peer yet
+	under   int64   // bytes sent and still marked
+	control bool    // the record that ends the copy was appended
+}
+
+// base is a base record under way.
+type base struct {
+	ordinal uint64
+	pair    *pair
+	first   int64 // regions
+	n       int64
+	durable bool
+}
+
+// baseWaiting reports whether a pair has something to copy, and ends the copies that have nothing left.
+func (f *feedSession) baseWaiting() bool {
+	g := f.g
+	g.mu.Lock()
+	var finish []*pair
+	waiting := false
+	for _, p := range g.pairs {
+		if !f.copies(p) {
+			continue
+		}
+		if p.copier == nil {
+			p.copier = &copier{pair: p, held: newBitmap(p.rec.Size)}
+		}
+		switch c := p.copier; {
+		case c.left() >= 0:
+			waiting = true
+		case c.flying == 0 && !c.control:
+			c.control = true
+			finish = append(finish, p)
+		}
+	}
+	g.mu.Unlock()
+	for _, p := range finish {
+		f.finish(p)
+	}
+	return waiting
+}
+
+// copies reports whether base records of the pair may be sent: its copy is under way, and the record with which the peer began to follow
+// it was sent. Requires g.mu.
+func (f *feedSession) copies(p *pair) bool {
+	return p.rec.State.Role == Primary && p.rec.State.Status == COPY && p.rec.PairSeq == 0 && p.rec.StartSeq != 0 && f.lastSeq >= p.rec.StartSeq
+}
+
+// left returns the next region that is marked and not under way, or -1. Requires g.mu.
+func (c *copier) left() int64 {
+	bits := c.pair.att.bits
+	for r := bits.next(c.next); r >= 0; r = bits.next(r + 1) {
+		if !c.held.test(r) {
+			c.next = r
+			return r
+		}
+	}
+	c.next = c.held.regions // nothing is marked anew while a pair is in COPY
+	return -1
+}
+
+// run returns the run of regions to copy that begins at region first, at most limit long. Requires g.mu.
+func (c *copier) run(first, limit int64) int64 {
+	n := int64(0)
+	for n < limit && first+n < c.held.regions && c.pair.att.bits.test(first+n) && !c.held.test(first+n) {
+		n++
+	}
+	return n
+}
+
+// finish appends the record that makes the pair PAIR on both sides, at one number behind everything that was copied.
+func (f *feedSession) finish(p *pair) {
+	g := f.g
+	r, err := g.appendControl(f.ctx, controlCopied, &control{numbers: []uint32{p.att.number}}, 0, nil)
+	if err != nil {
+		g.site.events.add(slog.LevelWarn, p.object(), "the end of the copy cannot be journaled yet: %v", err)
+		g.mu.Lock()
+		if p.copier != nil {
+			p.copier.control = false
+		}
+		g.mu.Unlock()
+		_ = pause(f.ctx, 100*time.Millisecond)
+		kick(f.wake)
+		return
+	}
+	g.mu.Lock()
+	if p.rec.State.Status == COPY {
+		p.rec.PairSeq = r.Seq
+	}
+	g.mu.Unlock()
+	if err := g.persist(p); err != nil {
+		g.site.events.add(slog.LevelError, p.object(), "%v", err)
+	}
+}
+
+// pickBase chooses the pair whose copy goes on: the one with the least left to do, so that pairs come to PAIR one after the other.
+func (f *feedSession) pickBase() (p *pair, first int64) {
+	f.g.mu.Lock()
+	defer f.g.mu.Unlock()
+	var all []*pair
+	for _, q := range f.g.pairs {
+		if q.copier != nil && f.copies(q) {
+			all = append(all, q)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool {
+		a, b := all[i].att.bits.count(), all[j].att.bits.count()
+		return a < b || (a == b && all[i].name < all[j].name)
+	})
+	for _, q := range all {
+		if r := q.copier.left(); r >= 0 {
+			return q, r
+		}
+	}
+	return nil, -1
+}
+
+// sendBase sends one batch of base records of one pair.
+func (f *feedSession) sendBase() (bool, error) {
+	p, first := f.pickBase()
+	if p == nil {
+		return false, nil
+	}
+	g := f.g
+	f.out = f.out[:0]
+	made, err := f.makeBase(p, first)
+	if err != nil {
+		g.report(fact{pair: p.name, input: EvFailure, text: err.Error()})
+		return false, err
+	}
+	// What was read may still be in the ring alone.
+	if err := g.journal.Sync(f.ctx, g.journal.Marks().Reserved); err != nil {
+		return false, err
+	}
+	g.mu.Lock()
+	c := p.copier
+	if c == nil || p.rec.State.Status != COPY || g.session != f {
+		g.mu.Unlock()
+		return false, nil
+	}
+	for _, b := range made {
+		b.ordinal = f.ordinal + 1
+		c.held.setRegions(b.first, b.first+b.n)
+		c.flying++
+		c.under += b.n * regionSize
+		f.bases = append(f.bases, b)
+	}
+	g.mu.Unlock()
+	return true, f.batch(1, 0, len(made))
+}
+
+// makeBase appends base records for the run of regions at first to out: one record for a range of zeroes however long it is, else the
+// data, up to baseMax bytes.
+func (f *feedSession) makeBase(p *pair, first int64) ([]base, error) {
+	g := f.g
+	size := p.rec.Size
+	g.mu.Lock()
+	long := p.copier.run(first, baseZeroMax/regionSize)
+	g.mu.Unlock()
+	from, to := first*regionSize, min((first+long)*regionSize, size)
+	if hole := p.att.holeAt(from, to); hole > from {
+		n := (hole - from + regionSize - 1) / regionSize
+		if hole < to {
+			n = (hole - from) / regionSize
+		}
+		if n > 0 {
+			return f.addBase(nil, p, first, n, nil)
+		}
+	}
+	n := min(long, baseMax/regionSize)
+	to = min((first+n)*regionSize, size)
+	buf := f.buf[:to-from]
+	if _, err := p.att.vol.ReadAt(buf, from); err != nil {
+		return nil, fmt.Errorf("pair %s: the copy cannot read its P-VOL: %w", p.name, err)
+	}
+	return f.cutBase(p, first, n, buf)
+}
+
+// cutBase makes one record for each run of regions that are all zeroes or all not.
+func (f *feedSession) cutBase(p *pair, first, n int64, buf []byte) (made []base, err error) {
+	region := func(i int64) []byte { return buf[i*regionSize : min((i+1)*regionSize, int64(len(buf)))] }
+	for i := int64(0); i < n; {
+		zero := isZero(region(i))
+		j := i + 1
+		for j < n && isZero(region(j)) == zero {
+			j++
+		}
+		var data []byte
+		if !zero {
+			data = buf[i*regionSize : min(j*regionSize, int64(len(buf)))]
+		}
+		if made, err = f.addBase(made, p, first+i, j-i, data); err != nil {
+			return nil, err
+		}
+		i = j
+	}
+	return made, nil
+}
+
+// addBase appends one base record for n regions from first; nil data stands for zeroes.
+func (f *feedSession) addBase(made []base, p *pair, first, n int64, data []byte) ([]base, error) {
+	rec := journal.Record{
+		Kind: journal.KindBase, Volume: p.att.number, Seq: f.lastSeq, Offset: uint64(first * regionSize),
+		Length: uint64(min((first+n)*regionSize, p.rec.Size) - first*regionSize), Time: time.Now().UnixNano(), Payload: data,
+	}
+	if data == nil {
+		rec.Flags = journal.FlagZero
+	}
+	var err error
+	if f.out, err = journal.EncodeRecord(f.out, &rec); err != nil {
+		return nil, fmt.Errorf("pair %s: %w", p.name, err)
+	}
+	f.g.baseSent.Add(uint64(len(data)))
+	return append(made, base{pair: p, first: first, n: n}), nil
+}
+
+// holeAt returns the end of the range of zeroes at from, at most to; from itself if there is data. The overlay is asked before the
+// store, for the reason that holds for every read.
+func (a *attachment) holeAt(from, to int64) int64 {
+	if !a.overlay.emptyRange(from, to-from) {
+		return from
+	}
+	switch data, err := a.vol.store.seekData(from); {
+	case err == nil:
+		return min(data, to)
+	case errors.Is(err, unix.ENXIO):
+		return to
+	}
+	return from // a store that cannot tell is read
+}
+
+// settleBases takes the secondary's ordinals: a base record that is durable there need not be sent again in this session, one that is in
+// its store is copied for good. A pair that is no longer in COPY keeps its marks: hosts may have set them anew. Requires g.mu.
+func (f *feedSession) settleBases(durable, restored uint64) {
+	keep := 0
+	for i := range f.bases {
+		b := &f.bases[i]
+		c := b.pair.copier
+		live := c != nil && b.pair.rec.State.Status == COPY
+		if b.ordinal <= durable && !b.durable {
+			b.durable = true
+			if live {
+				c.flying--
+			}
+		}
+		if b.ordinal > restored {
+			f.bases[keep] = *b
+			keep++
+			continue
+		}
+		if live {
+			c.under -= b.n * regionSize
+			for r := b.first; r < b.first+b.n; r++ {
+				b.pair.att.bits.clear(r)
+			}
+		}
+	}
+	f.bases = f.bases[:keep]
+}

@@ -1,0 +1,248 @@
+package replica
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/journal"
+)
+
+// The site's database, STATE/site.db, is one bbolt file. Everything that must move together moves in one of its transactions:
+//
+//	bucket    key             value
+//	site      "format"        1, little endian uint32; a larger number was written by a newer pairfs and is refused
+//	          "name"          the site's name
+//	          "volumes"       last volume id given, uint64
+//	          "generations"   last pair generation given, uint64
+//	peers     peer name       JSON peerRecord
+//	volumes   volume name     JSON volumeRecord
+//	groups    group name      JSON groupRecord
+//	marks     group name      JSON marksRecord: written by every checkpoint
+//	pairs     pair name       JSON pairRecord
+//	bitmaps   pair name       a bucket: page number (big endian uint32) to 4096 bytes; a page of zeroes is absent
+//
+// A checkpoint writes marks and bitmap pages together (I5), a status change pairs and bitmap pages together.
+const dbFormat = 1
+
+var (
+	bucketSite    = []byte("site")
+	bucketPeers   = []byte("peers")
+	bucketVolumes = []byte("volumes")
+	bucketGroups  = []byte("groups")
+	bucketMarks   = []byte("marks")
+	bucketPairs   = []byte("pairs")
+	bucketBitmaps = []byte("bitmaps")
+)
+
+type peerRecord struct {
+	Address     string
+	Fingerprint string
+	Quota       int64 // bytes of S-VOLs that it may create here
+}
+
+type volumeRecord struct {
+	ID       uint64
+	Reserved string // peer for which the volume was set aside
+	MadeBy   string // peer that made it as an S-VOL: counts against its quota
+}
+
+type groupRecord struct {
+	Role      Role
+	Peer      string
+	PeerGroup string
+	Size      int64 // bytes of one journal volume
+	Volumes   int
+	RingSize  int
+	NextPair  uint32 // last pair number given in the group; numbers are never used again
+	Failed    string // the journal was given up for this reason; it is made anew at the next start
+}
+
+// marksRecord are a group's marks as of its last checkpoint.
+type marksRecord struct {
+	Head         journal.Head     // space before it may be reused
+	Checkpoint   journal.Position // everything before it is in the stores, flushed
+	Known        journal.Position // durable in the journal at that time
+	Seq          journal.Seq      // last number before Checkpoint
+	LastSeq      journal.Seq      // last number given or received at that time
+	PeerRestored journal.Seq      // primary: checkpointed at the peer
+	PeerDurable  journal.Seq      // primary: durable at the peer
+}
+
+// pairRecord is a pair as stored.
+type pairRecord struct {
+	State        PairState
+	Volume       string
+	RemoteVolume string
+	Peer         string
+	Group        string
+	Number       uint32 // of the volume in its group: what records carry
+	Generation   uint64
+	Size         int64
+	CopyNone     bool
+	Creating     bool        // primary: the secondary may not have been asked yet
+	StartSeq     journal.Seq // updates from this number on are replicated
+	StopSeq      journal.Seq // updates up to this number are; noStop while replicating
+	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before
+	ControlSeq   journal.Seq // secondary: the last control record that was obeyed
+	Since        time.Time
+	LastError    string
+}
+
+// noStop is the StopSeq of a pair that is being replicated.
+const noStop = ^journal.Seq(0)
+
+type database struct{ db *bolt.DB }
+
+// openDatabase opens or makes the database. It holds the file lock that keeps a second daemon away.
+func openDatabase(path, site string) (*database, error) {
+	if fi, err := os.Lstat(path); err == nil && !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("open %s: it is not a regular file; pairfs does not follow links in its state directory", path)
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	if errors.Is(err, bolt.ErrTimeout) {
+		return nil, fmt.Errorf("open %s: another pairfs daemon uses this state directory; stop it first (pairfs umount)", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	d := &database{db: db}
+	if err := d.init(site); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return d, nil
+}
+
+func (d *database) init(site string) error {
+	return d.db.Update(func(tx *bolt.Tx) error {
+		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return fmt.Errorf("prepare %s: %w", d.db.Path(), err)
+			}
+		}
+		b := tx.Bucket(bucketSite)
+		if v := b.Get([]byte("format")); v != nil {
+			if len(v) != 4 {
+				return fmt.Errorf("%s is damaged: its format number has %d bytes", d.db.Path(), len(v))
+			}
+			if f := binary.LittleEndian.Uint32(v); f > dbFormat {
+				return fmt.Errorf("%s has format %d, this pairfs knows up to %d: use the newer pairfs that wrote it", d.db.Path(), f, dbFormat)
+			}
+			if have := string(b.Get([]byte("name"))); site != "" && have != site {
+				return fmt.Errorf("the state directory belongs to site %q, not %q: give --name=%s or another --state", have, site, have)
+			}
+			return nil
+		}
+		if err := b.Put([]byte("format"), binary.LittleEndian.AppendUint32(nil, dbFormat)); err != nil {
+			return err
+		}
+		return b.Put([]byte("name"), []byte(site))
+	})
+}
+
+func (d *database) close() error { return d.db.Close() }
+
+// update runs fn in one transaction, durable when it returns nil.
+func (d *database) update(fn func(*bolt.Tx) error) error {
+	if err := d.db.Update(fn); err != nil {
+		return fmt.Errorf("write %s: %w", d.db.Path(), err)
+	}
+	return nil
+}
+
+// next gives the next number of a counter in the site bucket, within the transaction.
+func next(tx *bolt.Tx, counter string) (uint64, error) {
+	b := tx.Bucket(bucketSite)
+	n := uint64(1)
+	if v := b.Get([]byte(counter)); len(v) == 8 {
+		n = binary.LittleEndian.Uint64(v) + 1
+	}
+	return n, b.Put([]byte(counter), binary.LittleEndian.AppendUint64(nil, n))
+}
+
+func put(tx *bolt.Tx, bucket []byte, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s %q: %w", bucket, key, err)
+	}
+	return tx.Bucket(bucket).Put([]byte(key), b)
+}
+
+func get[T any](tx *bolt.Tx, bucket []byte, key string) (v T, ok bool, err error) {
+	b := tx.Bucket(bucket).Get([]byte(key))
+	if b == nil {
+		return v, false, nil
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, false, fmt.Errorf("%s %q is damaged: %w", bucket, key, err)
+	}
+	return v, true, nil
+}
+
+// load reads a whole bucket of JSON values.
+func load[T any](d *database, bucket []byte) (map[string]T, error) {
+	all := map[string]T{}
+	err := d.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucket).ForEach(func(k, _ []byte) error {
+			v, _, err := get[T](tx, bucket, string(k))
+			all[string(k)] = v
+			return err
+		})
+	})
+	return all, err
+}
+
+// putBitmap writes the given pages of a pair's bitmap.
+func putBitmap(tx *bolt.Tx, pair string, b *bitmap, pages []int) error {
+	if len(pages) == 0 {
+		return nil
+	}
+	bk, err := tx.Bucket(bucketBitmaps).CreateBucketIfNotExists([]byte(pair))
+	if err != nil {
+		return fmt.Errorf("bitmap of pair %s: %w", pair, err)
+	}
+	for _, n := range pages {
+		key := binary.BigEndian.AppendUint32(nil, uint32(n))
+		if p := b.page(n); p != nil {
+			err = bk.Put(key, p)
+		} else {
+			err = bk.Delete(key)
+		}
+		if err != nil {
+			return fmt.Errorf("bitmap of pair %s: %w", pair, err)
+		}
+	}
+	return nil
+}
+
+// loadBitmap reads what is stored of a pair's bitmap into b.
+func (d *database) loadBitmap(pair string, b *bitmap) error {
+	return d.db.View(func(tx *bolt.Tx) error {
+		bk := tx.Bucket(bucketBitmaps).Bucket([]byte(pair))
+		if bk == nil {
+			return nil
+		}
+		return bk.ForEach(func(k, v []byte) error {
+			if len(k) != 4 {
+				return fmt.Errorf("bitmap of pair %s is damaged: a key has %d bytes", pair, len(k))
+			}
+			return b.loadPage(int(binary.BigEndian.Uint32(k)), v)
+		})
+	})
+}
+
+// dropPair removes a pair and its bitmap.
+func dropPair(tx *bolt.Tx, name string) error {
+	if err := tx.Bucket(bucketPairs).Delete([]byte(name)); err != nil {
+		return err
+	}
+	if tx.Bucket(bucketBitmaps).Bucket([]byte(name)) == nil {
+		return nil
+	}
+	return tx.Bucket(bucketBitmaps).DeleteBucket([]byte(name))
+}

@@ -1,0 +1,387 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pairfs/journal"
+)
+
+// group is one journal group: the volumes that share one write order, their journal and the mirror with the peer's group.
+//
+// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.restoreMu, group.mu, then those inside of journal and overlay. What
+// waits for a peer holds cmd locks at most.
+type group struct {
+	site    *Site
+	name    string
+	role    Role // fixed while the group has pairs
+	journal *journal.Journal
+
+	// cmd serialises what changes the states of the group's pairs.
+	cmd sync.Mutex
+
+	// restoreMu lets one restore pass or checkpoint run at a time and guards the marks they move.
+	restoreMu  sync.Mutex
+	restored   journal.Position // everything before it is in the stores, or replaced by something later in the overlay
+	restoreSeq journal.Seq      // last number before restored
+	checkpoint journal.Position // everything before it is in the stores and flushed
+
+	mu          sync.Mutex
+	rec         groupRecord
+	members     map[uint32]*attachment
+	pairs       map[string]*pair
+	restoredSeq journal.Seq // checkpointed here
+	checkedPos  journal.Position
+	lastSeq     journal.Seq // secondary: last number received
+	peerDurable journal.Seq // primary: durable at the peer
+	peerRestore journal.Seq // primary: checkpointed at the peer
+	session     *feedSession
+	pulling     *pullSession
+	linked      bool
+	linkChange  time.Time
+	newestSeq   journal.Seq // secondary: what the primary said last
+	newestTime  int64
+	lastHeard   time.Time
+	mirrorError string // why the last attempt to open the mirror failed
+	failed      string // why the journal failed
+	fullSince   time.Time
+
+	facts      chan fact
+	restoreReq chan struct{}
+	checkReq   chan struct{}
+	pullReq    chan struct{}
+	failOnce   sync.Once
+	storeErr   atomic.Pointer[error]
+	io         atomic.Pointer[ioGate]
+
+	sent, received, baseSent, waited atomic.Uint64
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// ioGate bounds waits for ring room: it is cancelled when the store fails, so that no host hangs behind a store that cannot take bytes.
+type ioGate struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// fact is something that happened to a pair, to be stepped by the group's worker.
+type fact struct {
+	pair  string
+	input Input
+	seq   journal.Seq // number that the other side names, 0 if none
+	text  string      // what to tell the operator
+	fill  bool        // nothing is known any more: mark the whole volume
+}
+
+func (s *Site) newGroup(name string, rec groupRecord) *group {
+	g := &group{
+		site: s, name: name, role: rec.Role, rec: rec,
+		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
+		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1),
+		linkChange: time.Now(),
+	}
+	g.ctx, g.cancel = context.WithCancel(s.ctx)
+	g.openGate()
+	return g
+}
+
+func (g *group) openGate() {
+	gate := &ioGate{}
+	gate.ctx, gate.cancel = context.WithCancel(g.ctx)
+	g.io.Store(gate)
+}
+
+func (g *group) object() string { return "group/" + g.name }
+
+func (g *group) dir() string { return filepath.Join(g.site.cfg.StateDir, "journals", g.name) }
+
+func (g *group) ringPath() string { return filepath.Join(g.site.ringDir, g.name+".ring") }
+
+func (g *group) options() journal.Options {
+	return journal.Options{Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Logger: g.site.log.With("group", g.name)}
+}
+
+// bytes gives the ring's memory to the overlay.
+func (g *group) bytes(pos uint64, n int) []byte { return g.journal.Bytes(journal.Position(pos), n) }
+
+// create makes the journal volumes of a new group.
+func (g *group) create() error {
+	sizes := make([]int64, g.rec.Volumes)
+	for i := range sizes {
+		sizes[i] = g.rec.Size
+	}
+	if err := journal.Create(g.options(), sizes...); err != nil {
+		return fault(KindInternal, err, "the journal of group %s cannot be made", g.name)
+	}
+	return nil
+}
+
+// open opens the journal of a group whose members are attached, replays what the stores do not hold yet and leaves it empty of work.
+func (g *group) open(m marksRecord) error {
+	g.restoredSeq, g.peerDurable, g.peerRestore = m.Seq, m.PeerDurable, m.PeerRestored
+	r := replay{g: g, from: m.Checkpoint}
+	j, rec, err := journal.Open(g.options(), m.Head, m.Known, r.record)
+	if err != nil {
+		return g.openError(err)
+	}
+	g.journal = j
+	if rec.Records > 0 || rec.FromRing > 0 {
+		g.site.events.add(slog.LevelInfo, g.object(), "journal replayed: %d records, %d of them from the staging ring, up to sequence number %d", rec.Records, rec.FromRing, rec.LastSeq)
+	}
+	mk := j.Marks()
+	g.lastSeq = max(rec.LastSeq, m.LastSeq)
+	g.restored, g.restoreSeq, g.checkpoint = mk.Durable, g.lastSeq, m.Checkpoint
+	j.Release(mk.Durable)
+	if m.LastSeq > rec.LastSeq {
+		// The journal was made anew after a failure: numbers go on above all that were ever given.
+		if g.role != Secondary {
+			if _, err := g.appendControl(g.ctx, controlSeq, nil, m.LastSeq+1<<20, nil); err != nil {
+				return fault(KindInternal, err, "group %s: the new journal cannot be written", g.name)
+			}
+		}
+	}
+	if err := g.doCheckpoint(g.ctx); err != nil {
+		return err
+	}
+	return r.obey()
+}
+
+func (g *group) openError(err error) error {
+	switch {
+	case errors.Is(err, journal.ErrVersion):
+		return fmt.Errorf("group %s: %w: start the newer pairfs that wrote it", g.name, err)
+	case errors.Is(err, journal.ErrCorrupt):
+		return fmt.Errorf("group %s: %w: nothing was changed; `pairfs check` shows where; to give up what it holds move %s away and start again: its pairs are then suspended and need a resync", g.name, err, g.dir())
+	}
+	return fmt.Errorf("group %s: its journal cannot be opened: %w", g.name, err)
+}
+
+// start runs the group's goroutines.
+func (g *group) start() {
+	g.wg.Add(3)
+	go func() { defer g.wg.Done(); g.restoreLoop() }()
+	go func() { defer g.wg.Done(); g.work() }()
+	go func() { defer g.wg.Done(); g.pullLoop() }()
+}
+
+// stop ends the goroutines and closes the journal with everything durable and checkpointed.
+func (g *group) stop(ctx context.Context) error {
+	g.closeSessions()
+	var err error
+	if g.journal.Err() == nil {
+		err = errors.Join(g.journal.Sync(ctx, g.journal.Marks().Reserved), g.restorePass(), g.doCheckpoint(ctx))
+	}
+	g.cancel()
+	g.wg.Wait()
+	return errors.Join(err, g.journal.Close())
+}
+
+// closeSessions ends the mirror sessions of the group on both roles.
+func (g *group) closeSessions() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.session != nil {
+		g.session.cancel()
+	}
+	if g.pulling != nil {
+		g.pulling.cancel()
+	}
+}
+
+// remove deletes what a stopped group has on disk.
+func (g *group) remove() error {
+	return errors.Join(os.RemoveAll(g.dir()), removeIfThere(g.ringPath()))
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// attachments returns the members at this moment.
+func (g *group) attachments() []*attachment {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*attachment, 0, len(g.members))
+	for _, a := range g.members {
+		all = append(all, a)
+	}
+	return all
+}
+
+func (g *group) overlayRegions() int64 {
+	var n int64
+	for _, a := range g.attachments() {
+		n += int64(a.overlay.regions())
+	}
+	return n
+}
+
+// active reports whether any pair is replicated. Requires mu.
+func (g *group) active() bool {
+	for _, p := range g.pairs {
+		if p.rec.State.Status.active() {
+			return true
+		}
+	}
+	return false
+}
+
+// allPairs returns the pairs at this moment.
+func (g *group) allPairs() []*pair {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*pair, 0, len(g.pairs))
+	for _, p := range g.pairs {
+		all = append(all, p)
+	}
+	return all
+}
+
+// report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
+// found again, by the next exchange of states or the next tick.
+func (g *group) report(f fact) {
+	select {
+	case g.facts <- f:
+	default:
+	}
+}
+
+// work steps facts and watches times, one after the other.
+func (g *group) work() {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case f := <-g.facts:
+			g.obeyFact(f)
+		case <-tick.C:
+			g.watch()
+		}
+	}
+}
+
+func (g *group) obeyFact(f fact) {
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	g.mu.Lock()
+	p := g.pairs[f.pair]
+	g.mu.Unlock()
+	if p == nil || g.ctx.Err() != nil {
+		return
+	}
+	err := g.run(g.ctx, f.input, []*pair{p}, runOptions{seq: f.seq, text: f.text, fill: f.fill})
+	if err != nil && g.ctx.Err() == nil {
+		g.site.events.add(slog.LevelError, p.object(), "%s could not be dealt with: %v", f.input, err)
+	}
+}
+
+// watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete.
+func (g *group) watch() {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	lost := !g.linked && now.Sub(g.linkChange) > g.site.cfg.PathWatch
+	for _, p := range g.pairs {
+		st := p.rec.State
+		switch {
+		case lost && st.Status.active():
+			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, g.site.cfg.PathWatch)})
+		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
+			g.report(fact{pair: p.name, input: EvDrained})
+		case st.Role == Primary && st.Status == Suspending && (now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)):
+			g.report(fact{pair: p.name, input: EvDrainTimeout, text: "the peer did not take all records in time: the rest is marked in the bitmap"})
+		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerDurable >= p.rec.PairSeq:
+			g.report(fact{pair: p.name, input: EvCopied})
+		}
+		if p.rec.State.Status == PAIR && st.Role == Primary && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq && p.att.bits.any() {
+			p.att.bits.reset() // all of the copy is in the peer's store; nothing is marked while a pair is in PAIR
+		}
+	}
+	if !g.fullSince.IsZero() && g.journal.Err() == nil {
+		g.watchFull(now)
+	}
+}
+
+// watchFull suspends the group when its journal stays full. Requires mu.
+func (g *group) watchFull(now time.Time) {
+	u := g.journal.Usage()
+	if u.Used < u.Capacity*9/10 {
+		g.fullSince = time.Time{}
+		return
+	}
+	if g.role != Primary || (g.linked && now.Sub(g.fullSince) < overflowWatch) {
+		return
+	}
+	for _, p := range g.pairs {
+		if p.rec.State.Status.active() {
+			g.report(fact{pair: p.name, input: EvOverflow, text: fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up", g.name)})
+		}
+	}
+}
+
+// awaitRoom waits, with no lock held, until a write that asked for another attempt has a chance.
+func (g *group) awaitRoom(ctx context.Context) error {
+	if e := g.storeErr.Load(); e != nil {
+		return *e
+	}
+	g.waited.Add(1)
+	g.mu.Lock()
+	failed := g.failed != ""
+	if g.fullSince.IsZero() && !failed {
+		u := g.journal.Usage()
+		if u.Used > u.Capacity*9/10 {
+			g.fullSince = time.Now()
+		}
+	}
+	g.mu.Unlock()
+	g.kickRestore()
+	g.kickCheckpoint()
+	if failed || g.journal.Err() != nil {
+		// journalFailed turns the volumes to direct mode; the next attempt waits for the mode lock that it holds meanwhile.
+		return pause(ctx, 5*time.Millisecond)
+	}
+	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if err := g.journal.WaitRoom(wait, recordMax+2*journal.HeaderSize); err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// pause waits for a time or the context.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (g *group) kickRestore() { kick(g.restoreReq) }
+
+func (g *group) kickCheckpoint() { kick(g.checkReq) }

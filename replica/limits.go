@@ -1,0 +1,73 @@
+package replica
+
+import "time"
+
+// Every bound of this package, with its reason. Sizes are bytes.
+const (
+	// memoryDefault bounds rings and buffers of a site: a file system must not take its host's memory.
+	memoryDefault = 256 << 20
+	// memoryMin holds one small ring and the buffers of one mirror.
+	memoryMin = 32 << 20
+	// ringMax is one group's staging ring at most: more than a second of writing at the speed of a disk, so that restore can fold.
+	ringMax = 64 << 20
+	// ringMin holds four of the largest records, so that writers and the flush do not wait for each other.
+	ringMin = 4 << 20
+	// mirrorBuffers is what one mirror may hold outside of rings: batches being built or received, and QUIC's windows of one stream.
+	mirrorBuffers = 8 << 20
+
+	// recordMax is the payload of the largest record: one request of the kernel, so that a host write of up to 1 MiB is one record.
+	recordMax = 1 << 20
+	// discardMax is the range of one discard record: it bounds the regions that one record adds to the overlay (16,384).
+	discardMax = 1 << 30
+	// overlayRegionsMax bounds the overlay's bookkeeping of one group; a discard past it waits for restore.
+	overlayRegionsMax = 128 << 10
+
+	// journalDefault and journalMin are the sizes of a group's journal.
+	journalDefault = 1 << 30
+	journalMin     = 16 << 20
+	// journalVolumesMax is the reference's number of journal volumes in a group.
+	journalVolumesMax = 64
+
+	// batchMax is one batch of a read-journal answer, baseMax one piece of an initial copy: large enough that per-batch costs vanish,
+	// small enough that an update waits less than 10 ms behind a base record on a link of 1 Gbit/s.
+	batchMax = 1<<20 + 64<<10
+	baseMax  = 512 << 10
+	// pullWindow is what a secondary lets the primary send ahead of what it has stored.
+	pullWindow = 8 << 20
+	// updatesPerBase is how many update batches go before one base batch when both wait: updates first, and the copy still ends.
+	updatesPerBase = 4
+	// baseZeroMax bounds the range of one base record that stands for zeroes, as discardMax does for a discard.
+	baseZeroMax = 1 << 30
+
+	// restoreShare of the ring in use starts a restore pass at once: early enough that writers do not meet a full ring.
+	restoreShare = 4 // a quarter
+	// restoreIdle starts a pass for what is older than this, so that a quiet site has nothing left to do.
+	restoreIdle = 500 * time.Millisecond
+	// checkpointIdle and checkpointShare of the journal written since the last checkpoint start the next: they bound the replay after
+	// a crash and, on a secondary, how long the primary must keep what is restored.
+	checkpointIdle  = 3 * time.Second
+	checkpointShare = 8 // an eighth
+
+	// drainTimeout bounds a suspend that flushes; after it the rest is marked in the bitmap.
+	drainTimeout = 30 * time.Second
+	// drainNoLink is the same while the peer cannot be reached.
+	drainNoLink = 2 * time.Second
+	// pathWatchDefault is the reference's path watch time.
+	pathWatchDefault = 5 * time.Minute
+	// overflowWatch is the reference's data overflow watch: how long hosts wait for a full journal while the peer is pulling.
+	overflowWatch = 60 * time.Second
+	// requestTimeout bounds a command's request to the peer.
+	requestTimeout = 20 * time.Second
+	// pullRetry is the pause before a mirror is opened again after it ended.
+	pullRetryMin = 20 * time.Millisecond
+	pullRetryMax = 2 * time.Second
+
+	// eventsMax is how many events a site remembers.
+	eventsMax = 1000
+	// Names and counts of the reference, and what keeps a listing readable.
+	nameMax    = 100
+	groupsMax  = 256
+	pairsMax   = 32768
+	volumeMax  = 1 << 50 // 1 PiB: offsets stay far from overflow
+	pairsGroup = 4096
+)

@@ -1,0 +1,182 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/journal"
+)
+
+// markRest stops the replication of pairs at once and marks in their bitmaps what the peer has not restored: the records behind its
+// mark, found by reading the journal, and from now on every write. Until the marks are durable the journal keeps the records, for the
+// pairs still count as replicated (I5).
+func (g *group) markRest(ctx context.Context, pairs []*pair, outs map[*pair]Outcome, all []*pair, o runOptions) error {
+	g.mu.Lock()
+	stop := g.journal.Marks().DurableSeq
+	if o.seq != 0 {
+		stop = min(stop, o.seq)
+	}
+	byNumber := map[uint32]*attachment{}
+	for _, p := range pairs {
+		p.copier = nil
+		if p.rec.State.Status.active() {
+			p.rec.StopSeq = min(stop, p.rec.StopSeq)
+			p.att.stop.Store(uint64(p.rec.StopSeq))
+		}
+		byNumber[p.att.number] = p.att
+		if o.fill {
+			p.att.bits.fill()
+		}
+	}
+	after := g.peerRestore
+	g.mu.Unlock()
+	if o.seq != 0 {
+		after = min(after, o.seq)
+	}
+	for _, p := range pairs {
+		p.att.vol.barrier() // who did not see the new bound has published
+	}
+	if err := g.markRecords(ctx, after, byNumber); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		g.site.events.add(slog.LevelError, g.object(), "the journal cannot be read to find the differences, so whole volumes are marked: %v", err)
+		for _, a := range byNumber {
+			a.bits.fill()
+		}
+	}
+	return nil
+}
+
+// markRecords marks the regions of all records behind the number after.
+func (g *group) markRecords(ctx context.Context, after journal.Seq, byNumber map[uint32]*attachment) error {
+	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
+		return err
+	}
+	pos, ok := g.journal.Locate(after + 1)
+	if !ok {
+		return nil
+	}
+	cursor := g.journal.NewCursor(pos)
+	buf := make([]byte, batchMax)
+	for {
+		n, _, err := cursor.Read(buf, len(buf))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		for b := buf[:n]; len(b) > 0; {
+			rec, size, err := journal.Parse(b)
+			if err != nil {
+				return err
+			}
+			b = b[size:]
+			if a := byNumber[rec.Volume]; a != nil && rec.Kind != journal.KindControl && rec.Kind != journal.KindSkip {
+				a.bits.setRange(int64(rec.Offset), int64(rec.Length))
+			}
+		}
+	}
+}
+
+// markDurable marks a range and returns when the marks are in the database. It costs a transaction only where a mark is new.
+func (g *group) markDurable(a *attachment, off, n int64) error {
+	if !a.bits.setRange(off, n) && !a.bits.isDirty() {
+		return nil
+	}
+	if err := g.commit([]*attachment{a}, func(*bolt.Tx) error { return nil }); err != nil {
+		return fault(KindInternal, err, "volume %s: a write is refused, because its difference cannot be recorded", a.vol.name)
+	}
+	return nil
+}
+
+// journalFailed gives a journal up (I8): the pairs are suspended by failure, the marks are made durable, what hosts were told is written
+// reaches the stores straight from the ring, and from then on writes go to the stores. It returns at once; hosts wait for the change
+// under the mode lock. The journal is made anew when the daemon starts again.
+func (g *group) journalFailed(cause error) {
+	g.failOnce.Do(func() {
+		g.mu.Lock()
+		g.failed = cause.Error()
+		g.rec.Failed = cause.Error()
+		g.mu.Unlock()
+		g.closeSessions()
+		g.site.events.add(slog.LevelError, g.object(), "the journal failed and is given up: %v; pairs are suspended, hosts go on; mend the disk, restart pairfs, then resync", cause)
+		g.wg.Go(g.failOver)
+	})
+}
+
+// failOver turns every volume of the group to direct mode.
+func (g *group) failOver() {
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	atts := g.attachments()
+	for _, a := range atts {
+		a.vol.mode.Lock()
+		defer a.vol.mode.Unlock()
+	}
+	var errs []error
+	for _, a := range atts {
+		if a.group.role == Primary {
+			a.bits.fill() // what the failed journal held behind the peer's mark cannot be told any more
+		}
+	}
+	errs = append(errs, g.failStates(atts))
+	g.restoreMu.Lock()
+	var w restoreWriter
+	for _, a := range atts {
+		errs = append(errs, w.volume(a, ^uint64(0)), a.vol.store.sync())
+		a.direct.Store(true)
+	}
+	g.restoreMu.Unlock()
+	if err := errors.Join(errs...); err != nil {
+		g.site.events.add(slog.LevelError, g.object(), "while giving the journal up: %v", err)
+	}
+	g.tell()
+}
+
+// failStates suspends all pairs by failure and stores that with the marks.
+func (g *group) failStates(atts []*attachment) error {
+	g.mu.Lock()
+	reason := g.failed
+	var changed []*pair
+	for _, p := range g.pairs {
+		if out := Step(p.rec.State, EvFailure); out.Verdict == Accept {
+			g.enter(p, EvFailure, out, runOptions{text: fmt.Sprintf("the journal of group %s failed: %s; restart pairfs when the disk is mended, then resync", g.name, reason)})
+			changed = append(changed, p)
+		}
+	}
+	last := g.journal.Marks().AppendedSeq
+	g.mu.Unlock()
+	err := g.commit(atts, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range g.pairs {
+			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
+				return err
+			}
+		}
+		m, _, err := get[marksRecord](tx, bucketMarks, g.name)
+		if err != nil {
+			return err
+		}
+		m.LastSeq = max(m.LastSeq, last, g.lastSeq)
+		if err := put(tx, bucketMarks, g.name, m); err != nil {
+			return err
+		}
+		return put(tx, bucketGroups, g.name, g.rec)
+	})
+	for _, p := range changed {
+		g.announce(p, "")
+	}
+	g.mu.Lock()
+	for _, p := range changed {
+		p.applyAccess()
+	}
+	g.mu.Unlock()
+	return err
+}

@@ -1,0 +1,62 @@
+package replica
+
+import (
+	"log/slog"
+	"time"
+
+	"pairfs/journal"
+	"pairfs/quicwire"
+)
+
+// pair is one pair on this side. Its fields are guarded by the mu of its group; name, group and att never change.
+type pair struct {
+	name  string
+	group *group
+	att   *attachment
+
+	rec    pairRecord
+	copier *copier // primary in COPY with a mirror session: the base records under way
+
+	drainBy   time.Time // primary in Suspending: when the flush is given up
+	copyStart time.Time // for the rate and the estimate
+	copyTotal int64     // bytes marked when the copy began
+}
+
+// state is the value that [Step] decides on. Requires group.mu.
+func (p *pair) state() PairState { return p.rec.State }
+
+// object is how events name the pair.
+func (p *pair) object() string { return "pair/" + p.name }
+
+// wire is the pair as the other side is told. Requires group.mu.
+func (p *pair) wire() quicwire.PairState {
+	seq := p.rec.StopSeq
+	if seq == noStop {
+		seq = 0
+	}
+	return quicwire.PairState{
+		Name: p.name, Number: p.rec.Number, Generation: p.rec.Generation,
+		Status: uint8(p.rec.State.Status), SuspendType: uint8(p.rec.State.Suspend), Consistent: p.rec.State.Consistent, Seq: uint64(seq),
+	}
+}
+
+// applyAccess lets the write path see what the state allows. Requires group.mu.
+func (p *pair) applyAccess() { p.att.writable.Store(p.rec.State.mayWrite()) }
+
+// setBounds tells the write path which numbers are replicated; it is used where no record marks the moment. Requires group.mu.
+func (p *pair) setBounds(start, stop journal.Seq) {
+	p.rec.StartSeq, p.rec.StopSeq = start, stop
+	p.att.start.Store(uint64(start))
+	p.att.stop.Store(uint64(stop))
+}
+
+// level is how loud a status is.
+func (s PairState) level() slog.Level {
+	switch s.Status {
+	case PSUE, PFUS:
+		return slog.LevelError
+	case PSUS, Suspending, Deleting:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}

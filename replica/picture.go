@@ -1,0 +1,188 @@
+package replica
+
+import (
+	"sort"
+	"time"
+)
+
+// Status returns a picture of the site. It takes each group's lock for a moment and waits for nobody.
+func (s *Site) Status() SiteStatus {
+	st := SiteStatus{
+		Name: s.cfg.Name, Fingerprint: s.identity.Fingerprint().String(), Listen: s.endpoint.Addr().String(), State: s.cfg.StateDir,
+		Version: s.cfg.Version, Started: s.started, MemoryLimit: s.cfg.Memory, MemoryUsed: s.memoryUsed(),
+	}
+	s.mu.RLock()
+	groups := make([]*group, 0, len(s.groups))
+	for _, g := range s.groups {
+		groups = append(groups, g)
+	}
+	peers := map[string]peer{}
+	for n, p := range s.peers {
+		peers[n] = *p
+	}
+	s.mu.RUnlock()
+	for _, v := range s.Volumes() {
+		st.Volumes = append(st.Volumes, v.picture())
+	}
+	for _, g := range groups {
+		gs, ps := g.picture()
+		st.Groups = append(st.Groups, gs)
+		st.Pairs = append(st.Pairs, ps...)
+	}
+	for n, p := range peers {
+		st.Peers = append(st.Peers, s.peerPicture(n, p))
+	}
+	sort.Slice(st.Groups, func(i, j int) bool { return st.Groups[i].Name < st.Groups[j].Name })
+	sort.Slice(st.Pairs, func(i, j int) bool { return st.Pairs[i].Name < st.Pairs[j].Name })
+	sort.Slice(st.Peers, func(i, j int) bool { return st.Peers[i].Name < st.Peers[j].Name })
+	return st
+}
+
+func (s *Site) peerPicture(name string, p peer) PeerStatus {
+	since, up := s.endpoint.Connected(name)
+	if !up {
+		since = p.changed
+	}
+	return PeerStatus{
+		Name: name, Address: p.rec.Address, Fingerprint: p.rec.Fingerprint, Connected: up, Since: since,
+		Quota: p.rec.Quota, QuotaUsed: s.quotaUsed(name), LastError: p.lastError,
+	}
+}
+
+func (v *Volume) picture() VolumeStatus {
+	v.site.mu.RLock()
+	reserved := v.reserved
+	v.site.mu.RUnlock()
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	st := VolumeStatus{Name: v.name, Size: v.Size(), Allocated: v.Allocated(), Reserved: reserved, Open: int(v.opens.Load()), Writable: true}
+	if a := v.att; a != nil {
+		st.Pair, st.Writable = a.pair.name, a.writable.Load()
+		st.Role = a.group.role
+	}
+	return st
+}
+
+// picture of the group and its pairs.
+func (g *group) picture() (GroupStatus, []PairStatus) {
+	m, u := g.journal.Marks(), g.journal.Usage()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	st := GroupStatus{
+		Name: g.name, Role: g.role, Peer: g.rec.Peer, PeerGroup: g.rec.PeerGroup, Volumes: g.rec.Volumes, Capacity: u.Capacity, Used: u.Used,
+		RingSize: u.RingSize, RingUsed: u.RingUsed, AppendedSeq: uint64(m.AppendedSeq), DurableSeq: uint64(m.DurableSeq),
+		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore), Mirror: g.mirrorWord(),
+		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
+	}
+	l := g.lag()
+	var pairs []PairStatus
+	for name, p := range g.pairs {
+		st.Pairs = append(st.Pairs, name)
+		pairs = append(pairs, g.pairPicture(p, l, u.Used > u.Capacity*8/10))
+	}
+	sort.Strings(st.Pairs)
+	return st, pairs
+}
+
+// mirrorWord is the mirror's status as the reference names it. Requires mu.
+func (g *group) mirrorWord() string {
+	if len(g.pairs) == 0 {
+		return "Initial"
+	}
+	active, split := false, false
+	for _, p := range g.pairs {
+		if p.rec.State.Status.active() {
+			active = true
+		} else {
+			split = true
+		}
+	}
+	switch {
+	case active && split:
+		return "Active (warning)"
+	case active:
+		return "Active"
+	}
+	return "Stopped"
+}
+
+type lag struct {
+	seq   uint64
+	bytes int64
+	time  time.Duration
+}
+
+// lag is how far the peer is behind (primary), or this side behind what the primary said last (secondary). Requires mu.
+func (g *group) lag() lag {
+	if g.role == Secondary {
+		l := lag{}
+		if g.newestSeq > g.lastSeq {
+			l.seq = uint64(g.newestSeq - g.lastSeq)
+		}
+		if !g.linked || l.seq > 0 {
+			l.time = time.Since(g.lastHeard)
+		}
+		if g.lastHeard.IsZero() {
+			l.time = 0
+		}
+		return l
+	}
+	m := g.journal.Marks()
+	if !g.active() || m.AppendedSeq <= g.peerDurable {
+		return lag{}
+	}
+	l := lag{seq: uint64(m.AppendedSeq - g.peerDurable)}
+	if pos, ok := g.journal.Locate(g.peerDurable + 1); ok && m.Appended > pos {
+		l.bytes = int64(m.Appended - pos)
+	}
+	if at, ok := g.journal.TimeAt(g.peerDurable + 1); ok {
+		l.time = max(0, time.Since(at))
+	}
+	return l
+}
+
+func (g *group) pairPicture(p *pair, l lag, full bool) PairStatus {
+	r := p.rec
+	st := PairStatus{
+		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
+		Suspend: r.State.Suspend, Size: r.Size, Generation: r.Generation, Consistent: r.State.Consistent, Linked: g.linked,
+		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: r.LastError, CopyMode: "full",
+	}
+	if r.CopyNone {
+		st.CopyMode = "none"
+	}
+	if full && r.State.Role == Primary && (st.Status == COPY || st.Status == PAIR) {
+		st.Status = PFUL
+	}
+	if r.State.Status.suspended() && r.StopSeq != noStop {
+		st.SuspendSeq = uint64(r.StopSeq)
+	}
+	if r.State.Status.active() {
+		st.LagSeq, st.LagBytes, st.LagTime = l.seq, l.bytes, l.time
+	}
+	st.Copied = r.Size - st.Different
+	switch r.State.Status {
+	case PAIR:
+		st.Copied, st.Different = r.Size, 0
+	case COPY:
+		if r.State.Role == Primary {
+			p.progress(&st)
+		} else {
+			st.Copied = 0
+		}
+	}
+	return st
+}
+
+// progress fills in what a copy has done and how long it may take. Requires group.mu.
+func (p *pair) progress(st *PairStatus) {
+	left := st.Different
+	if c := p.copier; c != nil {
+		left = max(0, left-c.under)
+	}
+	st.CopyLeft, st.Copied = left, p.rec.Size-left
+	if took := time.Since(p.copyStart); !p.copyStart.IsZero() && p.copyTotal > left && took > 0 {
+		st.CopyRate = float64(p.copyTotal-left) / took.Seconds()
+		st.ETA = time.Duration(float64(left) / st.CopyRate * float64(time.Second))
+	}
+}

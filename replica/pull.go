@@ -1,0 +1,510 @@
+package replica
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"pairfs/journal"
+	"pairfs/quicwire"
+)
+
+// pullSession is the secondary's side of one mirror session: it asks the primary for records, puts them into the restore journal in the
+// order of the batches' ordinals, and reports what is durable and restored.
+type pullSession struct {
+	g      *group
+	stream *quicwire.MirrorStream
+	ctx    context.Context
+	cancel context.CancelFunc
+	wake   chan struct{}
+
+	mu       sync.Mutex
+	told     bool   // states were asked to be sent
+	ordinal  uint64 // last batch that was let pass
+	taken    uint64 // bytes of batches that are in the journal
+	arrived  []arrival
+	durable, restored uint64 // ordinals
+	durableSeq journal.Seq
+
+	early map[uint64]*quicwire.Batch // batches before their turn; the window bounds them
+}
+
+// arrival says where the records of a batch end in the restore journal.
+type arrival struct {
+	ordinal uint64
+	end     journal.Position
+	seq     journal.Seq
+}
+
+// pullLoop keeps a mirror session open while the group is a restore group.
+func (g *group) pullLoop() {
+	delay := pullRetryMin
+	for g.ctx.Err() == nil {
+		if !g.wantsPull() {
+			select {
+			case <-g.pullReq:
+			case <-g.ctx.Done():
+			}
+			continue
+		}
+		began := time.Now()
+		err := g.pull()
+		if g.ctx.Err() != nil {
+			return
+		}
+		g.mirrorEnded(err)
+		if time.Since(began) > time.Second {
+			delay = pullRetryMin
+		}
+		select {
+		case <-g.pullReq:
+			delay = pullRetryMin
+		case <-time.After(delay):
+			delay = min(2*delay, pullRetryMax)
+		case <-g.ctx.Done():
+		}
+	}
+}
+
+func (g *group) wantsPull() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.role == Secondary && len(g.pairs) > 0 && g.failed == ""
+}
+
+// mirrorEnded remembers why a session ended and says so once.
+func (g *group) mirrorEnded(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	g.mu.Lock()
+	fresh := text != "" && text != g.mirrorError && !errors.Is(err, quicwire.ErrUnreachable) && !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF)
+	g.mirrorError = text
+	g.pulling = nil
+	g.setLinked(false)
+	g.mu.Unlock()
+	if fresh {
+		g.site.log.Info("mirror session ended", "group", g.name, "peer", g.rec.Peer, "reason", err)
+	}
+}
+
+// pull runs one mirror session until it ends.
+func (g *group) pull() error {
+	var id [8]byte
+	_, _ = rand.Read(id[:])
+	g.mu.Lock()
+	open := &quicwire.MirrorOpen{
+		Group: g.rec.PeerGroup, Session: binary.LittleEndian.Uint64(id[:]),
+		DurableSeq: uint64(g.lastSeq), RestoredSeq: uint64(g.restoredSeq), Pairs: g.wireStates(),
+	}
+	peer := g.rec.Peer
+	g.mu.Unlock()
+	// What was received is durable before it is named: the numbers above were received, perhaps a moment ago.
+	if err := g.journal.Sync(g.ctx, g.journal.Marks().Reserved); err != nil {
+		return err
+	}
+	stream, err := g.site.endpoint.OpenMirror(g.ctx, peer, open)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	p := &pullSession{g: g, stream: stream, wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
+	p.ctx, p.cancel = context.WithCancel(g.ctx)
+	defer p.cancel()
+	if err := p.accepted(); err != nil {
+		return err
+	}
+	done := make(chan struct{}, 2)
+	go func() { defer func() { done <- struct{}{} }(); p.request() }()
+	go func() { defer func() { done <- struct{}{} }(); p.watchDurable() }()
+	err = p.receive()
+	p.cancel()
+	<-done
+	<-done
+	return err
+}
+
+// accepted waits for the primary's answer and compares the states.
+func (p *pullSession) accepted() error {
+	wait, cancel := context.WithTimeout(p.ctx, requestTimeout)
+	defer cancel()
+	fr, err := p.stream.Recv(wait)
+	if err != nil {
+		return err
+	}
+	a, ok := fr.(*quicwire.MirrorAccept)
+	if !ok {
+		return fmt.Errorf("group %s: the primary answered with %s where it should accept the mirror", p.g.name, fr.Type())
+	}
+	g := p.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a.Code != quicwire.ResultDone {
+		if a.Code == quicwire.ResultNotFound {
+			g.compare(nil, true) // the primary has no such group: its pairs are gone
+		}
+		return fmt.Errorf("group %s: the primary refused the mirror: %s", g.name, a.Message)
+	}
+	g.compare(a.Pairs, true)
+	g.pulling = p
+	g.lastHeard = time.Now()
+	g.setLinked(true)
+	return nil
+}
+
+// receive takes batches and states until the stream ends.
+func (p *pullSession) receive() error {
+	for {
+		fr, err := p.stream.Recv(p.ctx)
+		if err != nil {
+			return err
+		}
+		switch m := fr.(type) {
+		case *quicwire.Batch:
+			err = p.gate(m)
+		case *quicwire.PairStates:
+			p.g.mu.Lock()
+			p.g.compare(m.Pairs, true)
+			p.g.mu.Unlock()
+		default:
+			err = fmt.Errorf("group %s: %s does not belong into a mirror stream", p.g.name, fr.Type())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// gate lets batches pass in the order of their ordinals; what comes early waits.
+func (p *pullSession) gate(b *quicwire.Batch) error {
+	if b.Ordinal != p.ordinal+1 {
+		if b.Ordinal <= p.ordinal || len(p.early) >= pullWindow/(64<<10) {
+			return fmt.Errorf("group %s: batch %d arrived, %d was next", p.g.name, b.Ordinal, p.ordinal+1)
+		}
+		p.early[b.Ordinal] = b
+		return nil
+	}
+	for b != nil {
+		if err := p.store(b); err != nil {
+			return err
+		}
+		b = p.early[p.ordinal+1]
+		delete(p.early, p.ordinal+1)
+	}
+	return nil
+}
+
+// store puts the records of a batch into the restore journal.
+func (p *pullSession) store(b *quicwire.Batch) error {
+	g := p.g
+	if b.Flags != quicwire.PackNone {
+		return fmt.Errorf("group %s: batch %d is packed in a way that was not agreed", g.name, b.Ordinal)
+	}
+	rest := b.Data
+	t := &touched{}
+	for n := uint32(0); n < b.Count; n++ {
+		rec, size, err := journal.Parse(rest)
+		if err != nil {
+			return p.damaged(b, err)
+		}
+		rest = rest[size:]
+		if err := p.record(&rec, t); err != nil {
+			return err
+		}
+	}
+	if len(rest) > 0 {
+		return p.damaged(b, fmt.Errorf("%d bytes behind the last record", len(rest)))
+	}
+	m := g.journal.Marks()
+	g.received.Add(uint64(len(b.Data)))
+	g.mu.Lock()
+	g.newestSeq, g.newestTime, g.lastHeard = journal.Seq(b.NewestSeq), int64(b.NewestTime), time.Now()
+	seq := g.lastSeq
+	g.mu.Unlock()
+	p.mu.Lock()
+	p.ordinal = b.Ordinal
+	p.taken += uint64(len(b.Data))
+	p.arrived = append(p.arrived, arrival{b.Ordinal, m.Reserved, seq})
+	p.mu.Unlock()
+	kick(p.wake)
+	t.tell(g.site)
+	return nil
+}
+
+// damaged is a batch whose bytes are not those that were sent (I7). It ends the session; what was durable stays, and the primary sends
+// the rest again.
+func (p *pullSession) damaged(b *quicwire.Batch, err error) error {
+	p.g.site.events.add(slog.LevelError, p.g.object(), "batch %d (sequence numbers %d to %d) from %s is damaged and was not used, it is asked for again: %v", b.Ordinal, b.First, b.Last, p.g.rec.Peer, err)
+	return fmt.Errorf("group %s: batch %d is damaged: %w", p.g.name, b.Ordinal, err)
+}
+
+// record puts one record into the restore journal and the overlay.
+func (p *pullSession) record(rec *journal.Record, t *touched) error {
+	g := p.g
+	if rec.Kind == journal.KindControl {
+		return p.control(rec)
+	}
+	// The mode lock keeps the volume in the group until the record is published, as it does for a host's write.
+	if m := g.member(rec.Volume); m != nil {
+		m.vol.mode.RLock()
+		defer m.vol.mode.RUnlock()
+	}
+	a, err := g.target(rec)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		rec = &journal.Record{Kind: journal.KindSkip, Seq: rec.Seq, Time: rec.Time}
+		rec.CRC = journal.ChecksumRecord(rec)
+	}
+	r, err := g.reserveRoom(p.ctx, rec)
+	if err != nil {
+		return err
+	}
+	copy(r.Payload, rec.Payload)
+	if a != nil {
+		a.overlay.insert(int64(rec.Offset), int64(rec.Length), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), len(rec.Payload) == 0)
+		a.vol.modified.Store(time.Now().UnixNano())
+		t.add(a.vol, int64(rec.Offset), int64(rec.Length))
+	}
+	g.journal.Publish(r, rec.CRC)
+	if rec.Advances() {
+		g.mu.Lock()
+		g.lastSeq = rec.Seq
+		g.mu.Unlock()
+	}
+	return nil
+}
+
+func (g *group) member(number uint32) *attachment {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members[number]
+}
+
+// target finds the volume that a record is for, nil for one that changes nothing here. What does not belong here ends the session.
+func (g *group) target(rec *journal.Record) (*attachment, error) {
+	if rec.Flags&journal.FlagLocal != 0 {
+		return nil, fmt.Errorf("group %s: the %s should never have left the primary", g.name, rec)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if rec.Advances() && rec.Seq != g.lastSeq+1 || !rec.Advances() && rec.Seq != g.lastSeq {
+		return nil, fmt.Errorf("group %s: the %s came behind sequence number %d", g.name, rec, g.lastSeq)
+	}
+	a := g.members[rec.Volume]
+	switch {
+	case rec.Kind == journal.KindSkip:
+		return nil, nil
+	case a == nil:
+		if rec.Kind == journal.KindBase {
+			return nil, fmt.Errorf("group %s: the %s is for no pair of this group", g.name, rec)
+		}
+		return nil, nil // of a pair that was deleted here
+	case !a.pair.rec.State.Status.active():
+		return nil, fmt.Errorf("group %s: the %s is for pair %s, which is %s here", g.name, rec, a.pair.name, a.pair.rec.State.Status)
+	case rec.Kind == journal.KindBase && a.pair.rec.State.Status != COPY:
+		return nil, fmt.Errorf("group %s: the %s is for pair %s, which is not being copied", g.name, rec, a.pair.name)
+	}
+	if size := uint64(a.pair.rec.Size); rec.Offset > size || rec.Length > size-rec.Offset || rec.Length == 0 {
+		return nil, fmt.Errorf("group %s: the %s lies outside of volume %s (%d bytes)", g.name, rec, a.pair.rec.Volume, size)
+	}
+	return a, nil
+}
+
+// reserveRoom reserves room for a record of the primary, waiting while journal, ring or overlay are full: the window of the pull is not
+// moved meanwhile, so the primary waits too.
+func (g *group) reserveRoom(ctx context.Context, rec *journal.Record) (journal.Reservation, error) {
+	for {
+		for rec.Kind == journal.KindDiscard && g.overlayRegions() > overlayRegionsMax {
+			g.kickRestore()
+			if err := pause(ctx, 5*time.Millisecond); err != nil {
+				return journal.Reservation{}, err
+			}
+		}
+		r, err := g.journal.Reserve(ctx, rec.Header())
+		if !errors.Is(err, journal.ErrFull) {
+			if errors.Is(err, journal.ErrFailed) {
+				g.journalFailed(err)
+			}
+			return r, err
+		}
+		g.waited.Add(1)
+		g.kickCheckpoint()
+		wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		_ = g.journal.WaitRoom(wait, journal.MaxRecord)
+		cancel()
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+	}
+}
+
+// control journals a control record and obeys it once it is durable.
+func (p *pullSession) control(rec *journal.Record) error {
+	g := p.g
+	c, err := parseControl(rec.Payload)
+	if err != nil {
+		return fmt.Errorf("group %s: %w", g.name, err)
+	}
+	g.mu.Lock()
+	last := g.lastSeq
+	jump := rec.Seq != last+1
+	bad := rec.Seq <= last || (jump && (rec.Flags&journal.FlagEpoch == 0 || !g.mayJump(c)))
+	g.mu.Unlock()
+	if bad {
+		return fmt.Errorf("group %s: the %s came behind sequence number %d", g.name, rec, last)
+	}
+	r, err := g.reserveRoom(p.ctx, rec)
+	if err != nil {
+		return err
+	}
+	copy(r.Payload, rec.Payload)
+	g.journal.Publish(r, rec.CRC)
+	if err := g.journal.Sync(p.ctx, r.End); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.lastSeq = rec.Seq
+	g.mu.Unlock()
+	return g.obeyControl(rec.Seq, c)
+}
+
+// mayJump reports whether a start record may leave out sequence numbers: only if no pair but those that start is replicated, so that
+// what is left out is in the bitmaps. Requires mu.
+func (g *group) mayJump(c control) bool {
+	if c.op == controlSeq {
+		return !g.active()
+	}
+	if c.op != controlStart {
+		return false
+	}
+	starts := map[uint32]bool{}
+	for _, n := range c.numbers {
+		starts[n] = true
+	}
+	for _, p := range g.pairs {
+		if p.rec.State.Status.active() && !starts[p.rec.Number] {
+			return false
+		}
+	}
+	return true
+}
+
+// ack lets the marks be sent; tell the states.
+func (p *pullSession) ack() { kick(p.wake) }
+
+func (p *pullSession) tell() {
+	p.mu.Lock()
+	p.told = true
+	p.mu.Unlock()
+	kick(p.wake)
+}
+
+func (p *pullSession) watchDurable() {
+	at := p.g.journal.Marks().Durable
+	for {
+		next, err := p.g.journal.WaitDurable(p.ctx, at)
+		if err != nil {
+			return
+		}
+		at = next
+		kick(p.wake)
+	}
+}
+
+// request sends read-journal requests: one at once, then whenever a mark moved.
+func (p *pullSession) request() {
+	defer p.cancel()
+	last := quicwire.ReadJournal{}
+	for {
+		now, states := p.marks()
+		if states != nil {
+			if p.stream.Send(p.ctx, &quicwire.PairStates{Pairs: states}) != nil {
+				return
+			}
+		}
+		if now != last {
+			if p.stream.Send(p.ctx, &now) != nil {
+				return
+			}
+			last = now
+		}
+		select {
+		case <-p.wake:
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// marks gathers what the next request says.
+func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
+	g := p.g
+	durable := g.journal.Marks().Durable
+	g.mu.Lock()
+	checked, checkedSeq := g.checkedPos, g.restoredSeq
+	states := g.wireStates()
+	g.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := quicwire.ReadJournal{RestoredSeq: uint64(checkedSeq)}
+	keep := 0
+	for _, a := range p.arrived {
+		if a.end <= durable {
+			p.durable, p.durableSeq = a.ordinal, a.seq
+		}
+		if a.end <= checked {
+			p.restored = a.ordinal
+			continue
+		}
+		p.arrived[keep] = a
+		keep++
+	}
+	p.arrived = p.arrived[:keep]
+	r.Budget, r.Durable, r.Restored = p.taken+pullWindow, p.durable, p.restored
+	r.DurableSeq = uint64(max(p.durableSeq, checkedSeq))
+	if !p.told {
+		states = nil
+	}
+	p.told = false
+	return r, states
+}
+
+// touched gathers the ranges of S-VOLs with open handles that a batch changed.
+type touched struct {
+	ranges []touchedRange
+}
+
+type touchedRange struct {
+	vol    *Volume
+	off, n int64
+}
+
+func (t *touched) add(v *Volume, off, n int64) {
+	if v.opens.Load() == 0 {
+		return
+	}
+	if k := len(t.ranges); k > 0 && t.ranges[k-1].vol == v && t.ranges[k-1].off+t.ranges[k-1].n == off {
+		t.ranges[k-1].n += n
+		return
+	}
+	t.ranges = append(t.ranges, touchedRange{v, off, n})
+}
+
+func (t *touched) tell(s *Site) {
+	f := s.invalidate.Load()
+	if f == nil {
+		return
+	}
+	for _, r := range t.ranges {
+		(*f)(r.vol, r.off, r.n)
+	}
+}

@@ -1,0 +1,299 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"pairfs/journal"
+)
+
+// Restore moves the newest bytes from overlay to store, in passes: everything durable at the beginning of a pass is written, region by
+// region in ascending order, whatever number of records it came in. A checkpoint then flushes the stores and moves the marks, the bitmap
+// pages and the journal's head in one transaction. The stores step from one prefix of the group's order to a later one; a crash in
+// between is made good by replaying the journal from the last checkpoint (I4).
+
+// restoreLoop runs passes and checkpoints when they are due.
+func (g *group) restoreLoop() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	lastPass, lastCheck := time.Now(), time.Now()
+	for {
+		kicked, check := false, false
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.restoreReq:
+			kicked = true
+		case <-g.checkReq:
+			check = true
+		case <-tick.C:
+		}
+		if g.journal.Err() != nil {
+			continue
+		}
+		u := g.journal.Usage()
+		if kicked || check || u.RingUsed > u.RingSize/restoreShare || time.Since(lastPass) > restoreIdle {
+			g.tryRestore()
+			lastPass = time.Now()
+		}
+		if check || g.checkpointDue(u, time.Since(lastCheck)) {
+			if err := g.doCheckpoint(g.ctx); err != nil && g.ctx.Err() == nil {
+				g.storeFailed(err)
+			}
+			lastCheck = time.Now()
+		}
+	}
+}
+
+// tryRestore runs a pass and reports whether the store takes bytes again or no longer.
+func (g *group) tryRestore() {
+	err := g.restorePass()
+	switch {
+	case err != nil && g.ctx.Err() == nil:
+		g.storeFailed(err)
+	case err == nil && g.storeErr.Swap(nil) != nil:
+		g.openGate()
+		g.site.events.add(slog.LevelInfo, g.object(), "the stores of the group take writes again")
+	}
+}
+
+func (g *group) checkpointDue(u journal.Usage, age time.Duration) bool {
+	g.restoreMu.Lock()
+	behind := g.restored - g.checkpoint
+	g.restoreMu.Unlock()
+	g.mu.Lock()
+	for _, p := range g.pairs {
+		if p.rec.State.Status == Suspending || (p.rec.State.Status == COPY && age > time.Second) {
+			age = max(age, checkpointIdle+1) // somebody waits for the marks of this side
+		}
+	}
+	g.mu.Unlock()
+	if int64(behind) > u.Capacity/checkpointShare || (u.Used > u.Capacity/2 && age > 200*time.Millisecond) {
+		return true
+	}
+	return age > checkpointIdle && (behind > 0 || g.dirty())
+}
+
+// dirty reports whether a bitmap has pages that are not in the database, or the journal could be freed further.
+func (g *group) dirty() bool {
+	for _, a := range g.attachments() {
+		if a.bits.isDirty() {
+			return true
+		}
+	}
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	return g.freeable(g.checkpoint) > g.journal.Marks().Freed
+}
+
+// restorePass writes what was durable when it began.
+func (g *group) restorePass() error {
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	m := g.journal.Marks()
+	if m.Durable == g.restored {
+		return nil
+	}
+	var w restoreWriter
+	for _, a := range g.attachments() {
+		if err := w.volume(a, uint64(m.Durable)); err != nil {
+			return err
+		}
+	}
+	g.restored, g.restoreSeq = m.Durable, m.DurableSeq
+	g.journal.Release(m.Durable)
+	return nil
+}
+
+// restoreWriter holds the buffers of a pass.
+type restoreWriter struct {
+	regions  []uint64
+	extents  []extent
+	bufs     [][]byte
+	verified uint64 // position of the record that was verified last
+}
+
+// volume writes the overlay's bytes of records before upTo to the store, and drops them.
+func (w *restoreWriter) volume(a *attachment, upTo uint64) error {
+	w.regions = a.overlay.dirtyRegions(w.regions[:0])
+	w.verified = ^uint64(0)
+	for _, region := range w.regions {
+		w.extents = a.overlay.collect(region, upTo, w.extents[:0])
+		if len(w.extents) == 0 {
+			continue
+		}
+		a.vol.dirtySync.Store(true)
+		if err := w.region(a, int64(region)*regionSize); err != nil {
+			return fmt.Errorf("restore volume %s: %w", a.vol.name, err)
+		}
+		a.overlay.drop(region, w.extents)
+	}
+	return nil
+}
+
+// region writes the collected extents of the region that begins at base, joining neighbours.
+func (w *restoreWriter) region(a *attachment, base int64) error {
+	for i := 0; i < len(w.extents); {
+		e := w.extents[i]
+		end := e.off + e.len
+		if e.zero {
+			i++
+			for i < len(w.extents) && w.extents[i].zero && w.extents[i].off == end {
+				end += w.extents[i].len
+				i++
+			}
+			if err := a.vol.store.punch(base+int64(e.off), int64(end-e.off)); err != nil {
+				return err
+			}
+			continue
+		}
+		w.bufs = w.bufs[:0]
+		for end = e.off; i < len(w.extents) && !w.extents[i].zero && w.extents[i].off == end; i++ {
+			x := w.extents[i]
+			if err := w.verify(a.group, x.rec); err != nil {
+				return err
+			}
+			w.bufs = append(w.bufs, a.group.bytes(x.pos, int(x.len)))
+			end += x.len
+		}
+		if _, err := a.vol.store.writev(base+int64(e.off), w.bufs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errChecksum is a record whose bytes are not those that entered.
+var errChecksum = errors.New("checksum mismatch")
+
+// verify checks the record's checksum before any byte of it reaches a store (I7).
+func (w *restoreWriter) verify(g *group, rec uint64) error {
+	if rec == w.verified {
+		return nil
+	}
+	if _, _, err := journal.Parse(g.bytes(rec, journal.MaxRecord)); err != nil {
+		return fmt.Errorf("%w in the staging ring of group %s at position %d: %w", errChecksum, g.name, rec, err)
+	}
+	w.verified = rec
+	return nil
+}
+
+// storeFailed deals with a store that does not take bytes, or bytes that are not right. The overlay keeps what could not be written;
+// hosts get an error as soon as the ring is full instead of waiting for ever.
+func (g *group) storeFailed(err error) {
+	if errors.Is(err, errChecksum) || g.journal.Err() != nil {
+		g.journalFailed(err)
+		return
+	}
+	kind := KindInternal
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		kind = KindNoSpace
+	}
+	var e error = fault(kind, err, "group %s cannot restore to its stores: make room or mend the disk; what was acknowledged is safe in the journal", g.name)
+	if g.storeErr.Swap(&e) != nil {
+		return
+	}
+	g.io.Load().cancel()
+	g.site.events.add(slog.LevelError, g.object(), "%v", e)
+	for _, p := range g.allPairs() {
+		g.mu.Lock()
+		secondary := p.rec.State.Role == Secondary
+		g.mu.Unlock()
+		if secondary {
+			g.report(fact{pair: p.name, input: EvPeerError, text: e.Error()})
+		}
+	}
+}
+
+// doCheckpoint makes what was restored permanent and frees the journal behind it. What replaced bytes of records before the mark must be
+// durable first, for only a replay can bring it back; so the journal is flushed before the stores.
+func (g *group) doCheckpoint(ctx context.Context) error {
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	atts := g.attachments()
+	for _, a := range atts {
+		if !a.vol.dirtySync.Swap(false) {
+			continue
+		}
+		if err := a.vol.store.sync(); err != nil {
+			return fmt.Errorf("checkpoint of group %s: flush the store of volume %s: %w", g.name, a.vol.name, err)
+		}
+	}
+	head, err := g.journal.FreeHead(g.freeable(g.restored))
+	if err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	if err := g.commit(atts, func(tx *bolt.Tx) error { return g.putMarks(tx, head) }); err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	if err := g.journal.Free(head); err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	g.checkpoint = g.restored
+	g.mu.Lock()
+	g.restoredSeq, g.checkedPos = g.restoreSeq, g.restored
+	pull := g.pulling
+	g.mu.Unlock()
+	if pull != nil {
+		pull.ack()
+	}
+	return nil
+}
+
+// commit writes the changed bitmap pages of the volumes together with what fn writes, in one transaction (I5). Pages that could not be
+// written stay changed.
+func (g *group) commit(atts []*attachment, fn func(*bolt.Tx) error) error {
+	taken := make([][]int, len(atts))
+	for i, a := range atts {
+		taken[i] = a.bits.takeDirty()
+	}
+	err := g.site.db.update(func(tx *bolt.Tx) error {
+		for i, a := range atts {
+			if err := putBitmap(tx, a.pair.name, a.bits, taken[i]); err != nil {
+				return err
+			}
+		}
+		return fn(tx)
+	})
+	if err != nil {
+		for i, a := range atts {
+			a.bits.redirty(taken[i])
+		}
+	}
+	return err
+}
+
+// putMarks writes the marks as of now.
+func (g *group) putMarks(tx *bolt.Tx, head journal.Head) error {
+	m := g.journal.Marks()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return put(tx, bucketMarks, g.name, marksRecord{
+		Head: head, Checkpoint: g.restored, Known: m.Durable, Seq: g.restoreSeq, LastSeq: m.DurableSeq,
+		PeerRestored: g.peerRestore, PeerDurable: g.peerDurable,
+	})
+}
+
+// freeable is how far the journal may be freed when everything before upTo is in the stores: on a primary whose pairs are replicated it
+// stops at what the peer has not restored yet (I6).
+func (g *group) freeable(upTo journal.Position) journal.Position {
+	g.mu.Lock()
+	keep, after := g.role == Primary && g.active(), g.peerRestore
+	g.mu.Unlock()
+	if !keep {
+		return upTo
+	}
+	if pos, ok := g.journal.Locate(after + 1); ok && pos < upTo {
+		return pos
+	}
+	return upTo
+}

@@ -1,0 +1,315 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/journal"
+)
+
+// runOptions are what an input carries besides itself.
+type runOptions struct {
+	seq      journal.Seq // where the other side stopped, 0 if unknown
+	typ      SuspendType // secondary: the type that the primary names
+	writable bool        // hosts may write the S-VOL once it is split
+	text     string      // why, for the operator
+	fill     bool        // nothing is known of the other side: mark whole volumes
+
+	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.
+	ask func(ctx context.Context, pairs []*pair) error
+}
+
+// run steps pairs of the group with one input and carries out what follows, at one sequence number for all of them. Either every pair
+// accepts it (or has nothing to do), or nothing changes. group.cmd is held.
+func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) error {
+	accepted, outs, err := g.stepAll(in, pairs)
+	if err != nil || len(accepted) == 0 {
+		return err
+	}
+	with := func(a Action) []*pair { return withAction(accepted, outs, a) }
+	if asked := with(ActAskPeer); len(asked) > 0 && o.ask != nil {
+		if err := o.ask(ctx, asked); err != nil {
+			return err
+		}
+	}
+	for _, p := range with(ActFillMap) {
+		p.att.bits.fill()
+	}
+	if with(ActReadOnly) != nil {
+		for _, p := range with(ActReadOnly) {
+			p.att.writable.Store(false)
+			p.att.vol.barrier()
+		}
+	}
+	if marked := with(ActMark); len(marked) > 0 {
+		if err := g.markRest(ctx, marked, outs, accepted, o); err != nil {
+			return err
+		}
+	}
+	if drained := with(ActDrain); len(drained) > 0 {
+		if err := g.drain(ctx, drained, o); err != nil {
+			return err
+		}
+	}
+	var begun journal.Reservation
+	started := with(ActStart)
+	if len(started) > 0 {
+		if begun, err = g.startPairs(ctx, started); err != nil {
+			return err
+		}
+	}
+	if err := g.commitStates(in, accepted, outs, o); err != nil {
+		return err
+	}
+	if len(started) > 0 {
+		g.afterStart(ctx, begun, started)
+	}
+	if settled := with(ActSettle); len(settled) > 0 {
+		g.settle(ctx)
+	}
+	if direct := with(ActDirect); len(direct) > 0 {
+		g.journalFailed(fmt.Errorf("%s", o.text))
+	}
+	for _, p := range with(ActRelease) {
+		if err := g.release(ctx, p); err != nil {
+			return err
+		}
+	}
+	g.tell()
+	return nil
+}
+
+// stepAll asks [Step] for every pair and returns those that accept.
+func (g *group) stepAll(in Input, pairs []*pair) ([]*pair, map[*pair]Outcome, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	outs := map[*pair]Outcome{}
+	var accepted []*pair
+	for _, p := range pairs {
+		out := Step(p.state(), in)
+		switch out.Verdict {
+		case Refuse:
+			kind := KindBusy
+			if p.rec.State.Role == Secondary && (in == CmdResync || in == CmdPurge) {
+				kind = KindSecondary
+			}
+			return nil, nil, refuse(kind, "pair %s is %s here: %s", p.name, p.rec.State.Status.On(p.rec.State.Role), out.Why)
+		case Impossible:
+			return nil, nil, refuse(KindInternal, "pair %s cannot meet %s in %s: please report this", p.name, in, p.rec.State.Status)
+		case Accept:
+			outs[p] = out
+			accepted = append(accepted, p)
+		}
+	}
+	return accepted, outs, nil
+}
+
+func withAction(pairs []*pair, outs map[*pair]Outcome, a Action) (some []*pair) {
+	for _, p := range pairs {
+		for _, b := range outs[p].Actions {
+			if a == b {
+				some = append(some, p)
+			}
+		}
+	}
+	return some
+}
+
+// commitStates makes the new states durable together with the bitmaps, then lets hosts and peer see them.
+func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o runOptions) error {
+	atts := make([]*attachment, len(pairs))
+	g.mu.Lock()
+	for i, p := range pairs {
+		g.enter(p, in, outs[p], o)
+		atts[i] = p.att
+	}
+	g.mu.Unlock()
+	err := g.commit(atts, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range pairs {
+			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketGroups, g.name, g.rec)
+	})
+	g.mu.Lock()
+	for _, p := range pairs {
+		p.applyAccess()
+	}
+	g.mu.Unlock()
+	for _, p := range pairs {
+		g.announce(p, o.text)
+	}
+	if err != nil {
+		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
+	}
+	return nil
+}
+
+// enter takes the outcome over into the pair. Requires mu.
+func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
+	was := p.rec.State
+	p.rec.State = out.State
+	st := &p.rec.State
+	if st.Role == Secondary && was.Status.active() && !st.Status.active() {
+		p.rec.StopSeq = g.lastSeq
+		if o.typ == SVOLByOperator {
+			st.Suspend = SVOLByOperator
+		}
+		st.SVOLWrite = o.writable && st.Status.suspended()
+	}
+	if st.Role == Primary && st.Status == Suspending && o.typ != NoSuspend {
+		st.Suspend = o.typ
+	}
+	if st.Status == COPY && was.Status != COPY {
+		p.rec.PairSeq = 0
+		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
+	}
+	if st.Role == Secondary && in == EvPeerResync {
+		p.rec.StopSeq = noStop
+	}
+	if st.Status != COPY {
+		p.copier = nil
+	}
+	p.rec.Since = time.Now()
+	switch {
+	case o.text != "" && st.Status.suspended():
+		p.rec.LastError = o.text
+	case st.Status == PAIR || st.Status == COPY:
+		p.rec.LastError = ""
+	}
+}
+
+// announce tells the operator about a pair's new status.
+func (g *group) announce(p *pair, text string) {
+	g.mu.Lock()
+	st := p.rec.State
+	g.mu.Unlock()
+	if text != "" {
+		text = ": " + text
+	}
+	if st.Suspend != NoSuspend {
+		text = fmt.Sprintf(" (%s)%s", st.Suspend, text)
+	}
+	g.site.events.add(st.level(), p.object(), "%s is %s%s", st.Role, st.Status.On(st.Role), text)
+}
+
+// persist stores a pair as it is.
+func (g *group) persist(p *pair) error {
+	return g.site.db.update(func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return put(tx, bucketPairs, p.name, p.rec)
+	})
+}
+
+// drain appends the record at which both sides stop. Updates behind it are marked from that very number on.
+func (g *group) drain(ctx context.Context, pairs []*pair, o runOptions) error {
+	g.mu.Lock()
+	c := &control{typ: PVOLByOperator, writable: o.writable}
+	if o.typ != NoSuspend {
+		c.typ = o.typ
+	}
+	for _, p := range pairs {
+		c.numbers = append(c.numbers, p.att.number)
+		p.copier = nil // what base records are under way is not unmarked any more
+		p.rec.State.Status = Suspending
+	}
+	g.mu.Unlock()
+	r, err := g.appendControl(ctx, controlSuspend, c, 0, func(seq journal.Seq) {
+		for _, p := range pairs {
+			p.att.stop.Store(uint64(seq))
+		}
+	})
+	if err != nil {
+		// No room for the record, or no journal: stop without one.
+		g.site.events.add(slog.LevelWarn, g.object(), "the suspend record could not be journaled (%v): the rest is marked instead", err)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range pairs {
+			p.drainBy = time.Now()
+		}
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.rec.StopSeq = r.Seq
+		p.drainBy = time.Now().Add(drainTimeout)
+	}
+	return nil
+}
+
+// startPairs appends the record from which on updates are replicated.
+func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservation, error) {
+	c := &control{}
+	for _, p := range pairs {
+		c.numbers = append(c.numbers, p.att.number)
+	}
+	r, err := g.appendControl(ctx, controlStart, c, 0, func(seq journal.Seq) {
+		for _, p := range pairs {
+			p.att.start.Store(uint64(seq)) // before stop: see attachment
+			p.att.stop.Store(uint64(noStop))
+		}
+	})
+	if err != nil {
+		return r, fault(KindNoSpace, err, "group %s: the start of the replication cannot be journaled", g.name)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.active() {
+		// Nothing before this record is kept for the peer: what differs is marked.
+		g.peerRestore = max(g.peerRestore, r.Seq-1)
+		g.peerDurable = max(g.peerDurable, r.Seq-1)
+		if g.session != nil {
+			g.session.cancel() // the next session begins at the new place
+		}
+	}
+	for _, p := range pairs {
+		p.rec.StartSeq, p.rec.StopSeq, p.rec.Creating = r.Seq, noStop, false
+	}
+	return r, nil
+}
+
+// afterStart waits until every write that was numbered before the start has marked its regions, and only then lets the copy begin.
+func (g *group) afterStart(ctx context.Context, r journal.Reservation, pairs []*pair) {
+	if err := g.journal.Sync(ctx, r.End); err != nil {
+		return // the journal failed or the site closes; both are told elsewhere
+	}
+	g.mu.Lock()
+	for _, p := range pairs {
+		p.copyTotal = p.att.bits.bytes()
+	}
+	if g.session != nil {
+		kick(g.session.wake)
+	}
+	g.mu.Unlock()
+}
+
+// settle brings everything received into the stores and checkpoints, so that the marks say so.
+func (g *group) settle(ctx context.Context) {
+	if g.journal.Err() != nil {
+		return
+	}
+	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
+		return
+	}
+	g.tryRestore()
+	if g.storeErr.Load() == nil {
+		if err := g.doCheckpoint(ctx); err != nil && ctx.Err() == nil {
+			g.storeFailed(err)
+		}
+	}
+}
+
+// barrier waits until every request that is under way on the volume has ended.
+func (v *Volume) barrier() {
+	v.mode.Lock()
+	v.mode.Unlock() //nolint:staticcheck // an empty section is the point
+}

@@ -1,0 +1,342 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/quicwire"
+)
+
+// kindOfResult and resultCode translate between the kinds of refusals here and on the wire.
+func kindOfResult(c quicwire.ResultCode) Kind {
+	if c >= quicwire.ResultInvalid && c <= quicwire.ResultAccess {
+		return Kind(c)
+	}
+	return KindInternal
+}
+
+func resultCode(k Kind) quicwire.ResultCode {
+	if k == KindInternal {
+		return quicwire.ResultInternal
+	}
+	return quicwire.ResultCode(k)
+}
+
+// Serve implements [quicwire.Handler]: it answers one request of a peer. A peer may only name pairs that it has with this site.
+func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send quicwire.SendFunc) quicwire.Frame {
+	var err error
+	what := req.Type().String()
+	switch m := req.(type) {
+	case *quicwire.CreatePair:
+		what = fmt.Sprintf("create of pair %s with S-VOL %s", m.Pair, m.Volume)
+		err = s.serveCreate(ctx, peer, m)
+	case *quicwire.DeletePair:
+		what = fmt.Sprintf("delete of pair %s", m.Pair)
+		err = s.serveDelete(ctx, peer, m)
+	case *quicwire.ResyncPairs:
+		what = fmt.Sprintf("resync of group %s", m.Group)
+		err = s.serveResync(ctx, peer, m, send)
+		if err == nil {
+			return nil
+		}
+	default:
+		err = refuse(KindInvalid, "site %s does not serve %s", s.cfg.Name, req.Type())
+	}
+	if err == nil {
+		return quicwire.NewResult(quicwire.ResultDone, "")
+	}
+	s.events.add(slog.LevelWarn, "peer/"+peer, "%s refused: %v", what, err)
+	return quicwire.NewResult(resultCode(KindOf(err)), err.Error())
+}
+
+// serveCreate makes the secondary's side of a pair.
+func (s *Site) serveCreate(_ context.Context, peer string, m *quicwire.CreatePair) error {
+	s.cmd.Lock()
+	defer s.cmd.Unlock()
+	if err := errors.Join(checkName("pair", m.Pair), checkName("volume", m.Volume), checkName("group", m.Group)); err != nil {
+		return err
+	}
+	if reservedNames[m.Pair] || m.Number == 0 || m.Generation == 0 || m.Size == 0 || m.Size > volumeMax || m.Copy > quicwire.CopyNone {
+		return refuse(KindInvalid, "the request to create pair %s is not valid", m.Pair)
+	}
+	if err := s.replaceOrphan(peer, m); err != nil {
+		return err
+	}
+	v, made, err := s.secondaryVolume(peer, m)
+	if err != nil {
+		return err
+	}
+	err = s.joinSecondary(peer, v, m)
+	if err != nil && made {
+		err = errors.Join(err, s.removeVolume(v))
+	}
+	return err
+}
+
+// replaceOrphan deals with a pair of the name that exists already: one that never began, left by a create that failed half way on the
+// other side, makes room.
+func (s *Site) replaceOrphan(peer string, m *quicwire.CreatePair) error {
+	p := s.pairByName(m.Pair)
+	if p == nil {
+		return nil
+	}
+	g := p.group
+	g.mu.Lock()
+	orphan := p.rec.Peer == peer && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 && p.rec.State.Status != PAIR && p.rec.Generation != m.Generation
+	g.mu.Unlock()
+	if !orphan {
+		return refuse(KindExists, "site %s has a pair %s already: choose another name, or delete it there first", s.cfg.Name, m.Pair)
+	}
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	return g.run(s.ctx, EvPeerDelete, []*pair{p}, runOptions{})
+}
+
+// secondaryVolume finds or makes the volume for an S-VOL, within what the peer may have here.
+func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bool, error) {
+	s.mu.RLock()
+	v := s.volumes[m.Volume]
+	pr := s.peers[peer]
+	quota := int64(0)
+	if pr != nil {
+		quota = pr.rec.Quota
+	}
+	reserved := ""
+	if v != nil {
+		reserved = v.reserved
+	}
+	s.mu.RUnlock()
+	if v == nil {
+		used := s.quotaUsed(peer)
+		if used+int64(m.Size) > quota {
+			return nil, false, refuse(KindNoSpace, "site %s lets %s create %d bytes of S-VOLs, of which %d are used: %d more do not fit; raise it there (pairfs peer add … --create=SIZE)", s.cfg.Name, peer, quota, used, m.Size)
+		}
+		v, err := s.makeVolume(m.Volume, int64(m.Size), peer)
+		return v, true, err
+	}
+	switch {
+	case v.att != nil:
+		return nil, false, refuse(KindBusy, "volume %s of site %s is in a pair already", m.Volume, s.cfg.Name)
+	case reserved != peer && v.madeBy != peer:
+		return nil, false, refuse(KindAccess, "volume %s exists at site %s and was not set aside for %s: there, `echo \"reserve peer=%s\" > .ctl/volumes/%s`, or choose another name with remote=", m.Volume, s.cfg.Name, peer, peer, m.Volume)
+	case v.Size() != int64(m.Size):
+		return nil, false, refuse(KindInvalid, "volume %s of site %s has %d bytes, the P-VOL has %d: they must be equal", m.Volume, s.cfg.Name, v.Size(), m.Size)
+	case v.writers.Load() > 0:
+		return nil, false, refuse(KindBusy, "volume %s of site %s is open for writing there: close it first", m.Volume, s.cfg.Name)
+	}
+	return v, false, nil
+}
+
+// joinSecondary takes the volume into the restore group of the peer's group, which is made on demand. Site.cmd is held.
+func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) error {
+	name := m.Group + "@" + peer
+	g := s.groupByName(name)
+	if g == nil {
+		var err error
+		size := min(max(int64(m.JournalSize), journalMin), volumeMax)
+		if g, err = s.addGroup(name, Secondary, size, 1); err != nil {
+			return err
+		}
+		g.mu.Lock()
+		g.rec.Peer, g.rec.PeerGroup = peer, m.Group
+		g.mu.Unlock()
+	}
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	if err := g.checkSecondary(peer, m); err != nil {
+		return err
+	}
+	v.mode.Lock()
+	defer v.mode.Unlock()
+	if v.att != nil {
+		return refuse(KindBusy, "volume %s of site %s is in a pair already", v.name, s.cfg.Name)
+	}
+	if err := v.store.sync(); err != nil {
+		return v.storeError(err, "flushed", 0)
+	}
+	state := PairState{Role: Secondary, Status: COPY}
+	if m.Copy == quicwire.CopyNone {
+		state = PairState{Role: Secondary, Status: PAIR, Consistent: true}
+	}
+	rec := pairRecord{
+		State: state, Volume: v.name, RemoteVolume: "", Peer: peer, Group: name, Number: m.Number, Generation: m.Generation, Size: int64(m.Size),
+		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: time.Now(),
+	}
+	p := g.attach(v, m.Pair, rec)
+	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
+		return errors.Join(put(tx, bucketPairs, m.Pair, rec), put(tx, bucketGroups, name, g.rec))
+	})
+	if err != nil {
+		g.detach(p)
+		return fault(KindInternal, err, "pair %s could not be stored at site %s", m.Pair, s.cfg.Name)
+	}
+	s.mu.Lock()
+	s.pairs[m.Pair] = p
+	s.mu.Unlock()
+	g.announce(p, "")
+	g.tell()
+	kick(g.pullReq)
+	return nil
+}
+
+// checkSecondary refuses a pair that does not fit into the restore group.
+func (g *group) checkSecondary(peer string, m *quicwire.CreatePair) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.role != Secondary || g.rec.Peer != peer:
+		return refuse(KindAccess, "group %s of site %s is not a restore group of %s", g.name, g.site.cfg.Name, peer)
+	case g.failed != "":
+		return refuse(KindBusy, "the restore journal of group %s failed at site %s: restart pairfs there when its disk is mended", g.name, g.site.cfg.Name)
+	case g.members[m.Number] != nil:
+		return refuse(KindInvalid, "group %s of site %s has a volume of number %d already", g.name, g.site.cfg.Name, m.Number)
+	case len(g.pairs) >= pairsGroup:
+		return refuse(KindNoSpace, "group %s of site %s has %d pairs, which is the most", g.name, g.site.cfg.Name, len(g.pairs))
+	}
+	return nil
+}
+
+// peerPair finds a pair that the peer has with this site, in the history that it means.
+func (s *Site) peerPair(peer, name string, generation uint64) (*pair, error) {
+	p := s.pairByName(name)
+	if p == nil {
+		return nil, refuse(KindNotFound, "site %s has no pair %s", s.cfg.Name, name)
+	}
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	switch {
+	case p.rec.Peer != peer:
+		return nil, refuse(KindAccess, "pair %s of site %s is not a pair with %s", name, s.cfg.Name, peer)
+	case p.rec.Generation != generation:
+		return nil, refuse(KindNotFound, "pair %s of site %s has another history than the one meant: it was created anew", name, s.cfg.Name)
+	}
+	return p, nil
+}
+
+// serveDelete deletes the secondary's side of a pair. A primary that is asked, because the secondary undoes something, is only suspended.
+func (s *Site) serveDelete(ctx context.Context, peer string, m *quicwire.DeletePair) error {
+	p, err := s.peerPair(peer, m.Pair, m.Generation)
+	if err != nil {
+		return err
+	}
+	p.group.cmd.Lock()
+	defer p.group.cmd.Unlock()
+	if s.pairByName(m.Pair) != p {
+		return nil
+	}
+	p.group.mu.Lock()
+	role := p.rec.State.Role
+	p.group.mu.Unlock()
+	if role == Primary {
+		return p.group.run(ctx, EvPeerDeleted, []*pair{p}, runOptions{text: fmt.Sprintf("the pair was deleted at %s: delete it here too", peer)})
+	}
+	return p.group.run(s.ctx, EvPeerDelete, []*pair{p}, runOptions{})
+}
+
+// serveResync takes pairs of a restore group up again and sends their bitmaps: what hosts wrote here since the split.
+func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncPairs, send quicwire.SendFunc) error {
+	g := s.groupByName(m.Group + "@" + peer)
+	if g == nil {
+		return refuse(KindNotFound, "site %s has no restore group for %s: delete the pair and create it again", s.cfg.Name, m.Group)
+	}
+	if m.Mode != quicwire.ResyncSame || len(m.Pairs) == 0 {
+		return refuse(KindInvalid, "site %s does not know this kind of resync", s.cfg.Name)
+	}
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	var pairs []*pair
+	for _, ref := range m.Pairs {
+		p, err := s.peerPair(peer, ref.Name, ref.Generation)
+		if err != nil {
+			return err
+		}
+		if p.group != g {
+			return refuse(KindInvalid, "pair %s of site %s is not in group %s", ref.Name, s.cfg.Name, g.name)
+		}
+		pairs = append(pairs, p)
+	}
+	if err := g.run(ctx, EvPeerResync, pairs, runOptions{}); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	ready := &quicwire.ResyncReady{LastSeq: uint64(g.restoredSeq)}
+	for _, p := range pairs {
+		ready.Pairs = append(ready.Pairs, p.wire())
+	}
+	g.mu.Unlock()
+	if err := send(ready); err != nil {
+		return err
+	}
+	for _, p := range pairs {
+		for b := range quicwire.Bitmaps(p.name, regionSize, uint64(p.att.bits.regions), p.att.bits.spans) {
+			if err := send(b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// spans yields the runs of marked regions, ascending.
+func (b *bitmap) spans(yield func(first, n uint64) bool) {
+	for r := b.next(0); r >= 0; {
+		first, n := b.nextRun(r, b.regions)
+		if !yield(uint64(first), uint64(n)) {
+			return
+		}
+		if first+n >= b.regions {
+			return
+		}
+		r = b.next(first + n)
+	}
+}
+
+// Refused implements [quicwire.Handler]: somebody was not let in. One event a second at most.
+func (s *Site) Refused(addr net.Addr, fp quicwire.Fingerprint, reason string) {
+	now := time.Now().UnixNano()
+	last := s.refusedAt.Load()
+	if now-last < int64(time.Second) || !s.refusedAt.CompareAndSwap(last, now) {
+		return
+	}
+	key := "no key"
+	if !fp.IsZero() {
+		key = "key " + fp.String()
+	}
+	s.events.add(slog.LevelWarn, "site", "a connection from %s with %s was refused: %s", addr, key, reason)
+}
+
+// PeerUp implements [quicwire.Handler].
+func (s *Site) PeerUp(peer string, _ quicwire.Hello) {
+	s.events.add(slog.LevelInfo, "peer/"+peer, "connected")
+	s.notePeer(peer, "")
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, g := range s.groups {
+		kick(g.pullReq)
+	}
+}
+
+// PeerDown implements [quicwire.Handler].
+func (s *Site) PeerDown(peer string, err error) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	s.events.add(slog.LevelWarn, "peer/"+peer, "connection lost: %v", err)
+	s.notePeer(peer, fmt.Sprint(err))
+}
+
+func (s *Site) notePeer(peer, lastError string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.peers[peer]; p != nil {
+		p.changed = time.Now()
+		p.lastError = lastError
+	}
+}
+

@@ -1,0 +1,107 @@
+package replica
+
+// PairState is what decides about a pair: a value, stored with the pair and given to [Step]. The zero value is no pair at all.
+type PairState struct {
+	Role       Role
+	Status     Status
+	Suspend    SuspendType
+	Consistent bool // secondary: the S-VOL is an image of one moment; primary: as last heard
+	SVOLWrite  bool // secondary, suspended: hosts may write the S-VOL
+}
+
+// Outcome is the answer of [Step]: the verdict, the state after it and what the engine has to do, in order.
+type Outcome struct {
+	Verdict Verdict
+	State   PairState
+	Actions []Action
+	Why     string // for Refuse: a sentence that says what to do
+}
+
+// Step decides what an input does to a pair. It is a pure function: the same state and input give the same outcome, and nothing is
+// touched. The engine persists the state and carries out the actions. Every role, status and input has exactly one outcome; see rules.
+func Step(s PairState, i Input) Outcome {
+	r, ok := lookup(s.Role, s.Status, i)
+	if !ok {
+		return Outcome{Verdict: Impossible, State: s}
+	}
+	if s.Suspend == DeletePairToRCU && i == CmdResync {
+		return Outcome{Verdict: Refuse, State: s, Why: "the pair was deleted at the secondary and cannot be resynchronised: delete it here and create it again"}
+	}
+	if r.verdict != Accept {
+		return Outcome{Verdict: r.verdict, State: s, Why: r.why}
+	}
+	next := s
+	next.Status = r.to
+	switch {
+	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted:
+		next.Suspend = s.Suspend // the reason why the flush began
+	case r.to == PSUE && s.Status == COPY && r.input != EvPeerError:
+		next.Suspend = InitialCopyFailed
+	default:
+		next.Suspend = r.typ
+	}
+	switch {
+	case s.Role == RoleNone:
+		next.Role = Primary // the secondary's side of a create is written by its request, not stepped to
+		next.Consistent = r.to == PAIR
+	case r.input == EvCopied:
+		next.Consistent = true
+	case s.Role == Primary && r.to == COPY:
+		next.Consistent = false
+	case r.to == SMPL:
+		next = PairState{}
+	}
+	if !next.Status.suspended() {
+		next.SVOLWrite = false
+	}
+	return Outcome{Verdict: Accept, State: next, Actions: r.actions}
+}
+
+// lookup finds the row of the tables for the input; there is never more than one, which a test proves.
+func lookup(role Role, from Status, i Input) (rule, bool) {
+	for _, r := range rules {
+		if r.role != role || r.input != i {
+			continue
+		}
+		for _, f := range r.from {
+			if f == from {
+				return r, true
+			}
+		}
+	}
+	return rule{}, false
+}
+
+// mayWrite says whether hosts may write the volume of a pair in this state, by the reference's table of access: the P-VOL always, the
+// S-VOL only when it was split with write enabled or taken over.
+func (s PairState) mayWrite() bool {
+	switch s.Role {
+	case Secondary:
+		return s.Status == SSWS || (s.Status.suspended() && s.SVOLWrite)
+	case Primary:
+		return s.Status != SSWS
+	}
+	return true
+}
+
+// peerInput translates what the other side says about the pair into an input for this side; ok is false when it asks for nothing.
+// Both sides tell each other their states whenever a mirror connects and whenever one changes, so what was missed while the link was
+// down is made up for without a log of messages.
+func peerInput(mine PairState, peer Status, typ SuspendType, known bool) (Input, bool) {
+	if !mine.Status.active() && !(mine.Role == Primary && !known) {
+		return 0, false
+	}
+	switch {
+	case !known:
+		return EvPeerDeleted, true
+	case peer == PSUS && typ == DeletePairToRCU:
+		return EvPeerDeleted, mine.Role == Primary
+	case peer == PSUS:
+		return EvPeerSplit, true
+	case peer == PFUS && mine.Role == Secondary:
+		return EvOverflow, true
+	case peer == PSUE || peer == PFUS:
+		return EvPeerError, true
+	}
+	return 0, false
+}

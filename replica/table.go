@@ -1,0 +1,208 @@
+package replica
+
+import "fmt"
+
+// Input is what can happen to a pair: a command of an operator, or a fact that the engine or the peer reports.
+type Input uint8
+
+// The inputs of [Step]. The first group are commands and have an acceptance table; the rest are facts.
+const (
+	CmdCreateFull   Input = iota // create with an initial copy (paircreate)
+	CmdCreateNone                // create without one: the operator vouches that both volumes are equal (paircreate -nocopy)
+	CmdSuspend                   // split, flush: both sides stop at one sequence number (pairsplit -r)
+	CmdPurge                     // split at once, what is not restored yet goes into the bitmap (pairsplit -P)
+	CmdResync                    // copy the differences (pairresync)
+	CmdDelete                    // both sides back to SMPL (pairsplit -S)
+	CmdForceDelete               // this side back to SMPL, whatever the other does
+	EvCopied                     // the control record that ends the copy is durable on the secondary
+	EvDrained                    // the control record that ends the replication was reached
+	EvDrainTimeout               // a flush did not end in time
+	EvPathLost                   // the mirror was down longer than path watch time
+	EvOverflow                   // the master journal was full for too long
+	EvPeerSplit                  // the other side says it is split
+	EvPeerError                  // the other side says it is suspended by an error
+	EvPeerDeleted                // the other side has no such pair any more
+	EvPeerResync                 // the primary asks for a resync (secondary only)
+	EvPeerDelete                 // the primary asks to delete (secondary only)
+	EvFailure                    // journal or store failed here
+	EvDetached                   // the volume left its group: the end of Deleting
+	numInput
+)
+
+var inputNames = [numInput]string{
+	"create", "create copy=none", "suspend", "suspend mode=purge", "resync", "delete", "delete mode=force",
+	"copied", "drained", "drain-timeout", "path-lost", "overflow", "peer-split", "peer-error", "peer-deleted", "peer-resync", "peer-delete",
+	"failure", "detached",
+}
+
+// String returns the command's words or the fact's name, as the golden table prints them.
+func (i Input) String() string {
+	if i < numInput {
+		return inputNames[i]
+	}
+	return fmt.Sprintf("input(%d)", uint8(i))
+}
+
+// command reports whether an operator can ask for the input.
+func (i Input) command() bool { return i <= CmdForceDelete }
+
+// Verdict says what becomes of an input in a state.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Impossible Verdict = iota // cannot happen; the daemon reports it as its own failure and changes nothing
+	Accept                    // a transition
+	NoOp                      // ends normally, nothing done
+	Refuse                    // a command that is rejected, with a sentence
+	Ignore                    // a fact that is late or known already
+)
+
+var verdictNames = [...]string{"impossible", "accept", "no-op", "refuse", "ignore"}
+
+// String returns the word of the verdict.
+func (v Verdict) String() string { return verdictNames[v] }
+
+// Action is one thing that the engine must do for a transition, in the order given.
+type Action uint8
+
+// The actions of transitions.
+const (
+	ActStart     Action = iota // append the start record: from its sequence number on the pair's updates are replicated
+	ActDrain                   // append the suspend record: up to its sequence number updates are replicated, later ones marked
+	ActMark                    // stop replicating now and mark what the peer has not restored in the bitmap
+	ActAskPeer                 // the request to the peer comes first; nothing changes if it refuses
+	ActFillMap                 // mark the whole volume
+	ActClearMap                // the volumes are equal: unmark everything
+	ActSettle                  // restore and checkpoint what was received
+	ActWritable                // hosts may write this volume
+	ActReadOnly                // hosts may not write this volume
+	ActTellPeer                // the peer is told the new state, now or when it is reached again
+	ActRelease                 // take the volume out of its group, back to plain storage
+	ActDirect                  // the journal is lost: writes go straight to the store, marked before
+	numAction
+)
+
+var actionNames = [numAction]string{
+	"start", "drain", "mark", "ask-peer", "fill-map", "clear-map", "settle", "writable", "read-only", "tell-peer", "release", "direct",
+}
+
+// String returns the action's word.
+func (a Action) String() string { return actionNames[a] }
+
+// rule is one row of the tables: in any of the statuses, the input has the verdict and leads to the status.
+type rule struct {
+	role    Role
+	from    []Status
+	input   Input
+	verdict Verdict
+	to      Status
+	typ     SuspendType
+	actions []Action
+	why     string // the sentence of a refusal: what to do next
+}
+
+func in(s ...Status) []Status { return s }
+
+func do(a ...Action) []Action { return a }
+
+// rules are the acceptance table and the transition table in one, in the order of the reference's tables. What no row names is
+// [Impossible]; a test walks every role, status and input and compares the result with a golden text. PFUL is no row of its own: it
+// is COPY or PAIR whose journal is nearly full.
+//
+// Refusals and no-ops of commands follow the reference's acceptance matrix (paircreate, pairsplit, pairresync by status).
+var rules = []rule{
+	// SMPL: not in a pair.
+	{RoleNone, in(SMPL), CmdCreateFull, Accept, COPY, NoSuspend, do(ActAskPeer, ActFillMap, ActStart), ""},
+	{RoleNone, in(SMPL), CmdCreateNone, Accept, PAIR, NoSuspend, do(ActAskPeer, ActClearMap, ActStart), ""},
+	{RoleNone, in(SMPL), CmdSuspend, Refuse, 0, 0, nil, "there is no such pair: create it first"},
+	{RoleNone, in(SMPL), CmdPurge, Refuse, 0, 0, nil, "there is no such pair: create it first"},
+	{RoleNone, in(SMPL), CmdResync, Refuse, 0, 0, nil, "there is no such pair: create it first"},
+	{RoleNone, in(SMPL), CmdDelete, NoOp, SMPL, 0, nil, ""},
+	{RoleNone, in(SMPL), CmdForceDelete, NoOp, SMPL, 0, nil, ""},
+
+	// Primary, commands.
+	{Primary, in(COPY, PAIR), CmdCreateFull, NoOp, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR), CmdCreateNone, NoOp, 0, 0, nil, ""},
+	{Primary, in(PSUS, PSUE, PFUS), CmdCreateFull, Refuse, 0, 0, nil, "the pair exists and is suspended: use resync, or delete it first"},
+	{Primary, in(PSUS, PSUE, PFUS), CmdCreateNone, Refuse, 0, 0, nil, "the pair exists and is suspended: use resync, or delete it first"},
+	{Primary, in(Suspending, Deleting), CmdCreateFull, Refuse, 0, 0, nil, "the pair exists and is changing its state: wait for the end"},
+	{Primary, in(Suspending, Deleting), CmdCreateNone, Refuse, 0, 0, nil, "the pair exists and is changing its state: wait for the end"},
+	{Primary, in(COPY, PAIR), CmdSuspend, Accept, Suspending, PVOLByOperator, do(ActDrain), ""},
+	{Primary, in(Suspending), CmdSuspend, NoOp, 0, 0, nil, ""},
+	{Primary, in(PSUS, PSUE, PFUS), CmdSuspend, NoOp, 0, 0, nil, ""},
+	{Primary, in(Deleting), CmdSuspend, Refuse, 0, 0, nil, "the pair is being deleted"},
+	{Primary, in(PAIR, Suspending), CmdPurge, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
+	{Primary, in(COPY), CmdPurge, Refuse, 0, 0, nil, "the copy is not complete: suspend without mode=purge, or wait for PAIR"},
+	{Primary, in(PSUS, PSUE, PFUS), CmdPurge, NoOp, 0, 0, nil, ""},
+	{Primary, in(Deleting), CmdPurge, Refuse, 0, 0, nil, "the pair is being deleted"},
+	{Primary, in(COPY, PAIR), CmdResync, NoOp, 0, 0, nil, ""},
+	{Primary, in(PSUS, PSUE, PFUS), CmdResync, Accept, COPY, NoSuspend, do(ActAskPeer, ActStart), ""},
+	{Primary, in(Suspending), CmdResync, Refuse, 0, 0, nil, "the pair is still being suspended: wait for PSUS (pair wait), then resync"},
+	{Primary, in(Deleting), CmdResync, Refuse, 0, 0, nil, "the pair is being deleted"},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), CmdDelete, Accept, Deleting, NoSuspend, do(ActAskPeer, ActRelease), ""},
+	{Primary, in(Deleting), CmdDelete, Accept, Deleting, NoSuspend, do(ActAskPeer, ActRelease), ""},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), CmdForceDelete, Accept, Deleting, NoSuspend, do(ActRelease), ""},
+
+	// Primary, facts.
+	{Primary, in(COPY), EvCopied, Accept, PAIR, NoSuspend, nil, ""},
+	{Primary, in(PAIR, Suspending, PSUS, PSUE, PFUS, Deleting), EvCopied, Ignore, 0, 0, nil, ""},
+	{Primary, in(Suspending), EvDrained, Accept, PSUS, PVOLByOperator, nil, ""},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Deleting), EvDrained, Ignore, 0, 0, nil, ""},
+	{Primary, in(Suspending), EvDrainTimeout, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Deleting), EvDrainTimeout, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY), EvPathLost, Accept, PSUE, InitialCopyFailed, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PAIR), EvPathLost, Accept, PSUE, SVOLFailure, do(ActMark, ActTellPeer), ""},
+	{Primary, in(Suspending), EvPathLost, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPathLost, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR), EvOverflow, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""},
+	{Primary, in(Suspending), EvOverflow, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvOverflow, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR), EvPeerSplit, Accept, PSUS, SVOLByOperator, do(ActMark), ""},
+	{Primary, in(Suspending), EvPeerSplit, Accept, PSUS, PVOLByOperator, do(ActMark), ""},
+	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPeerSplit, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR, Suspending), EvPeerError, Accept, PSUE, ByRCU, do(ActMark), ""},
+	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPeerError, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), EvPeerDeleted, Accept, PSUS, DeletePairToRCU, do(ActMark), ""},
+	{Primary, in(Deleting), EvPeerDeleted, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark), ""},
+	{Primary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
+	{Primary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
+
+	// Secondary, commands. Create and resync belong to the primary.
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting, SSWS), CmdCreateFull, Refuse, 0, 0, nil, "this side is the secondary of an existing pair"},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting, SSWS), CmdCreateNone, Refuse, 0, 0, nil, "this side is the secondary of an existing pair"},
+	{Secondary, in(COPY, PAIR), CmdSuspend, Accept, PSUS, SVOLByOperator, do(ActSettle, ActTellPeer), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending), CmdSuspend, NoOp, 0, 0, nil, ""},
+	{Secondary, in(Deleting), CmdSuspend, Refuse, 0, 0, nil, "the pair is being deleted"},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), CmdPurge, Refuse, 0, 0, nil, "mode=purge belongs to the primary: run it there, or suspend here without it"},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), CmdResync, Refuse, 0, 0, nil, "a resync copies from the primary: run it there"},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), CmdDelete, Accept, Deleting, NoSuspend, do(ActSettle, ActRelease, ActTellPeer), ""},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), CmdForceDelete, Accept, Deleting, NoSuspend, do(ActSettle, ActRelease, ActTellPeer), ""},
+
+	// Secondary, facts.
+	{Secondary, in(COPY), EvCopied, Accept, PAIR, NoSuspend, do(ActClearMap), ""},
+	{Secondary, in(PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvCopied, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY, PAIR), EvDrained, Accept, PSUS, ByMCU, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvDrained, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY), EvPathLost, Accept, PSUE, InitialCopyFailed, do(ActSettle), ""},
+	{Secondary, in(PAIR), EvPathLost, Accept, PSUE, SVOLFailure, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPathLost, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY, PAIR), EvPeerSplit, Accept, PSUS, ByMCU, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerSplit, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY, PAIR), EvPeerError, Accept, PSUE, PVOLFailure, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerError, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY, PAIR), EvOverflow, Accept, PFUS, JournalOverflow, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvOverflow, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY, PAIR), EvPeerDeleted, Accept, PSUE, SVOLFailure, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerDeleted, Ignore, 0, 0, nil, ""},
+	{Secondary, in(PSUS, PSUE, PFUS, COPY, PAIR), EvPeerResync, Accept, COPY, NoSuspend, do(ActReadOnly, ActSettle), ""},
+	{Secondary, in(Suspending), EvPeerResync, Refuse, 0, 0, nil, "the secondary is still suspending: wait, then resync"},
+	{Secondary, in(Deleting), EvPeerResync, Refuse, 0, 0, nil, "the secondary is deleting the pair: delete it on the primary too"},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerDelete, Accept, Deleting, NoSuspend, do(ActSettle, ActRelease), ""},
+	{Secondary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect, ActTellPeer), ""},
+	{Secondary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect), ""},
+	{Secondary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
+	{Secondary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
+}

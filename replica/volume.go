@@ -1,0 +1,375 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Volume is one data volume. Its methods may be called concurrently; offsets and lengths are bytes.
+//
+// A volume in no pair is plain storage: reads and writes go to its store. A paired volume is attached to a journal group: writes go
+// through obtain, reads look into the overlay first. The mode lock separates the two: host I/O holds it shared for the time of one
+// request, a change between them holds it alone. Nothing that waits for a peer is ever done under it.
+type Volume struct {
+	site *Site
+	id   uint64
+
+	// mode guards att, name and store's size as a whole; see above. It is the outermost lock of the I/O path.
+	mode  sync.RWMutex
+	name  string
+	att   *attachment // nil while the volume is in no pair
+	store *store
+
+	size      atomic.Int64
+	modified  atomic.Int64 // wall clock of the last change, ns
+	opens     atomic.Int64
+	writers   atomic.Int64 // handles open for writing
+	reserved  string       // guarded by site.mu
+	madeBy    string       // guarded by site.mu
+	growMu    sync.Mutex   // one growth of an unpaired volume at a time
+	dirtySync atomic.Bool  // paired: restored into since the last flush of the store
+}
+
+// Name returns the volume's name.
+func (v *Volume) Name() string {
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	return v.name
+}
+
+// ID returns the number of the volume, at least 16, never given to another volume of the site.
+func (v *Volume) ID() uint64 { return v.id }
+
+// Size returns the size in bytes.
+func (v *Volume) Size() int64 { return v.size.Load() }
+
+// Allocated returns the bytes that the store takes on its file system.
+func (v *Volume) Allocated() int64 {
+	n, err := v.store.allocated()
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// ModTime returns the wall clock of the last write or restore.
+func (v *Volume) ModTime() time.Time { return time.Unix(0, v.modified.Load()) }
+
+// Opened counts an open handle, Closed takes it back. write says whether the handle may write.
+func (v *Volume) Opened(write bool) {
+	v.opens.Add(1)
+	if write {
+		v.writers.Add(1)
+	}
+}
+
+// Closed takes back one Opened.
+func (v *Volume) Closed(write bool) {
+	v.opens.Add(-1)
+	if write {
+		v.writers.Add(-1)
+	}
+}
+
+// Writable returns nil if hosts may write now, or the refusal.
+func (v *Volume) Writable() error {
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	if v.att == nil || v.att.writable.Load() {
+		return nil
+	}
+	return v.readOnlyError()
+}
+
+func (v *Volume) readOnlyError() error {
+	return refuse(KindSecondary, "volume %s is the S-VOL of pair %s and is written by its primary only: suspend with svol-write=enable, or delete the pair, to write here", v.name, v.att.pair.name)
+}
+
+// ReadAt reads len(p) bytes at off. It returns fewer only at the end of the volume, never io.EOF.
+func (v *Volume) ReadAt(p []byte, off int64) (int, error) {
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	size := v.size.Load()
+	if off >= size {
+		return 0, nil
+	}
+	if int64(len(p)) > size-off {
+		p = p[:size-off]
+	}
+	if a := v.att; a != nil {
+		return len(p), a.read(p, off)
+	}
+	return len(p), v.readStore(p, off)
+}
+
+// readStore fills p from the store; what lies behind the end of the file reads as zeroes.
+func (v *Volume) readStore(p []byte, off int64) error {
+	n, err := v.store.readAt(p, off)
+	if err != nil {
+		return fault(KindInternal, err, "volume %s cannot be read at offset %d", v.name, off)
+	}
+	clear(p[n:])
+	return nil
+}
+
+// errAgain says that a paired volume's write has to be tried again with the mode lock let go in between.
+var errAgain = errors.New("try again")
+
+// retry runs op under the shared mode lock until it stops asking for another attempt. What an attempt has to wait for is waited for
+// between attempts, with no lock held.
+func (v *Volume) retry(ctx context.Context, op func() error) error {
+	for {
+		v.mode.RLock()
+		err := op()
+		a := v.att
+		v.mode.RUnlock()
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		if err := a.group.awaitRoom(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// WriteAt writes p at off and returns when it is in the journal (paired) or the store (unpaired). sync asks that it survives a power
+// cut too. A volume that is in no pair grows; past the end of a paired one nothing fits.
+func (v *Volume) WriteAt(ctx context.Context, p []byte, off int64, sync bool) (int, error) {
+	done := 0
+	err := v.retry(ctx, func() error {
+		a := v.att
+		if a == nil {
+			n, err := v.writePlain(p, off, sync)
+			done = n
+			return err
+		}
+		if !a.writable.Load() {
+			return v.readOnlyError()
+		}
+		room := v.size.Load() - off
+		if room <= 0 {
+			return refuse(KindNoSpace, "volume %s is in pair %s and has a fixed size of %d bytes: nothing can be written at offset %d", v.name, a.pair.name, v.size.Load(), off)
+		}
+		q := p[:min(int64(len(p)), room)]
+		for done < len(q) {
+			n := min(len(q)-done, recordMax)
+			if err := a.obtain(ctx, q[done:done+n], off+int64(done), sync); err != nil {
+				return err
+			}
+			done += n
+		}
+		return nil
+	})
+	if done > 0 {
+		v.modified.Store(time.Now().UnixNano())
+		if !errors.Is(err, unix.EIO) {
+			return done, nil
+		}
+	}
+	return done, err
+}
+
+// writePlain writes to the store of an unpaired volume and grows it.
+func (v *Volume) writePlain(p []byte, off int64, sync bool) (int, error) {
+	if off+int64(len(p)) > volumeMax {
+		return 0, refuse(KindNoSpace, "volume %s cannot grow past %d bytes", v.name, int64(volumeMax))
+	}
+	end := off + int64(len(p))
+	if end > v.size.Load() {
+		v.growMu.Lock()
+		defer v.growMu.Unlock()
+	}
+	n, err := v.store.writeAt(p, off)
+	if end := off + int64(n); end > v.size.Load() {
+		v.size.Store(end)
+	}
+	if err != nil {
+		return n, v.storeError(err, "written", off)
+	}
+	v.modified.Store(time.Now().UnixNano())
+	if sync {
+		if err := v.store.sync(); err != nil {
+			return 0, v.storeError(err, "flushed", off)
+		}
+	}
+	return n, nil
+}
+
+// storeError turns a failure of the store into an error whose errno the host sees.
+func (v *Volume) storeError(err error, what string, off int64) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fault(KindNoSpace, err, "volume %s cannot be %s at offset %d: its file system is full", v.name, what, off)
+	}
+	return fault(KindInternal, err, "volume %s cannot be %s at offset %d", v.name, what, off)
+}
+
+// Sync returns when everything that was acknowledged before the call survives a power cut. On a paired volume it costs at most one
+// flush of the journal, shared with everybody who waits, and none if nothing is new.
+func (v *Volume) Sync(ctx context.Context) error {
+	v.mode.RLock()
+	a := v.att
+	if a == nil || a.direct.Load() {
+		defer v.mode.RUnlock()
+		if err := v.store.sync(); err != nil {
+			return v.storeError(err, "flushed", 0)
+		}
+		return nil
+	}
+	v.mode.RUnlock()
+	if err := a.group.journal.Sync(ctx, a.group.journal.Marks().Reserved); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.group.journalFailed(err)
+		return fault(KindInternal, err, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its last-error", v.Name(), a.group.name)
+	}
+	return nil
+}
+
+// Discard makes a range read as zeroes and gives its space back.
+func (v *Volume) Discard(ctx context.Context, off, n int64) error {
+	return v.zeroRange(ctx, off, n, true)
+}
+
+// Zero makes a range read as zeroes; space stays allocated where the store can do that. keepSize false lets an unpaired volume grow.
+func (v *Volume) Zero(ctx context.Context, off, n int64, keepSize bool) error {
+	if !keepSize {
+		if err := v.growTo(off + n); err != nil {
+			return err
+		}
+	}
+	return v.zeroRange(ctx, off, n, false)
+}
+
+func (v *Volume) zeroRange(ctx context.Context, off, n int64, punch bool) error {
+	if off < 0 || n <= 0 {
+		return refuse(KindInvalid, "volume %s: a range of %d bytes at %d makes no sense", v.name, n, off)
+	}
+	end := min(off+n, v.Size())
+	for off < end {
+		step := min(end-off, discardMax)
+		err := v.retry(ctx, func() error {
+			a := v.att
+			switch {
+			case a == nil && punch:
+				return v.store.punch(off, step)
+			case a == nil:
+				return v.store.zero(off, step)
+			case !a.writable.Load():
+				return v.readOnlyError()
+			}
+			return a.obtainDiscard(ctx, off, step)
+		})
+		if err != nil {
+			return err
+		}
+		off += step
+	}
+	v.modified.Store(time.Now().UnixNano())
+	return nil
+}
+
+// Allocate reserves space in the store for a range. A paired volume only checks that the range lies inside: its space is reserved as
+// restore writes it.
+func (v *Volume) Allocate(ctx context.Context, off, n int64, keepSize bool) error {
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	if off < 0 || n <= 0 {
+		return refuse(KindInvalid, "volume %s: a range of %d bytes at %d makes no sense", v.name, n, off)
+	}
+	if a := v.att; a != nil {
+		if !a.writable.Load() {
+			return v.readOnlyError()
+		}
+		if off+n > v.size.Load() && !keepSize {
+			return refuse(KindNoSpace, "volume %s is in pair %s and has a fixed size", v.name, a.pair.name)
+		}
+		return nil
+	}
+	if off+n > volumeMax {
+		return refuse(KindNoSpace, "volume %s cannot grow past %d bytes", v.name, int64(volumeMax))
+	}
+	v.growMu.Lock()
+	defer v.growMu.Unlock()
+	if err := v.store.allocate(off, n, keepSize); err != nil {
+		return v.storeError(err, "allocated", off)
+	}
+	if !keepSize && off+n > v.size.Load() {
+		v.size.Store(off + n)
+	}
+	return nil
+}
+
+func (v *Volume) growTo(size int64) error {
+	if size <= v.Size() {
+		return nil
+	}
+	return v.Resize(context.Background(), size)
+}
+
+// Resize changes the size of an unpaired volume; what is cut off is gone, what is added reads as zeroes.
+func (v *Volume) Resize(_ context.Context, size int64) error {
+	v.mode.Lock()
+	defer v.mode.Unlock()
+	if size == v.size.Load() {
+		return nil
+	}
+	if v.att != nil {
+		return refuse(KindBusy, "volume %s is in pair %s and has a fixed size: delete the pair first", v.name, v.att.pair.name)
+	}
+	if size < 0 || size > volumeMax {
+		return refuse(KindInvalid, "volume %s cannot have %d bytes: 0 to %d", v.name, size, int64(volumeMax))
+	}
+	if err := v.store.truncate(size); err != nil {
+		return v.storeError(err, "resized", size)
+	}
+	v.size.Store(size)
+	v.modified.Store(time.Now().UnixNano())
+	return nil
+}
+
+// SeekData returns the first offset at or behind off that may hold data. Past the last data it fails with ENXIO.
+func (v *Volume) SeekData(off int64) (int64, error) { return v.seek(off, true) }
+
+// SeekHole returns the first offset at or behind off that is a hole; the end of the volume is one.
+func (v *Volume) SeekHole(off int64) (int64, error) { return v.seek(off, false) }
+
+func (v *Volume) seek(off int64, data bool) (int64, error) {
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	size := v.size.Load()
+	if off < 0 || off >= size {
+		return 0, unix.ENXIO
+	}
+	if a := v.att; a != nil && a.overlay.regions() > 0 {
+		// The store lags behind the overlay, so its holes may be data by now: say that all is data, which is always allowed.
+		if data {
+			return off, nil
+		}
+		return size, nil
+	}
+	if data {
+		n, err := v.store.seekData(off)
+		if err == nil && n >= size {
+			return 0, unix.ENXIO
+		}
+		return n, err
+	}
+	n, err := v.store.seekHole(off)
+	if errors.Is(err, unix.ENXIO) {
+		return off, nil
+	}
+	return min(n, size), err
+}
+
+// rename changes the name under the mode lock; site.mu is held.
+func (v *Volume) rename(name string) {
+	v.mode.Lock()
+	v.name = name
+	v.mode.Unlock()
+}
