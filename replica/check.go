@@ -1,0 +1,170 @@
+package replica
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/journal"
+)
+
+// Finding is one thing that [Check] looked at.
+type Finding struct {
+	Object string // "site.db", "volume/db", "group/default", "pair/pair0"
+	Text   string // one sentence
+	Bad    bool   // something is wrong
+}
+
+// Check examines the state directory of a site that is not running and changes nothing: that the database opens and its entries fit
+// together, that the stores are there with the sizes that their pairs have, that every record a journal must hold is there with its
+// checksum. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
+func Check(stateDir string, report func(Finding)) error {
+	path := filepath.Join(stateDir, "site.db")
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%s is no state directory of a site: %w", stateDir, err)
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if errors.Is(err, bolt.ErrTimeout) {
+		return fmt.Errorf("the site of %s is running: stop it first (pairfs umount)", stateDir)
+	}
+	if err != nil {
+		report(Finding{"site.db", fmt.Sprintf("cannot be opened: %v", err), true})
+		return nil
+	}
+	defer db.Close()
+	c := checker{dir: stateDir, d: &database{db: db}, report: report}
+	return c.run()
+}
+
+type checker struct {
+	dir     string
+	d       *database
+	report  func(Finding)
+	volumes map[string]volumeRecord
+	groups  map[string]groupRecord
+	marks   map[string]marksRecord
+	pairs   map[string]pairRecord
+}
+
+func (c *checker) say(bad bool, object, format string, args ...any) {
+	c.report(Finding{object, fmt.Sprintf(format, args...), bad})
+}
+
+func (c *checker) run() error {
+	if err := c.load(); err != nil {
+		c.say(true, "site.db", "%v", err)
+		return nil
+	}
+	c.say(false, "site.db", "%d volumes, %d groups, %d pairs", len(c.volumes), len(c.groups), len(c.pairs))
+	for name := range c.volumes {
+		c.volume(name)
+	}
+	for name, p := range c.pairs {
+		c.pair(name, p)
+	}
+	for name, g := range c.groups {
+		c.group(name, g)
+	}
+	return nil
+}
+
+func (c *checker) load() error {
+	err := c.d.db.View(func(tx *bolt.Tx) error {
+		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps} {
+			if tx.Bucket(b) == nil {
+				return fmt.Errorf("bucket %s is missing", b)
+			}
+		}
+		if f := tx.Bucket(bucketSite).Get([]byte("format")); len(f) != 4 || binary.LittleEndian.Uint32(f) > dbFormat {
+			return fmt.Errorf("format %x is not known, %d is", f, dbFormat)
+		}
+		for err := range tx.Check() {
+			return fmt.Errorf("its pages are damaged: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var errs [5]error
+	_, errs[0] = load[peerRecord](c.d, bucketPeers)
+	c.volumes, errs[1] = load[volumeRecord](c.d, bucketVolumes)
+	c.groups, errs[2] = load[groupRecord](c.d, bucketGroups)
+	c.marks, errs[3] = load[marksRecord](c.d, bucketMarks)
+	c.pairs, errs[4] = load[pairRecord](c.d, bucketPairs)
+	return errors.Join(errs[:]...)
+}
+
+func (c *checker) volume(name string) {
+	fi, err := os.Lstat(filepath.Join(c.dir, "volumes", name))
+	switch {
+	case err != nil:
+		c.say(true, "volume/"+name, "its store is missing: %v", err)
+	case !fi.Mode().IsRegular():
+		c.say(true, "volume/"+name, "its store is not a regular file")
+	default:
+		c.say(false, "volume/"+name, "%d bytes", fi.Size())
+	}
+}
+
+func (c *checker) pair(name string, p pairRecord) {
+	object := "pair/" + name
+	_, haveVolume := c.volumes[p.Volume]
+	_, haveGroup := c.groups[p.Group]
+	fi, err := os.Lstat(filepath.Join(c.dir, "volumes", p.Volume))
+	b := newBitmap(max(p.Size, 0))
+	switch {
+	case !haveVolume || !haveGroup:
+		c.say(true, object, "names volume %q and group %q, which the site does not have", p.Volume, p.Group)
+	case err == nil && fi.Size() != p.Size:
+		c.say(true, object, "has %d bytes, the store of volume %s has %d", p.Size, p.Volume, fi.Size())
+	default:
+		if err := c.d.loadBitmap(name, b); err != nil {
+			c.say(true, object, "%v", err)
+			return
+		}
+		c.say(false, object, "%s %s, %d bytes marked as different", p.State.Role, p.State.Status.On(p.State.Role), b.bytes())
+	}
+}
+
+// group walks the records that the journal must hold: from its head, to the mark that is known to be durable.
+func (c *checker) group(name string, g groupRecord) {
+	object := "group/" + name
+	if g.Failed != "" {
+		c.say(true, object, "its journal was given up and is made anew at the next start: %s", g.Failed)
+		return
+	}
+	m := c.marks[name]
+	at, records := m.Head.Position, 0
+	var bad error
+	_, err := journal.Dump(nil, filepath.Join(c.dir, "journals", name), func(r *journal.DumpRecord) error {
+		if r.Position < m.Head.Position || bad != nil {
+			return nil
+		}
+		switch {
+		case r.Position != at && at < m.Known:
+			bad = fmt.Errorf("no record at position %d, the next one is at %d", at, r.Position)
+		case r.Err != nil && r.Position < m.Known:
+			bad = r.Err
+		case r.Err == nil && r.Position == at:
+			at += journal.Position(r.Size)
+			records++
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		c.say(true, object, "its journal cannot be read: %v", err)
+	case bad != nil:
+		c.say(true, object, "its journal is damaged: %v", bad)
+	case at < m.Known:
+		c.say(true, object, "its journal ends at position %d, but was durable up to %d", at, m.Known)
+	default:
+		c.say(false, object, "%d records in the journal, all with good checksums, up to position %d", records, at)
+	}
+}
