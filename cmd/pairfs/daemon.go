@@ -32,6 +32,7 @@ const (
 // siteDaemon is the process behind a mount: it opens the site, mounts it, waits until it is told to stop, and closes it.
 type siteDaemon struct {
 	cfg    *mountCmd
+	base   *slog.Logger // for the engine, which adds the name of the site itself
 	log    *slog.Logger
 	ready  func() error // called once, when the mount answers
 	served bool         // ready was called
@@ -85,7 +86,7 @@ func (d *siteDaemon) open(ctx context.Context) (*replica.Site, error) {
 		Listen:   d.cfg.Listen,
 		RingDir:  d.cfg.RingDir,
 		Memory:   int64(d.cfg.Memory),
-		Logger:   d.log,
+		Logger:   d.base,
 		Version:  version(),
 	})
 	if !stop() && err == nil {

@@ -94,7 +94,11 @@ func (c *demoCmd) prepare(a *app) (*demo, error) {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
 	}
 	d := &demo{ctx: a.ctx, out: a.stdout, dir: dir, ownDir: own}
-	if err := d.fits(); err != nil {
+	if err = d.fits(); err == nil {
+		// Rings of its own: a site that really is called tokyo has its rings in the usual place.
+		d.rings, err = os.MkdirTemp("/dev/shm", "pairfs-demo-")
+	}
+	if err != nil {
 		if own {
 			err = errors.Join(err, os.Remove(dir))
 		}
@@ -111,6 +115,7 @@ type demo struct {
 	ctx    context.Context
 	out    io.Writer
 	dir    string
+	rings  string      // directory on tmpfs for the staging rings
 	ownDir bool        // the directory is the demo's to remove
 	sites  []*demoSite // tokyo, the primary, and osaka
 	relay  *relayProcess

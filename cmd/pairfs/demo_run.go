@@ -21,7 +21,7 @@ func (d *demo) start(s *demoSite) error {
 	if err := os.Mkdir(s.site.mnt, 0o700); err != nil {
 		return fmt.Errorf("make the mount point of %s: %w", s.name, err)
 	}
-	if err := d.pairfs("mount", "--state", s.state, "--name", s.name, "--listen", "127.0.0.1:0", s.site.mnt); err != nil {
+	if err := d.pairfs("mount", "--state", s.state, "--name", s.name, "--listen", "127.0.0.1:0", "--ring-dir", d.rings, s.site.mnt); err != nil {
 		return err
 	}
 	st, err := s.site.read("site")
@@ -49,7 +49,7 @@ func (d *demo) leave() error {
 	if d.relay != nil {
 		d.say("  kill %d", d.relay.pid())
 	}
-	d.say("  rm -r %s", d.dir)
+	d.say("  rm -r %s %s", d.dir, d.rings)
 	return nil
 }
 
@@ -101,8 +101,8 @@ func (d *demo) remove() error {
 			return err
 		}
 	}
-	if !d.ownDir {
-		return nil
+	if err := os.RemoveAll(d.rings); err != nil || !d.ownDir {
+		return err
 	}
 	return os.Remove(d.dir)
 }

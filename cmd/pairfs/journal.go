@@ -1,11 +1,11 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"pairfs/journal"
 )
@@ -53,14 +53,19 @@ type recordLine struct {
 	Length   uint64 `json:"length"`
 	Time     string `json:"time"`
 	CRC      string `json:"crc"`
+	Bad      string `json:"bad,omitempty"` // why the record is not valid
 }
 
 // newRecordLine describes a record.
-func newRecordLine(r *journal.Record) recordLine {
-	return recordLine{
+func newRecordLine(r *journal.DumpRecord) recordLine {
+	line := recordLine{
 		Position: uint64(r.Position), Seq: uint64(r.Seq), Kind: r.Kind.String(), Flags: r.Flags.String(), Volume: r.Volume,
 		Offset: r.Offset, Length: r.Length, Time: r.When().UTC().Format(timeForm), CRC: fmt.Sprintf("%08x", r.CRC),
 	}
+	if r.Err != nil {
+		line.Bad = r.Err.Error()
+	}
+	return line
 }
 
 // timeForm is how times are printed: as in the control files.
@@ -72,7 +77,8 @@ func (c *journalDumpCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return walkJournal(dir, func(r *journal.Record) error { return c.print(a.stdout, newRecordLine(r)) })
+	sum, err := journal.Dump(nil, dir, func(r *journal.DumpRecord) error { return c.print(a.stdout, newRecordLine(r)) })
+	return dumped(dir, sum, err)
 }
 
 // print prints one record.
@@ -80,8 +86,12 @@ func (c *journalDumpCmd) print(w io.Writer, r recordLine) error {
 	if c.JSON {
 		return printJSON(w, r)
 	}
-	_, err := fmt.Fprintf(w, "%d %s seq=%d %s flags=%s volume=%d offset=%d length=%d crc=%s\n",
-		r.Position, r.Time, r.Seq, r.Kind, r.Flags, r.Volume, r.Offset, r.Length, r.CRC)
+	bad := ""
+	if r.Bad != "" {
+		bad = " BAD: " + r.Bad
+	}
+	_, err := fmt.Fprintf(w, "%d %s seq=%d %s flags=%s volume=%d offset=%d length=%d crc=%s%s\n",
+		r.Position, r.Time, r.Seq, r.Kind, r.Flags, r.Volume, r.Offset, r.Length, r.CRC, bad)
 	return err
 }
 
@@ -90,27 +100,19 @@ type journalStatCmd struct {
 	jsonFlag
 }
 
-// journalStat is what "journal stat" counts.
+// journalStat is what "journal stat" says.
 type journalStat struct {
-	Records   int            `json:"records"`
+	ID        string         `json:"id"`
+	Created   string         `json:"created"`
+	Volumes   int            `json:"volumes"`
+	Capacity  int64          `json:"capacity-bytes"`
+	Records   int            `json:"records"` // without pads
+	Bad       int            `json:"bad"`
 	Kinds     map[string]int `json:"kinds"`
-	DataBytes uint64         `json:"data-bytes"`
-	FirstSeq  uint64         `json:"first-seq"`
+	DataBytes int64          `json:"data-bytes"`
+	First     uint64         `json:"first-position"`
+	Last      uint64         `json:"last-position"`
 	LastSeq   uint64         `json:"last-seq"`
-	FirstTime string         `json:"first-time"`
-	LastTime  string         `json:"last-time"`
-}
-
-// add counts one record.
-func (s *journalStat) add(r *journal.Record) {
-	at := r.When().UTC().Format(timeForm)
-	if s.Records == 0 {
-		s.FirstSeq, s.FirstTime = uint64(r.Seq), at
-	}
-	s.Records++
-	s.Kinds[r.Kind.String()]++
-	s.DataBytes += uint64(len(r.Payload))
-	s.LastSeq, s.LastTime = uint64(r.Seq), at
 }
 
 // Run counts the records.
@@ -119,33 +121,47 @@ func (c *journalStatCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
 	s := journalStat{Kinds: map[string]int{}}
-	err = walkJournal(dir, func(r *journal.Record) error {
-		s.add(r)
+	sum, err := journal.Dump(nil, dir, func(r *journal.DumpRecord) error {
+		s.Kinds[r.Kind.String()]++
+		s.DataBytes += int64(len(r.Payload))
 		return nil
 	})
-	if err != nil {
-		return err
+	s.ID, s.Created = hex.EncodeToString(sum.ID[:]), sum.Created.UTC().Format(timeForm)
+	s.Volumes, s.Capacity, s.Records, s.Bad = len(sum.Volumes), sum.Capacity, sum.Records, sum.Bad
+	s.First, s.Last, s.LastSeq = uint64(sum.First), uint64(sum.Last), uint64(sum.LastSeq)
+	if err == nil {
+		err = c.print(a.stdout, &s)
 	}
+	return dumped(dir, sum, err)
+}
+
+// print prints the figures.
+func (c *journalStatCmd) print(w io.Writer, s *journalStat) error {
 	if c.JSON {
-		return printJSON(a.stdout, s)
+		return printJSON(w, s)
 	}
 	rows := [][]string{
-		{"records", fmt.Sprint(s.Records)}, {"data", sizeText(fmt.Sprint(s.DataBytes))},
-		{"sequence numbers", fmt.Sprintf("%d to %d", s.FirstSeq, s.LastSeq)},
-		{"times", s.FirstTime + " to " + s.LastTime}, {"read in", time.Since(began).Round(time.Millisecond).String()},
+		{"journal", s.ID + ", made " + s.Created},
+		{"volumes", fmt.Sprintf("%d, %s", s.Volumes, sizeText(fmt.Sprint(s.Capacity)))},
+		{"records", fmt.Sprint(s.Records)},
+		{"data", sizeText(fmt.Sprint(s.DataBytes))},
+		{"positions", fmt.Sprintf("%d to %d", s.First, s.Last)},
+		{"last sequence number", fmt.Sprint(s.LastSeq)},
 	}
 	for k := journal.KindPad; k <= journal.KindSkip; k++ {
 		rows = append(rows, []string{k.String(), fmt.Sprint(s.Kinds[k.String()])})
 	}
-	return table(a.stdout, rows)
+	return table(w, rows)
 }
 
-// walkJournal calls f for every record.
-func walkJournal(dir string, f func(*journal.Record) error) error {
-	if err := journal.Dump(nil, dir, f); err != nil {
+// dumped says what reading a journal met. Records of a journal that runs, or of one that was cut off, may be bad.
+func dumped(dir string, sum journal.DumpSummary, err error) error {
+	switch {
+	case err != nil:
 		return fmt.Errorf("read the journal in %s: %w", dir, err)
+	case sum.Bad > 0:
+		return fmt.Errorf("%d records of the journal in %s are bad; while its site runs the newest may be half written, else see pairfs check", sum.Bad, dir)
 	}
 	return nil
 }

@@ -159,11 +159,12 @@ func (m *mountCmd) daemon(a *app) error {
 	if m.ReadyFD >= 0 {
 		logTo = &rotatingLog{dir: m.State}
 	}
-	log := slog.New(slog.NewTextHandler(logTo, nil)).With("site", m.Name)
+	base := slog.New(slog.NewTextHandler(logTo, nil))
+	log := base.With("site", m.Name)
 	if err := m.harden(); err != nil {
 		return m.report(err)
 	}
-	d := &siteDaemon{cfg: m, log: log, ready: func() error {
+	d := &siteDaemon{cfg: m, base: base, log: log, ready: func() error {
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady+"\nMAINPID="+strconv.Itoa(os.Getpid()))
 		return m.report(nil)
 	}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -25,13 +26,19 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"field": scriptField, "exits": scriptExits},
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"field": scriptField, "exits": scriptExits, "gone": scriptGone},
 		Setup: func(e *testscript.Env) error {
+			// Sites of the same name would share their rings.
+			rings, err := os.MkdirTemp("/dev/shm", "pairfs-test-")
+			if err != nil {
+				return err
+			}
+			e.Setenv("RINGS", rings)
 			e.Setenv("PAIRFS_MOUNT", "")
 			e.Setenv("TMPDIR", e.WorkDir)
 			e.Setenv("GORACE", "atexit_sleep_ms=10") // a process with the race detector otherwise takes a second to exit
 			e.Defer(func() {
-				if err := endSites(e.WorkDir); err != nil {
+				if err := errors.Join(endSites(e.WorkDir), os.RemoveAll(rings)); err != nil {
 					t.Errorf("end what %s left: %v", e.WorkDir, err)
 				}
 			})
@@ -87,6 +94,22 @@ func scriptField(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has no %s", args[1], args[2])
 	}
 	ts.Setenv(args[0], st.get(args[2]))
+}
+
+// scriptGone is the script command "gone PID": it waits until that process has ended.
+func scriptGone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gone PID")
+	}
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	end, err := watch(pid)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	ts.Check(err)
+	defer end.Close()
+	ts.Check(end.wait(context.Background(), umountFor))
 }
 
 // scriptExits is the script command "exits STATUS PROGRAM [ARG…]": it wants that exit status.
