@@ -1,11 +1,12 @@
 package replica
 
 import (
-	"encoding/binary"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -256,29 +257,30 @@ func TestBitmapConcurrent(t *testing.T) {
 	}
 }
 
-// TestBitmapSetThenPersist is why a change holds a lock: whoever has called set, also one that found the bit set already by somebody who is
-// not finished, and then persists what is dirty, finds the bit in the database. Otherwise a crash would forget a difference.
-func TestBitmapSetThenPersist(t *testing.T) {
-	for round := range 2000 {
-		b := newBitmap(64 * regionSize)
-		var tx sync.Mutex
-		stored := uint64(0)
-		var wg sync.WaitGroup
-		for range 3 {
-			wg.Go(func() {
-				region := int64(round % 64)
-				b.set(region)
-				tx.Lock()
-				defer tx.Unlock()
-				for range b.takeDirty() {
-					stored = binary.LittleEndian.Uint64(b.page(0))
-				}
-				if stored>>region&1 == 0 {
-					t.Errorf("round %d: the region is marked, its page is not dirty and not stored", round)
-				}
-			})
+// TestBitmapTakeWaitsForAChange is why a change holds a lock: between the two steps of a set, another caller finds the bit set already and
+// persists what is dirty. It must get the page, or a crash would forget a difference.
+func TestBitmapTakeWaitsForAChange(t *testing.T) {
+	b := newBitmap(64 * regionSize)
+	b.change.RLock() // a set of region 5 begins
+	old := atomic.OrUint64(&b.words[0], 1<<5)
+	taken := make(chan []int, 1)
+	go func() {
+		if b.set(5) {
+			t.Error("the bit was not set")
 		}
-		wg.Wait()
+		taken <- b.takeDirty()
+	}()
+	for b.change.TryRLock() { // until takeDirty stands at the lock, or is through
+		b.change.RUnlock()
+		if len(taken) > 0 {
+			t.Fatalf("pages %v were taken in the middle of a change", <-taken)
+		}
+		runtime.Gosched()
+	}
+	b.account(0, 1<<5&^old, 1)
+	b.change.RUnlock()
+	if d := cmp.Diff([]int{0}, <-taken); d != "" {
+		t.Error(d)
 	}
 }
 

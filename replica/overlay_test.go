@@ -148,6 +148,7 @@ func (m *overlayModel) collect(t *rapid.T) {
 	if m.written != nil {
 		m.drop(t)
 	}
+	m.region = rapid.Uint64Range(0, 2).Draw(t, "region")
 	upTo := m.next
 	for _, w := range m.pending {
 		upTo = min(upTo, w.version)
@@ -155,7 +156,9 @@ func (m *overlayModel) collect(t *rapid.T) {
 	if rapid.Bool().Draw(t, "less durable") {
 		upTo = rapid.Uint64Range(0, upTo).Draw(t, "upTo")
 	}
-	m.region = rapid.Uint64Range(0, 2).Draw(t, "region")
+	if all := m.o.collect(m.region, upTo, nil); len(all) > 0 && rapid.Bool().Draw(t, "at a record") {
+		upTo = all[len(all)-1].rec // durable up to its header, so not it
+	}
 	m.written = m.o.collect(m.region, upTo, nil)
 	base := int(m.region) * regionSize
 	for i := base; i < min(base+regionSize, overlayTestSize); i++ {
