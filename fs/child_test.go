@@ -183,7 +183,7 @@ func launch(t *testing.T, dir string) *child {
 	t.Helper()
 	c := &child{t: t, dir: dir, exit: make(chan error, 1)}
 	c.cmd = exec.Command(os.Args[0])
-	c.cmd.Env = append(os.Environ(), serveEnv+"="+dir)
+	c.cmd.Env = append(os.Environ(), serveEnv+"="+dir, "GORACE=atexit_sleep_ms=10")
 	c.cmd.Stderr = t.Output()
 	in, err := c.cmd.StdinPipe()
 	if err != nil {

@@ -118,7 +118,9 @@ func (s *fakeSite) Note(level slog.Level, object, text string) {
 	s.wake = make(chan struct{})
 }
 
-func (s *fakeSite) Subscribe(after uint64) eventReader { return &fakeReader{site: s, after: int(after)} }
+func (s *fakeSite) Subscribe(after uint64) eventReader {
+	return &fakeReader{site: s, after: int(after)}
+}
 
 func (s *fakeSite) SetInvalidate(f func(id uint64, off, n int64)) {
 	s.mu.Lock()

@@ -2,7 +2,7 @@ package fs
 
 import (
 	"fmt"
-	"math"
+	"math/bits"
 	"os"
 	"strconv"
 	"strings"
@@ -59,7 +59,9 @@ func percent(part, whole int64) string {
 	if whole <= 0 || part >= whole {
 		return "100.0"
 	}
-	return strconv.FormatFloat(math.Floor(1000*float64(max(part, 0))/float64(whole))/10, 'f', 1, 64)
+	hi, lo := bits.Mul64(uint64(max(part, 0)), 1000) // in 128 bits: volumes may be large
+	tenths, _ := bits.Div64(hi, lo, uint64(whole))
+	return fmt.Sprintf("%d.%d", tenths/10, tenths%10)
 }
 
 // stamp writes a time in UTC with milliseconds, "" for none.

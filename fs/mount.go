@@ -97,6 +97,7 @@ func mountOptions(log *slog.Logger) *gofs.Options {
 			MaxBackground:           maxBackground,
 			MaxInflightRequestBytes: maxInflightBytes,
 			DisableXAttrs:           true, // the kernel asks once and then no more, above all not before each write
+			DisableSplice:           true, // answers are in memory; go-fuse would fill a pipe with each first, in vain
 			ExtraCapabilities:       fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
 			DisabledCapabilities:    fuse.CAP_PASSTHROUGH, // nothing may go round the journal
 			PanicHandler:            func(v any) fuse.Status { abort(log, v); return fuse.EIO },

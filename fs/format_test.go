@@ -1,0 +1,230 @@
+package fs
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pairfs/replica"
+)
+
+// sampleStatus is a site with one of everything.
+func sampleStatus() replica.SiteStatus {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("x", 3600))
+	return replica.SiteStatus{
+		Name: "tokyo", Fingerprint: "SHA256:abc", Listen: "[::]:7000", State: "/s", Version: "v1", Started: at, MemoryLimit: 256, MemoryUsed: 64,
+		Volumes: []replica.VolumeStatus{{Name: "db", Size: 8192, Allocated: 4096, Role: replica.Primary, Pair: "pair0", Reserved: "osaka", Open: 2, Writable: true}},
+		Pairs: []replica.PairStatus{
+			{
+				Name: "pair0", Volume: "db", RemoteVolume: "db2", Peer: "osaka", Group: "g", Role: replica.Primary, Status: replica.PSUS,
+				Suspend: replica.PVOLByOperator, Size: 8192, Generation: 3, Consistent: true, Copied: 8191, CopyLeft: 1, CopyRate: 1.9,
+				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, Different: 6, SuspendSeq: 7, Since: at,
+				LastError: "first\nsecond",
+			},
+			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none"},
+		},
+		Groups: []replica.GroupStatus{{
+			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, Capacity: 1 << 30,
+			Used: 1 << 29, RingSize: 10, RingUsed: 11, AppendedSeq: 12, DurableSeq: 13, RestoredSeq: 14, PeerDurable: 15, PeerRestored: 16,
+			Mirror: "Active", Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
+		}},
+		Peers: []replica.PeerStatus{{Name: "osaka", Address: "h:7", Fingerprint: "SHA256:def", Connected: true, Since: at, Quota: 1 << 40, QuotaUsed: 21}},
+	}
+}
+
+func TestStateTexts(t *testing.T) {
+	st := sampleStatus()
+	for o, want := range map[object]string{
+		{siteObject, ""}: `name: tokyo
+fingerprint: SHA256:abc
+listen: [::]:7000
+state: /s
+version: v1
+pid: ` + fmt.Sprint(os.Getpid()) + `
+started: 2026-01-02T02:04:05.006Z
+memory-limit: 256
+memory-used: 64
+volumes: 1
+pairs: 2
+groups: 1
+peers: 1
+`,
+		{pairObject, "pair0"}: `create volume=db peer=osaka remote=db2 group=g copy=full
+name: pair0
+volume: db
+remote-volume: db2
+peer: osaka
+group: g
+role: P-VOL
+status: PSUS
+suspend-type: P-VOL by operator
+size: 8192
+generation: 3
+consistent: yes
+linked: no
+copied-bytes: 8191
+copied-percent: 99.9
+copy-left-bytes: 1
+copy-rate: 1
+eta-seconds: 1.500
+lag-records: 4
+lag-bytes: 5
+lag-seconds: 1.235
+different-bytes: 6
+svol-write: no
+suspend-seq: 7
+since: 2026-01-02T02:04:05.006Z
+last-error: first second
+`,
+		{pairObject, "pair1"}: `name: pair1
+volume: -
+remote-volume: -
+peer: -
+group: -
+role: S-VOL
+status: SSUS
+suspend-type: -
+size: 0
+generation: 0
+consistent: no
+linked: no
+copied-bytes: 0
+copied-percent: 100.0
+copy-left-bytes: 0
+copy-rate: 0
+eta-seconds: 0.000
+lag-records: 0
+lag-bytes: 0
+lag-seconds: 0.000
+different-bytes: 0
+svol-write: no
+suspend-seq: 0
+since: -
+last-error: -
+`,
+		{groupObject, "g"}: `create size=1GiB volumes=2
+name: g
+role: P-VOL
+peer: osaka
+peer-group: g@tokyo
+mirror: Active
+linked: yes
+pairs: pair0,pair1
+journal-volumes: 2
+capacity-bytes: 1073741824
+used-bytes: 536870912
+used-percent: 50.0
+ring-bytes: 10
+ring-used-bytes: 11
+appended: 12
+durable: 13
+restored: 14
+peer-durable: 15
+peer-restored: 16
+sent-bytes: 17
+received-bytes: 18
+base-sent-bytes: 19
+waited-room: 20
+failed: -
+`,
+		{peerObject, "osaka"}: `add address=h:7 key=SHA256:def create=1TiB
+name: osaka
+address: h:7
+key: SHA256:def
+connected: yes
+since: 2026-01-02T02:04:05.006Z
+quota-bytes: 1099511627776
+quota-used-bytes: 21
+last-error: -
+`,
+		{volumeObject, "db"}: `reserve peer=osaka
+name: db
+size-bytes: 8192
+allocated-bytes: 4096
+role: P-VOL
+pair: pair0
+reserved: osaka
+open: 2
+writable: yes
+`,
+		{pairsObject, ""}: `pair0 role=P-VOL status=PSUS volume=db peer=osaka group=g copied-percent=99.9 lag-seconds=1.235 lag-bytes=5 suspend-type="P-VOL by operator"
+pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=100.0 lag-seconds=0.000 lag-bytes=0 suspend-type=-
+`,
+	} {
+		got, ok := o.text(&st)
+		if diff := cmp.Diff(want, got); diff != "" || !ok || !o.exists(&st) {
+			t.Errorf("%+v: %v\n%s", o, ok, diff)
+		}
+	}
+	for _, kind := range []objectKind{pairObject, groupObject, peerObject, volumeObject} {
+		o := object{kind, "nosuch"}
+		if text, ok := o.text(&st); ok || o.exists(&st) {
+			t.Errorf("%+v: %q", o, text)
+		}
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for _, c := range []struct {
+		part, whole int64
+		want        string
+	}{
+		{0, 0, "100.0"}, {0, 10, "0.0"}, {1, 3, "33.3"}, {2, 3, "66.6"}, {9999, 10000, "99.9"}, {10, 10, "100.0"}, {11, 10, "100.0"},
+		{1<<62 - 1, 1 << 62, "99.9"}, {-1, 10, "0.0"},
+	} {
+		if got := percent(c.part, c.whole); got != c.want {
+			t.Errorf("%d of %d: %s, want %s", c.part, c.whole, got, c.want)
+		}
+	}
+}
+
+func TestEventLine(t *testing.T) {
+	e := replica.Event{ID: 7, Time: time.Unix(1e9, 0), Level: "warn", Object: "peer osaka", Text: "two\nlines"}
+	if got := formatEvent(&e); got != "7 2001-09-09T01:46:40.000Z warn peer/osaka: two lines\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestMetricsAreWellFormed(t *testing.T) {
+	st := sampleStatus()
+	st.Pairs[0].Name = "a\"b\\c\nd"
+	text := formatMetrics(&st)
+	sample := regexp.MustCompile(`^([a-z_]+)(\{[a-z]+="([^"\\\n]|\\.)*"(,[a-z]+="([^"\\\n]|\\.)*")*\})? [0-9.e+-]+$`)
+	families := map[string]bool{}
+	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, _, _ = strings.Cut(name, " ")
+			if families[name] {
+				t.Errorf("family %s comes twice", name)
+			}
+			families[name] = true
+		} else if m := sample.FindStringSubmatch(line); m != nil && !families[m[1]] || m == nil && line[0] != '#' {
+			t.Errorf("bad line %q", line)
+		}
+	}
+	for _, want := range []string{
+		`pairfs_pair_status{pair="a\"b\\c\nd",status="PSUS"} 1`, `pairfs_pair_status{pair="pair1",status="SSUS"} 1`,
+		`pairfs_pair_lag_seconds{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no line %s", want)
+		}
+	}
+}
+
+// Every status that a pair can show is a value of the label.
+func TestMetricsKnowEveryStatus(t *testing.T) {
+	for s := replica.SMPL; s <= replica.Deleting; s++ {
+		for _, r := range []replica.Role{replica.Primary, replica.Secondary} {
+			st := replica.SiteStatus{Pairs: []replica.PairStatus{{Name: "p", Status: s, Role: r}}}
+			if want := fmt.Sprintf("pairfs_pair_status{pair=\"p\",status=%q} 1\n", s.On(r)); !strings.Contains(formatMetrics(&st), want) {
+				t.Errorf("no line %q", want)
+			}
+		}
+	}
+}
