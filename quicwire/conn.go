@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -82,6 +83,9 @@ func (c *conn) talkHello(qs *quic.Stream, dialled bool) error {
 	}
 	fr := newFrameReader(qs, maxHelloFrame)
 	f, err := fr.read(nil)
+	if err == io.EOF {
+		err = truncated(TypeHello)
+	}
 	if err != nil {
 		return err
 	}
@@ -123,8 +127,9 @@ func (c *conn) close(why *ProtocolError) {
 	c.peer.remove(c, why)
 }
 
-// ended says why the connection has ended. Only for one whose context is done.
+// ended says why the connection has ended. Only for one that has: its streams may know a moment earlier than its context, so it waits for that.
 func (c *conn) ended() error {
+	<-c.qc.Context().Done()
 	cause := context.Cause(c.qc.Context())
 	var app *quic.ApplicationError
 	if errors.As(cause, &app) && !app.Remote {

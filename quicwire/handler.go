@@ -17,7 +17,7 @@ type Handler interface {
 	Serve(ctx context.Context, peer string, req Frame, send SendFunc) Frame
 
 	// ServeMirror serves a mirror stream that the peer, a secondary, has opened. The first frame it sends is a MirrorAccept. When it returns
-	// the stream is closed. ctx ends with the stream.
+	// the stream is closed. ctx is the stream's Context.
 	ServeMirror(ctx context.Context, peer string, open *MirrorOpen, s *MirrorStream)
 
 	// Refused reports a connection that was not let in: a key that is not pinned, or no common version. fp is the key as presented,

@@ -22,12 +22,18 @@ type MirrorStream struct {
 	recvMu sync.Mutex
 	fr     *frameReader
 
-	closeOnce sync.Once
-	closed    chan struct{}
+	ctx    context.Context // ends when the stream is of no more use, with the reason
+	cancel context.CancelCauseFunc
+
+	closeMu sync.Mutex
+	closed  bool // by Close
+	proper  bool // the sending direction was closed behind a whole frame, and must not be cancelled any more
 }
 
 func newMirrorStream(c *conn, qs *quic.Stream, fr *frameReader, fw *frameWriter) *MirrorStream {
-	return &MirrorStream{conn: c, qs: qs, fr: fr, fw: fw, closed: make(chan struct{})}
+	s := &MirrorStream{conn: c, qs: qs, fr: fr, fw: fw}
+	s.ctx, s.cancel = context.WithCancelCause(c.qc.Context())
+	return s
 }
 
 // OpenMirror opens a mirror stream toward the peer, the primary, and sends open on it. The next frame to receive is a MirrorAccept.
@@ -80,45 +86,62 @@ func (s *MirrorStream) RecvInto(ctx context.Context, alloc func(n int) []byte) (
 	case err == nil:
 		return f, nil
 	case err == io.EOF && ctx.Err() == nil:
+		s.cancel(io.EOF)
 		return nil, io.EOF
 	}
 	return nil, s.fault(ctx, "receive", err)
 }
 
-// Context ends when the stream can send no more: the peer has stopped receiving, the connection is lost, or Close was called.
-func (s *MirrorStream) Context() context.Context { return s.qs.Context() }
+// Context ends when the stream is of no more use: the peer has closed it and all it sent was received, a Send or Recv has
+// failed, the connection is lost, or Close was called.
+func (s *MirrorStream) Context() context.Context { return s.ctx }
 
 // Close ends the stream: the peer receives what was sent and then io.EOF; what it still sends is dropped. It never fails and may be
-// called again, and concurrently with everything else.
+// called again, and concurrently with everything else; a Send under way fails, and then the peer sees no proper end.
 func (s *MirrorStream) Close() error {
-	s.closeOnce.Do(func() {
-		close(s.closed)
-		s.qs.CancelRead(streamDone)
-		if s.sendMu.TryLock() {
-			defer s.sendMu.Unlock()
-			s.qs.Close()
-			return
-		}
-		s.qs.CancelWrite(streamCancelled) // a Send is under way: half a frame must not look like a proper end
-	})
+	s.closeMu.Lock()
+	defer s.closeMu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.sendMu.TryLock() {
+		s.qs.Close()
+		s.proper = true
+		s.sendMu.Unlock()
+	} else {
+		s.qs.CancelWrite(streamCancelled)
+	}
+	s.qs.CancelRead(streamDone)
+	s.cancel(ErrClosed)
 	return nil
 }
 
 // abort ends the stream at once in both directions.
 func (s *MirrorStream) abort() {
+	s.closeMu.Lock()
+	defer s.closeMu.Unlock()
 	s.qs.CancelRead(streamCancelled)
-	s.qs.CancelWrite(streamCancelled)
+	if !s.proper {
+		s.qs.CancelWrite(streamCancelled)
+	}
 }
 
 // fault names what went wrong, and ends the connection if the peer broke the protocol, else the stream if it cannot go on.
 func (s *MirrorStream) fault(ctx context.Context, doing string, err error) error {
-	select {
-	case <-s.closed:
+	s.closeMu.Lock()
+	closed := s.closed
+	s.closeMu.Unlock()
+	if closed {
 		return fmt.Errorf("%s: mirror stream with %s: %w", doing, s.Peer(), ErrClosed)
-	default:
 	}
-	if !errors.Is(err, ErrTooLong) && !errors.Is(err, ErrInvalidField) {
+	var stopped *quic.StreamError
+	local := errors.Is(err, ErrTooLong) || errors.Is(err, ErrInvalidField) // nothing was sent
+	half := errors.As(err, &stopped) && stopped.Remote && ctx.Err() == nil // the other direction may still have frames to receive
+	err = fmt.Errorf("%s: mirror stream: %w", doing, s.conn.fault(ctx, err))
+	if !local && !half {
 		s.abort()
+		s.cancel(err)
 	}
-	return fmt.Errorf("%s: mirror stream: %w", doing, s.conn.fault(ctx, err))
+	return err
 }

@@ -56,33 +56,46 @@ func (c *conn) serveRequest(qs *quic.Stream, fr *frameReader) {
 		c.drop(qs, err)
 		return
 	}
-	fw := &frameWriter{w: qs, max: c.maxFrame()}
-	sent := 0
-	send := func(f Frame) error {
-		sent++
-		return c.answer(fw, f)
+	r := &responder{conn: c, fw: &frameWriter{w: qs, max: c.maxFrame()}}
+	if last := c.peer.e.cfg.Handler.Serve(ctx, c.peer.name, req, r.send); last != nil {
+		r.send(last) // an error is kept in r
+	} else if r.sent == 0 {
+		r.send(NewResult(ResultInternal, fmt.Sprintf("the request %s has no answer", req.Type())))
 	}
-	last := c.peer.e.cfg.Handler.Serve(ctx, c.peer.name, req, send)
-	if last == nil && sent == 0 {
-		last = NewResult(ResultInternal, fmt.Sprintf("the request %s has no answer", req.Type()))
-	}
-	if last != nil {
-		if err := c.answer(fw, last); err != nil {
-			c.drop(qs, err)
-			return
-		}
+	if r.lost {
+		c.drop(qs, r.err)
+		return
 	}
 	qs.Close()
 }
 
-// answer sends one frame of an answer. One that cannot be encoded is a fault of this side, which the requester is told.
-func (c *conn) answer(fw *frameWriter, f Frame) error {
-	err := fw.write(f)
-	if errors.Is(err, ErrTooLong) || errors.Is(err, ErrInvalidField) {
-		c.peer.e.cfg.Logger.Error("an answer cannot be sent; report this as a bug", "peer", c.peer.name, "err", err)
-		return errors.Join(err, fw.write(NewResult(ResultInternal, err.Error())))
+// responder sends the frames of one answer.
+type responder struct {
+	conn *conn
+	fw   *frameWriter
+	sent int   // frames
+	err  error // why no further frame can be sent
+	lost bool  // the requester does not get a whole answer
+}
+
+// send is the SendFunc of a request. A frame that cannot be encoded is a fault of this side; the requester is told, and the answer is over.
+func (r *responder) send(f Frame) error {
+	if r.err != nil {
+		return r.err
 	}
-	return err
+	r.sent++
+	err := r.fw.write(f)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrTooLong), errors.Is(err, ErrInvalidField):
+		r.conn.peer.e.cfg.Logger.Error("an answer cannot be sent; report this as a bug", "peer", r.conn.peer.name, "err", err)
+		r.lost = r.fw.write(NewResult(ResultInternal, err.Error())) != nil
+	default:
+		r.lost = true
+	}
+	r.err = fmt.Errorf("answer to %s: %w", r.conn.peer.name, err)
+	return r.err
 }
 
 // serveMirror hands a mirror stream to the handler.
@@ -105,5 +118,5 @@ func (c *conn) serveMirror(qs *quic.Stream, fr *frameReader) {
 	qs.SetReadDeadline(time.Time{})
 	s := newMirrorStream(c, qs, fr, fw)
 	defer s.Close()
-	c.peer.e.cfg.Handler.ServeMirror(qs.Context(), c.peer.name, f.(*MirrorOpen), s)
+	c.peer.e.cfg.Handler.ServeMirror(s.ctx, c.peer.name, f.(*MirrorOpen), s)
 }

@@ -27,22 +27,49 @@ type refusal struct {
 type site struct {
 	*Endpoint
 	name    string
-	serve   func(context.Context, string, Frame, SendFunc) Frame
-	mirror  func(context.Context, string, *MirrorOpen, *MirrorStream)
 	refused chan refusal
 	up      chan Hello
 	down    chan error
 
-	mu    sync.Mutex
-	calls []string // of PeerUp and PeerDown
+	killed bool
+
+	mu     sync.Mutex
+	calls  []string // of PeerUp and PeerDown
+	serve  serveFunc
+	mirror mirrorFunc
+}
+
+type (
+	serveFunc  func(context.Context, string, Frame, SendFunc) Frame
+	mirrorFunc func(context.Context, string, *MirrorOpen, *MirrorStream)
+)
+
+// onRequest says what answers requests from now on.
+func (s *site) onRequest(serve serveFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serve = serve
+}
+
+// onMirror says what serves mirror streams from now on.
+func (s *site) onMirror(mirror mirrorFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mirror = mirror
 }
 
 func (s *site) Serve(ctx context.Context, peer string, req Frame, send SendFunc) Frame {
-	return s.serve(ctx, peer, req, send)
+	s.mu.Lock()
+	serve := s.serve
+	s.mu.Unlock()
+	return serve(ctx, peer, req, send)
 }
 
 func (s *site) ServeMirror(ctx context.Context, peer string, open *MirrorOpen, m *MirrorStream) {
-	s.mirror(ctx, peer, open, m)
+	s.mu.Lock()
+	mirror := s.mirror
+	s.mu.Unlock()
+	mirror(ctx, peer, open, m)
 }
 
 func (s *site) Refused(addr net.Addr, key Fingerprint, reason string) {
@@ -103,9 +130,15 @@ func (s *site) shut(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	if err := s.Close(ctx); err != nil {
+	if err := s.Close(ctx); err != nil && !s.killed {
 		t.Errorf("close %s: %v", s.name, err)
 	}
+}
+
+// kill ends the endpoint as kill -9 ends a daemon: nothing of it gets out any more. The socket's port is free afterwards.
+func (s *site) kill() {
+	s.killed = true
+	s.tr.Conn.Close()
 }
 
 func freshIdentity(t *testing.T) *Identity {
