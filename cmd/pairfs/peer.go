@@ -4,7 +4,7 @@ import "strconv"
 
 // peerCmd holds the commands about other sites.
 type peerCmd struct {
-	Add    peerAddCmd    `cmd:"" help:"Make another site known: its address and its key (pairfs key, there)."`
+	Add    peerAddCmd    `cmd:"" help:"Make another site known by its address and its key (pairfs key, there), or change what is known."`
 	Remove peerRemoveCmd `cmd:"" help:"Forget a site that no pair needs."`
 	List   peerListCmd   `cmd:"" help:"Show the peers."`
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +56,7 @@ func (s site) do(name, line string, create bool) (string, error) {
 	return rest, nil
 }
 
-// refusedError is a refusal in the words of the site; the errno is what write(2) returned.
+// refusedError is a refusal with the sentence for it, mostly in the words of the site; the errno is what the system call returned.
 type refusedError struct {
 	sentence string
 	errno    error
@@ -64,7 +65,7 @@ type refusedError struct {
 // Error returns the sentence.
 func (e *refusedError) Error() string { return e.sentence }
 
-// Unwrap returns the errno of the write.
+// Unwrap returns the errno.
 func (e *refusedError) Unwrap() error { return e.errno }
 
 // readAnswer reads the sentence that the site left on the handle of a command.
@@ -154,17 +155,26 @@ func (s site) readAll(dir string, named []string) ([]state, error) {
 	return all, nil
 }
 
+// everyMount are the control files that a mount always has: without them it is none any more.
+var everyMount = []string{"site", "pairs", "events", "groups", "peers", "volumes"}
+
 // openError makes a sentence of what opening or reading a control file returned.
 func (s site) openError(name string, err error) error {
+	said := ""
 	switch {
+	case errors.Is(err, unix.ENOENT) && slices.Contains(everyMount, name):
+		said = fmt.Sprintf("the site of %s was stopped meanwhile", s.mnt)
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("no %s at the site of %s: %w", objectName(name), s.mnt, err)
+		said = fmt.Sprintf("no %s at the site of %s", objectName(name), s.mnt)
 	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNABORTED):
-		return fmt.Errorf("the daemon of %s is gone; start it again with pairfs mount: %w", s.mnt, err)
+		said = fmt.Sprintf("the daemon of %s is gone; start it again with pairfs mount", s.mnt)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("the control files of %s are for the user who mounted it; try as that user: %w", s.mnt, err)
+		said = fmt.Sprintf("the control files of %s are for the user who mounted it; try as that user", s.mnt)
 	case errors.Is(err, unix.EISDIR):
-		return fmt.Errorf("%s is not the name of a pair: %w", name, err)
+		said = fmt.Sprintf("%s is not the name of a pair", name)
+	}
+	if said != "" {
+		return &refusedError{sentence: said, errno: err}
 	}
 	return fmt.Errorf("read %s: %w", s.path(name), err)
 }
@@ -172,10 +182,7 @@ func (s site) openError(name string, err error) error {
 // objectName says what a control file is about.
 func objectName(name string) string {
 	dir, base := filepath.Split(name)
-	switch {
-	case base == "site", base == "pairs", base == "events", base == "groups", base == "peers", base == "volumes":
-		return "control file " + base
-	case dir == "":
+	if dir == "" {
 		return "pair " + base
 	}
 	return strings.TrimSuffix(filepath.Clean(dir), "s") + " " + base

@@ -138,11 +138,11 @@ func reasons(p state) string {
 	return ": " + strings.Join(n, "; ")
 }
 
-// progress shows how a copy gets on: over one line on a terminal, in a new line whenever it changed elsewhere.
+// progress shows how a copy gets on: over one line on a terminal, in a new line whenever it got further elsewhere.
 type progress struct {
 	w    io.Writer // nil: shows nothing
 	over bool      // w is a terminal
-	last string
+	last string // state and percentage shown last
 }
 
 // newProgress shows on w if asked to.
@@ -163,10 +163,11 @@ func (p *progress) update(st state) {
 		line += fmt.Sprintf(" %s copied, %s to go, %s/s, ETA %s", percentText(st.get("copied-percent")), sizeText(st.get("copy-left-bytes")),
 			sizeText(wholeText(st.get("copy-rate"))), secondsText(st.get("eta-seconds")))
 	}
-	if line == p.last {
+	step := st.get("status") + st.get("copied-percent")
+	if !p.over && step == p.last {
 		return
 	}
-	p.last = line
+	p.last = step
 	if p.over {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
 		return
