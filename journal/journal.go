@@ -137,8 +137,11 @@ type Usage struct {
 
 // Usage gives how full the journal is.
 func (j *Journal) Usage() Usage {
-	low, freed, tail := j.ringLow(), Position(j.freed.Load()), Position(j.tail.Load())
 	f := j.front.stats()
+	// The lock holds the tail still, so that no mark read after it seems too far behind.
+	j.mu.Lock()
+	low, freed, tail := j.ringLow(), Position(j.freed.Load()), Position(j.tail.Load())
+	j.mu.Unlock()
 	return Usage{Used: int64(tail - freed), Capacity: int64(j.vols.capacity), RingUsed: int64(tail - low), RingSize: int64(j.ring.size), Flushes: f.flushes, Flushed: f.bytes}
 }
 

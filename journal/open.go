@@ -18,7 +18,7 @@ type Recovery struct {
 	LastSeq  Seq      // number of the last record, that of the head if there is none
 	Records  int      // visited records
 	FromRing int      // of these, the ones that only the staging ring held
-	Skipped  int      // of these, the ones that were never published, and so never acknowledged
+	Skipped  int      // reservations in the ring that were never published, and so never acknowledged; now skips and pads
 	Erased   bool     // the rest of an interrupted flush was zeroed
 }
 
@@ -170,6 +170,7 @@ func (s *scan) complete(r *ring, n next, rec *Recovery) (err error) {
 	if err := s.v.sync(1<<len(s.v.list) - 1); err != nil {
 		return err
 	}
+	onDisk := s.records
 	for _, x := range list {
 		for off := x.pos - base; off < x.pos-base+Position(x.size); {
 			b := pages[off:]
@@ -182,12 +183,11 @@ func (s *scan) complete(r *ring, n next, rec *Recovery) (err error) {
 			}
 			off += Position(size)
 		}
-		rec.FromRing++
 		if !x.published {
 			rec.Skipped++
 		}
 	}
-	rec.Tail, rec.LastSeq, rec.Records = tail, s.last, s.records
+	rec.Tail, rec.LastSeq, rec.Records, rec.FromRing = tail, s.last, s.records, s.records-onDisk
 	return nil
 }
 
