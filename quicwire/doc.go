@@ -1,2 +1,95 @@
-// Package quicwire carries frames between two sites over QUIC.
+// Package quicwire is the wire between two sites: who may connect, what a connection is, and the frames that travel on it. It
+// knows nothing of the states of pairs and does not look into records; it delivers frames whole and in the order of their
+// stream, or reports that it cannot.
+//
+// This comment is the specification of the protocol, version 1. It is enough to write another implementation.
+//
+// # Identity
+//
+// A site is an Ed25519 key. Its name is the fingerprint of the public key as ssh prints it: "SHA256:" and the unpadded base64
+// of the SHA-256 of the key in ssh's wire form. Connections are QUIC version 1 or 2 with TLS 1.3, ALPN "pairfs/1", without
+// 0-RTT and without resumption. Both sides present exactly one certificate with such a key; nothing else in the certificate is
+// looked at. A site lets in the keys that it was told, and when it dials, only the one key that belongs to the address.
+// Every other handshake fails, so that no byte of a stranger is ever parsed as a frame.
+//
+// # Connection
+//
+// Either side dials whenever it has no live connection with a peer and knows an address, at first after 250 ms, then at
+// doubling pauses of at most 5 s. Both may succeed: a peer may have up to 8 live connections, of which the oldest is used.
+// A quiet connection is probed each 3 s and given up after 10 s of silence. A site restarted says so with a stateless reset,
+// and with a new nonce in its Hello, upon which connections with another nonce are closed.
+//
+// The dialler opens the first stream, sends Hello and ends its direction; the other side answers with its own Hello and ends
+// the stream. Both compute the agreement from the two: the newest common version, the features both have, the smaller of
+// the longest frames. If there is none, the connection is closed with code 1. Only then are other streams opened, by either side.
+//
+// # Streams
+//
+// All streams are bidirectional. The first frame says what a stream is for:
+//
+//	request   CreatePair, DeletePair, SuspendPair, ResyncPairs or PairStates, then the end of the direction.
+//	          The answer is one or more frames, then the end. Result refuses, or answers what has no other answer.
+//	          ResyncPairs is answered by ResyncReady and then Bitmap frames.
+//	mirror    MirrorOpen, from the secondary; the first frame back is MirrorAccept. From then on both directions are
+//	          independent: ReadJournal and PairStates one way, Batch and PairStates the other. The stream is over
+//	          when either side ends its direction.
+//
+// A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
+// application error codes, and a sentence:
+//
+//	0 shutting down      4 unexpected frame     8 hello timed out
+//	1 no common version  5 frame too large      9 too many connections
+//	2 malformed frame    6 peer removed
+//	3 unknown frame      7 connection replaced
+//
+// # Frames
+//
+// All numbers are little endian. There is no padding, no alignment, and for each frame exactly one encoding: a byte too many,
+// a flag that is neither 0 nor 1, a number that is not in its shortest form make a frame malformed.
+//
+//	frame    type u8, length of the body u32, body
+//	string   length u16, bytes
+//	list     number of elements u16, elements
+//	bool     u8, 0 or 1
+//	uvarint  base 128, low groups first, high bit set on all bytes but the last
+//
+// Names have at most 255 bytes, messages 1024, details 4096, lists 4096 elements. Bodies:
+//
+//	 1 Hello         oldest version u16, newest version u16, features u64, longest body u32, nonce u64, site string
+//	 2 Result        code u16, message string, detail string
+//	 3 CreatePair    pair string, group string, volume string, number u32, size u64, generation u64, journal size u64, copy u8
+//	 4 DeletePair    pair string, generation u64, force bool, origin u8
+//	 5 SuspendPair   list of references, mode u8, svol-write bool, origin u8
+//	 6 ResyncPairs   group string, list of references, mode u8
+//	 7 ResyncReady   last sequence number u64, list of states
+//	 8 Bitmap        pair string, region bytes u32, regions u64, first region u64, last bool, runs to the end of the body
+//	 9 MirrorOpen    group string, session u64, durable seq u64, restored seq u64, list of states
+//	10 MirrorAccept  code u16, message string, session u64, journal time u64, list of states
+//	11 PairStates    list of states
+//	12 ReadJournal   budget u64, durable ordinal u64, restored ordinal u64, durable seq u64, restored seq u64
+//	13 Batch         ordinal u64, first seq u64, last seq u64, count u32, newest seq u64, newest time u64, flags u8,
+//	                 unpacked length u32, records to the end of the body
+//
+//	reference        name string, generation u64
+//	state            name string, number u32, generation u64, status u8, suspend type u8, consistent bool, seq u64
+//	run              equal regions to skip uvarint, regions that may differ uvarint (at least 1)
+//
+// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair and DeletePair 4 KiB; ReadJournal 64
+// bytes; Bitmap 65 KiB with at most 64 KiB of runs; Batch 2 MiB of records and its 49 bytes; all others 1.25 MiB.
+// Hello says how long a body its sender accepts at all, at least 1.25 MiB.
+//
+// Result codes: 0 done, 1 invalid, 2 not found, 3 exists, 4 busy, 5 secondary, 6 no space, 7 unreachable, 8 timeout,
+// 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1).
+// Feature bits that a side does not know are ignored. Every number here keeps its meaning for ever; new ones are added.
+//
+// # Memory
+//
+// What a peer can make this side hold is bounded: 32 MiB of flow-control window for each connection, 16 requests being served,
+// 384 mirror streams. Whatever a stream's reader does not take stays with the sender, which is the back-pressure of the pull.
+//
+// # Concurrency
+//
+// An Endpoint has one goroutine that accepts, two for each peer (dialling, telling the Handler of up and down), one for each
+// connection and one for each stream that a peer has opened. All of them end before Close returns nil. No lock is held while
+// the Handler is called. Lock order: Endpoint.mu, peer.mu; MirrorStream.closeMu is a leaf.
 package quicwire

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -200,8 +201,8 @@ func TestLargestFramesFit(t *testing.T) {
 		}
 		if back, _, err := ParseFrame(b); err != nil {
 			t.Errorf("%s does not come back: %v", f.Type(), err)
-		} else if diff := cmp.Diff(f, back); diff != "" {
-			t.Errorf("%s differs:\n%.500s", f.Type(), diff)
+		} else if !reflect.DeepEqual(f, back) { // too large for a readable difference
+			t.Errorf("%s comes back as another", f.Type())
 		}
 	}
 }

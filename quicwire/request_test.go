@@ -22,7 +22,7 @@ func pair(t *testing.T, serve serveFunc) (a, b *site) {
 }
 
 // until gives a context that no working test outlives.
-func until(t *testing.T) context.Context {
+func until(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
@@ -99,7 +99,7 @@ func TestRefusalIsARemoteError(t *testing.T) {
 
 // An answer of many frames, together larger than any window that is open at first, comes complete, in order and then to an end.
 func TestAnswerOfManyFrames(t *testing.T) {
-	const count = 200
+	const count = 80
 	runs := unitRuns(MaxRunBytes / 2)
 	a, _ := pair(t, func(_ context.Context, _ string, req Frame, send SendFunc) Frame {
 		if err := send(&ResyncReady{LastSeq: 42}); err != nil {

@@ -102,13 +102,13 @@ func (s *site) note(call string) {
 }
 
 // newSite listens on loopback with a key of its own and is closed with the test.
-func newSite(t *testing.T, name string) *site {
+func newSite(t testing.TB, name string) *site {
 	t.Helper()
 	return listen(t, name, Config{Listen: "127.0.0.1:0", timing: &quick})
 }
 
 // listen completes cfg where it says nothing.
-func listen(t *testing.T, name string, cfg Config) *site {
+func listen(t testing.TB, name string, cfg Config) *site {
 	t.Helper()
 	s := &site{name: name, refused: make(chan refusal, 100), up: make(chan Hello, 100), down: make(chan error, 100)}
 	if cfg.Identity == nil {
@@ -126,7 +126,7 @@ func listen(t *testing.T, name string, cfg Config) *site {
 }
 
 // shut closes the endpoint and expects every handler to have returned.
-func (s *site) shut(t *testing.T) {
+func (s *site) shut(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -141,7 +141,7 @@ func (s *site) kill() {
 	s.tr.Conn.Close()
 }
 
-func freshIdentity(t *testing.T) *Identity {
+func freshIdentity(t testing.TB) *Identity {
 	t.Helper()
 	id, err := LoadIdentity(filepath.Join(t.TempDir(), "key.pem"))
 	if err != nil {
@@ -151,7 +151,7 @@ func freshIdentity(t *testing.T) *Identity {
 }
 
 // identityOf makes an identity from a seed, for keys that must be the same in every run.
-func identityOf(t *testing.T, seed byte) *Identity {
+func identityOf(t testing.TB, seed byte) *Identity {
 	t.Helper()
 	b := make([]byte, ed25519.SeedSize)
 	b[0] = seed
@@ -163,13 +163,13 @@ func identityOf(t *testing.T, seed byte) *Identity {
 }
 
 // pin makes two sites known to each other under their names.
-func pin(t *testing.T, a, b *site) {
+func pin(t testing.TB, a, b *site) {
 	t.Helper()
 	set(t, a, b, b.Addr().String())
 	set(t, b, a, a.Addr().String())
 }
 
-func set(t *testing.T, s, peer *site, addr string) {
+func set(t testing.TB, s, peer *site, addr string) {
 	t.Helper()
 	if err := s.SetPeer(peer.name, addr, peer.Fingerprint()); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func set(t *testing.T, s, peer *site, addr string) {
 }
 
 // receive waits for the next value of ch.
-func receive[T any](t *testing.T, what string, ch <-chan T) T {
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-ch:
