@@ -38,7 +38,9 @@ type feedSession struct {
 func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.MirrorOpen, stream *quicwire.MirrorStream) {
 	g, err := s.mirrorGroup(peer, open)
 	if err != nil {
-		s.events.add(slog.LevelWarn, "peer/"+peer, "mirror of group %q refused: %v", open.Group, err)
+		if KindOf(err) != KindBusy {
+			s.events.add(slog.LevelWarn, "peer/"+peer, "mirror of group %q refused: %v", open.Group, err)
+		}
 		_ = stream.Send(ctx, &quicwire.MirrorAccept{Code: resultCode(KindOf(err)), Message: err.Error(), Session: open.Session})
 		return
 	}
@@ -71,6 +73,9 @@ func (s *Site) mirrorGroup(peer string, open *quicwire.MirrorOpen) (*group, erro
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.pairs) == 0 && (g.role == RoleNone || g.role == Primary) {
+		return nil, refuse(KindBusy, "group %s of site %s has no pairs yet", open.Group, s.cfg.Name)
+	}
 	if g.role != Primary || g.rec.Peer != peer {
 		return nil, refuse(KindAccess, "group %s of site %s is not replicated to site %s", g.name, s.cfg.Name, peer)
 	}
@@ -179,6 +184,12 @@ func (g *group) compare(theirs []quicwire.PairState, whole bool) {
 		if p.rec.State.Role == Primary && known {
 			p.rec.State.Consistent = t.Consistent
 		}
+		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
+			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
+		}
+		if known && p.rec.State.Status == Suspending && SuspendType(t.SuspendType) == ByMCU {
+			continue // it obeyed the suspend record; its marks end the flush
+		}
 		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
 		if !ok {
 			continue
@@ -254,6 +265,7 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 		g.kickCheckpoint()
 	}
 	f.settleBases(m.Durable, m.Restored)
+	kick(g.watchReq) // a flush or a copy may be complete now
 }
 
 // watchDurable wakes the sender when there is more to send.

@@ -57,6 +57,7 @@ type group struct {
 	restoreReq chan struct{}
 	checkReq   chan struct{}
 	pullReq    chan struct{}
+	watchReq   chan struct{}
 	failOnce   sync.Once
 	storeErr   atomic.Pointer[error]
 	io         atomic.Pointer[ioGate]
@@ -87,7 +88,7 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 	g := &group{
 		site: s, name: name, role: rec.Role, rec: rec,
 		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
-		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1),
+		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
 		linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
@@ -269,6 +270,8 @@ func (g *group) work() {
 			return
 		case f := <-g.facts:
 			g.obeyFact(f)
+		case <-g.watchReq:
+			g.watch()
 		case <-tick.C:
 			g.watch()
 		}

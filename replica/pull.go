@@ -147,8 +147,8 @@ func (p *pullSession) accepted() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if a.Code != quicwire.ResultDone {
-		if a.Code == quicwire.ResultNotFound {
-			g.compare(nil, true) // the primary has no such group: its pairs are gone
+		if a.Code == quicwire.ResultNotFound || a.Code == quicwire.ResultBusy {
+			g.compare(nil, true) // the primary has no such group, or no pairs in it: they are gone
 		}
 		return fmt.Errorf("group %s: the primary refused the mirror: %s", g.name, a.Message)
 	}
