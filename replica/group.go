@@ -16,7 +16,7 @@ import (
 
 // group is one journal group: the volumes that share one write order, their journal and the mirror with the peer's group.
 //
-// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.restoreMu, group.mu, then those inside of journal and overlay. What
+// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.restoreMu, group.commitMu, group.mu, then those inside of journal and overlay. What
 // waits for a peer holds cmd locks at most.
 type group struct {
 	site    *Site
@@ -32,6 +32,9 @@ type group struct {
 	restored   journal.Position // everything before it is in the stores, or replaced by something later in the overlay
 	restoreSeq journal.Seq      // last number before restored
 	checkpoint journal.Position // everything before it is in the stores and flushed
+
+	// commitMu is held from taking changed bitmap pages until they are in the database, or changed again.
+	commitMu sync.Mutex
 
 	mu          sync.Mutex
 	rec         groupRecord

@@ -86,8 +86,13 @@ func (g *group) markRecords(ctx context.Context, after journal.Seq, byNumber map
 
 // markDurable marks a range and returns when the marks are in the database. It costs a transaction only where a mark is new.
 func (g *group) markDurable(a *attachment, off, n int64) error {
-	if !a.bits.setRange(off, n) && !a.bits.isDirty() {
-		return nil
+	if !a.bits.setRange(off, n) {
+		g.commitMu.Lock() // somebody else's commit of the mark may be under way
+		clean := !a.bits.isDirty()
+		g.commitMu.Unlock()
+		if clean {
+			return nil
+		}
 	}
 	if err := g.commit([]*attachment{a}, func(*bolt.Tx) error { return nil }); err != nil {
 		return fault(KindInternal, err, "volume %s: a write is refused, because its difference cannot be recorded", a.vol.name)

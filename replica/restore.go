@@ -250,8 +250,10 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 }
 
 // commit writes the changed bitmap pages of the volumes together with what fn writes, in one transaction (I5). Pages that could not be
-// written stay changed.
+// written are changed again before another commit can begin: a mark that frees the journal never overtakes a page that failed.
 func (g *group) commit(atts []*attachment, fn func(*bolt.Tx) error) error {
+	g.commitMu.Lock()
+	defer g.commitMu.Unlock()
 	taken := make([][]int, len(atts))
 	for i, a := range atts {
 		taken[i] = a.bits.takeDirty()
