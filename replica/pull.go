@@ -24,13 +24,13 @@ type pullSession struct {
 	cancel context.CancelFunc
 	wake   chan struct{}
 
-	mu       sync.Mutex
-	told     bool   // states were asked to be sent
-	ordinal  uint64 // last batch that was let pass
-	taken    uint64 // bytes of batches that are in the journal
-	arrived  []arrival
+	mu                sync.Mutex
+	told              bool   // states were asked to be sent
+	ordinal           uint64 // last batch that was let pass
+	taken             uint64 // bytes of batches that are in the journal
+	arrived           []arrival
 	durable, restored uint64 // ordinals
-	durableSeq journal.Seq
+	durableSeq        journal.Seq
 
 	early map[uint64]*quicwire.Batch // batches before their turn; the window bounds them
 }

@@ -339,4 +339,3 @@ func (s *Site) notePeer(peer, lastError string) {
 		p.lastError = lastError
 	}
 }
-

@@ -7,25 +7,25 @@ type Input uint8
 
 // The inputs of [Step]. The first group are commands and have an acceptance table; the rest are facts.
 const (
-	CmdCreateFull   Input = iota // create with an initial copy (paircreate)
-	CmdCreateNone                // create without one: the operator vouches that both volumes are equal (paircreate -nocopy)
-	CmdSuspend                   // split, flush: both sides stop at one sequence number (pairsplit -r)
-	CmdPurge                     // split at once, what is not restored yet goes into the bitmap (pairsplit -P)
-	CmdResync                    // copy the differences (pairresync)
-	CmdDelete                    // both sides back to SMPL (pairsplit -S)
-	CmdForceDelete               // this side back to SMPL, whatever the other does
-	EvCopied                     // the control record that ends the copy is durable on the secondary
-	EvDrained                    // the control record that ends the replication was reached
-	EvDrainTimeout               // a flush did not end in time
-	EvPathLost                   // the mirror was down longer than path watch time
-	EvOverflow                   // the master journal was full for too long
-	EvPeerSplit                  // the other side says it is split
-	EvPeerError                  // the other side says it is suspended by an error
-	EvPeerDeleted                // the other side has no such pair any more
-	EvPeerResync                 // the primary asks for a resync (secondary only)
-	EvPeerDelete                 // the primary asks to delete (secondary only)
-	EvFailure                    // journal or store failed here
-	EvDetached                   // the volume left its group: the end of Deleting
+	CmdCreateFull  Input = iota // create with an initial copy (paircreate)
+	CmdCreateNone               // create without one: the operator vouches that both volumes are equal (paircreate -nocopy)
+	CmdSuspend                  // split, flush: both sides stop at one sequence number (pairsplit -r)
+	CmdPurge                    // split at once, what is not restored yet goes into the bitmap (pairsplit -P)
+	CmdResync                   // copy the differences (pairresync)
+	CmdDelete                   // both sides back to SMPL (pairsplit -S)
+	CmdForceDelete              // this side back to SMPL, whatever the other does
+	EvCopied                    // the control record that ends the copy is durable on the secondary
+	EvDrained                   // the control record that ends the replication was reached
+	EvDrainTimeout              // a flush did not end in time
+	EvPathLost                  // the mirror was down longer than path watch time
+	EvOverflow                  // the master journal was full for too long
+	EvPeerSplit                 // the other side says it is split
+	EvPeerError                 // the other side says it is suspended by an error
+	EvPeerDeleted               // the other side has no such pair any more
+	EvPeerResync                // the primary asks for a resync (secondary only)
+	EvPeerDelete                // the primary asks to delete (secondary only)
+	EvFailure                   // journal or store failed here
+	EvDetached                  // the volume left its group: the end of Deleting
 	numInput
 )
 
@@ -68,18 +68,18 @@ type Action uint8
 
 // The actions of transitions.
 const (
-	ActStart     Action = iota // append the start record: from its sequence number on the pair's updates are replicated
-	ActDrain                   // append the suspend record: up to its sequence number updates are replicated, later ones marked
-	ActMark                    // stop replicating now and mark what the peer has not restored in the bitmap
-	ActAskPeer                 // the request to the peer comes first; nothing changes if it refuses
-	ActFillMap                 // mark the whole volume
-	ActClearMap                // the volumes are equal: unmark everything
-	ActSettle                  // restore and checkpoint what was received
-	ActWritable                // hosts may write this volume
-	ActReadOnly                // hosts may not write this volume
-	ActTellPeer                // the peer is told the new state, now or when it is reached again
-	ActRelease                 // take the volume out of its group, back to plain storage
-	ActDirect                  // the journal is lost: writes go straight to the store, marked before
+	ActStart    Action = iota // append the start record: from its sequence number on the pair's updates are replicated
+	ActDrain                  // append the suspend record: up to its sequence number updates are replicated, later ones marked
+	ActMark                   // stop replicating now and mark what the peer has not restored in the bitmap
+	ActAskPeer                // the request to the peer comes first; nothing changes if it refuses
+	ActFillMap                // mark the whole volume
+	ActClearMap               // the volumes are equal: unmark everything
+	ActSettle                 // restore and checkpoint what was received
+	ActWritable               // hosts may write this volume
+	ActReadOnly               // hosts may not write this volume
+	ActTellPeer               // the peer is told the new state, now or when it is reached again
+	ActRelease                // take the volume out of its group, back to plain storage
+	ActDirect                 // the journal is lost: writes go straight to the store, marked before
 	numAction
 )
 
