@@ -16,6 +16,9 @@ func BenchmarkMirror(b *testing.B) {
 			data := make([]byte, c.size)
 			count := b.N
 			from.onMirror(func(ctx context.Context, _ string, _ *MirrorOpen, s *MirrorStream) {
+				if err := s.Send(ctx, &MirrorAccept{}); err != nil {
+					b.Error(err)
+				}
 				for range count {
 					if err := s.Send(ctx, &Batch{RawLen: uint32(len(data)), Data: data}); err != nil {
 						b.Error(err)
@@ -29,6 +32,9 @@ func BenchmarkMirror(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
+			if _, err := s.Recv(b.Context()); err != nil {
+				b.Fatal(err)
+			}
 			pool := make([]byte, MaxBatchData)
 			b.SetBytes(int64(c.size))
 			b.ReportAllocs()

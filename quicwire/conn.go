@@ -43,7 +43,7 @@ func (p *peer) greet(qc *quic.Conn, dialled bool) (*conn, error) {
 	breach := &ProtocolError{Code: CloseNormal}
 	errors.As(err, &breach)
 	if breach.Code == CloseVersion {
-		p.e.cfg.Handler.Refused(qc.RemoteAddr(), p.key, err.Error())
+		p.e.refuse(qc.RemoteAddr(), p.key, err.Error())
 	}
 	c.close(breach)
 	return nil, err
@@ -169,6 +169,8 @@ func (c *conn) fault(ctx context.Context, err error) error {
 		return fmt.Errorf("peer %s: %w", name, err)
 	case errors.Is(err, ErrTooLong), errors.Is(err, ErrInvalidField):
 		return fmt.Errorf("peer %s: %w", name, err)
+	case errors.As(err, &reset) && !reset.Remote:
+		return fmt.Errorf("peer %s: %w", name, ErrClosed)
 	case errors.As(err, &reset):
 		return fmt.Errorf("peer %s: %w: the stream was cancelled", name, ErrConnectionLost)
 	}

@@ -30,9 +30,9 @@
 //	request   CreatePair, DeletePair, SuspendPair, ResyncPairs or PairStates, then the end of the direction.
 //	          The answer is one or more frames, then the end. Result refuses, or answers what has no other answer.
 //	          ResyncPairs is answered by ResyncReady and then Bitmap frames.
-//	mirror    MirrorOpen, from the secondary; the first frame back is MirrorAccept. From then on both directions are
-//	          independent: ReadJournal and PairStates one way, Batch and PairStates the other. The stream is over
-//	          when either side ends its direction.
+//	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
+//	          Batch and PairStates. The directions are independent of each other. The stream is over when either
+//	          side ends its direction.
 //
 // A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
 // application error codes, and a sentence:

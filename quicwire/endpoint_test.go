@@ -271,6 +271,9 @@ func TestMirrorOverABadLink(t *testing.T) {
 	proxy.Corrupt(wiretest.Both, 0.01)
 	proxy.Reorder(wiretest.Both, 0.05, 3*time.Millisecond)
 	b.onMirror(func(ctx context.Context, _ string, _ *MirrorOpen, s *MirrorStream) {
+		if err := s.Send(ctx, &MirrorAccept{}); err != nil {
+			t.Error(err)
+		}
 		for i := range count {
 			data := []byte(strings.Repeat(fmt.Sprintf("%8d", i), 8<<10))
 			if err := s.Send(ctx, &Batch{Ordinal: uint64(i + 1), RawLen: uint32(len(data)), Data: data}); err != nil {
@@ -285,6 +288,9 @@ func TestMirrorOverABadLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if _, err := s.Recv(until(t)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range count {
 		f, err := s.Recv(until(t))
 		if err != nil {

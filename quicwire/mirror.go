@@ -13,14 +13,16 @@ import (
 // MirrorStream is the stream of one mirror session. One goroutine may send while another receives; concurrent Sends are
 // serialised, and so are concurrent Recvs. After an error other than ErrTooLong or ErrInvalidField it is of no more use than to be closed.
 type MirrorStream struct {
-	conn *conn
-	qs   *quic.Stream
+	conn   *conn
+	qs     *quic.Stream
+	opener bool // this side is the secondary
 
 	sendMu sync.Mutex
 	fw     *frameWriter
 
 	recvMu sync.Mutex
 	fr     *frameReader
+	begun  bool // a frame was received
 
 	ctx    context.Context // ends when the stream is of no more use, with the reason
 	cancel context.CancelCauseFunc
@@ -44,11 +46,25 @@ func (e *Endpoint) OpenMirror(ctx context.Context, peer string, open *MirrorOpen
 		return nil, fmt.Errorf("open mirror: %w", err)
 	}
 	s := newMirrorStream(c, qs, newFrameReader(qs, c.maxFrame()), &frameWriter{w: qs, max: c.maxFrame()})
-	if err := s.Send(ctx, open); err != nil {
+	s.opener = true
+	if err := s.send(ctx, open); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// mirrorCarries says which frames go over a mirror stream behind the first, in each direction.
+func mirrorCarries(t Type, fromSecondary bool) bool {
+	switch t {
+	case TypePairStates:
+		return true
+	case TypeReadJournal:
+		return fromSecondary
+	case TypeBatch:
+		return !fromSecondary
+	}
+	return false
 }
 
 // Peer gives the name of the peer at the other end.
@@ -57,9 +73,17 @@ func (s *MirrorStream) Peer() string { return s.conn.peer.name }
 // Agreement gives what the two sites have in common.
 func (s *MirrorStream) Agreement() Agreement { return s.conn.agreed }
 
-// Send sends f and returns when all of it is handed to QUIC; it blocks while the peer does not receive. The fields and data of f
-// may be used again afterwards. If ctx ends meanwhile, the whole stream ends, because half a frame may have been sent.
+// Send sends f: ReadJournal or PairStates from the secondary, MirrorAccept, Batch or PairStates from the primary. It returns when all
+// of it is handed to QUIC; it blocks while the peer does not receive. The fields and data of f may be used again afterwards.
+// If ctx ends meanwhile, the whole stream ends, because half a frame may have been sent.
 func (s *MirrorStream) Send(ctx context.Context, f Frame) error {
+	if t := f.Type(); !mirrorCarries(t, s.opener) && (s.opener || t != TypeMirrorAccept) {
+		return fmt.Errorf("send: mirror stream with %s: %s does not go this way: %w", s.Peer(), t, ErrInvalidField)
+	}
+	return s.send(ctx, f)
+}
+
+func (s *MirrorStream) send(ctx context.Context, f Frame) error {
 	s.sendMu.Lock()
 	defer s.sendMu.Unlock()
 	defer context.AfterFunc(ctx, s.abort)()
@@ -79,8 +103,8 @@ func (s *MirrorStream) RecvInto(ctx context.Context, alloc func(n int) []byte) (
 	defer s.recvMu.Unlock()
 	defer context.AfterFunc(ctx, s.abort)()
 	f, err := s.fr.read(alloc)
-	if err == nil && (f.Type() == TypeHello || f.Type() == TypeMirrorOpen) {
-		err = &ProtocolError{Code: CloseUnexpectedFrame, Frame: f.Type(), Message: "inside a mirror stream"}
+	if err == nil {
+		err = s.expect(f.Type())
 	}
 	switch {
 	case err == nil:
@@ -90,6 +114,16 @@ func (s *MirrorStream) RecvInto(ctx context.Context, alloc func(n int) []byte) (
 		return nil, io.EOF
 	}
 	return nil, s.fault(ctx, "receive", err)
+}
+
+// expect checks that a frame of type t may come now. Requires recvMu.
+func (s *MirrorStream) expect(t Type) error {
+	first := s.opener && !s.begun
+	s.begun = true
+	if first && t != TypeMirrorAccept || !first && !mirrorCarries(t, !s.opener) {
+		return &ProtocolError{Code: CloseUnexpectedFrame, Frame: t, Message: "inside a mirror stream"}
+	}
+	return nil
 }
 
 // Context ends when the stream is of no more use: the peer has closed it and all it sent was received, a Send or Recv has

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -113,23 +114,32 @@ func opened(t *testing.T) (ours, theirs *MirrorStream) {
 	a, b := pair(t, nil)
 	ends := make(chan *MirrorStream, 1)
 	over := make(chan struct{})
-	b.onMirror(func(_ context.Context, _ string, _ *MirrorOpen, s *MirrorStream) { ends <- s; <-over })
+	b.onMirror(func(ctx context.Context, _ string, _ *MirrorOpen, s *MirrorStream) {
+		if err := s.Send(ctx, &MirrorAccept{}); err != nil {
+			t.Error(err)
+		}
+		ends <- s
+		<-over
+	})
 	ours, err := a.OpenMirror(until(t), "osaka", &MirrorOpen{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { close(over) })
+	if _, err := ours.Recv(until(t)); err != nil {
+		t.Fatal(err)
+	}
 	return ours, receive(t, "mirror stream", ends)
 }
 
 func TestMirrorStreamEndsForBothWhenOneCloses(t *testing.T) {
 	ours, theirs := opened(t)
-	if err := theirs.Send(until(t), &ReadJournal{Budget: 7}); err != nil {
+	if err := theirs.Send(until(t), &Batch{Ordinal: 7}); err != nil {
 		t.Fatal(err)
 	}
 	theirs.Close()
 	theirs.Close()
-	if f, err := ours.Recv(until(t)); err != nil || f.(*ReadJournal).Budget != 7 {
+	if f, err := ours.Recv(until(t)); err != nil || f.(*Batch).Ordinal != 7 {
 		t.Errorf("what was sent before is lost: %v, %v", f, err)
 	}
 	if _, err := ours.Recv(until(t)); err != io.EOF {
@@ -139,7 +149,7 @@ func TestMirrorStreamEndsForBothWhenOneCloses(t *testing.T) {
 	if err := ours.Send(until(t), &ReadJournal{}); !errors.Is(err, ErrConnectionLost) {
 		t.Errorf("send to a closed stream: %v", err)
 	}
-	if err := theirs.Send(until(t), &ReadJournal{}); !errors.Is(err, ErrClosed) {
+	if err := theirs.Send(until(t), &Batch{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("send on a closed stream: %v", err)
 	}
 	if _, err := theirs.Recv(until(t)); !errors.Is(err, ErrClosed) {
@@ -164,13 +174,13 @@ func TestMirrorStreamEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	var err error
 	for err == nil { // nobody receives, so it must block at last
-		err = ours.Send(ctx, &Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)})
+		err = theirs.Send(ctx, &Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)})
 	}
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("send: %v", err)
 	}
 	for err = nil; err == nil; {
-		_, err = theirs.Recv(until(t))
+		_, err = ours.Recv(until(t))
 	}
 	if !errors.Is(err, ErrConnectionLost) {
 		t.Errorf("the other side: %v", err)
@@ -184,20 +194,20 @@ func TestMirrorStreamClosedDuringSend(t *testing.T) {
 	go func() {
 		var err error
 		for err == nil {
-			err = ours.Send(until(t), &Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)})
+			err = theirs.Send(until(t), &Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)})
 		}
 		failed <- err
 	}()
-	if _, err := theirs.Recv(until(t)); err != nil {
+	if _, err := ours.Recv(until(t)); err != nil {
 		t.Fatal(err)
 	}
-	ours.Close()
+	theirs.Close()
 	if err := receive(t, "failed send", failed); !errors.Is(err, ErrClosed) {
 		t.Errorf("send: %v", err)
 	}
 	var err error
 	for err == nil {
-		_, err = theirs.Recv(until(t))
+		_, err = ours.Recv(until(t))
 	}
 	if err == io.EOF {
 		// Close may have come between two frames.
@@ -210,17 +220,52 @@ func TestMirrorStreamClosedDuringSend(t *testing.T) {
 // A frame over a limit is refused before anything is sent, and the stream goes on.
 func TestMirrorStreamSurvivesAFrameOverALimit(t *testing.T) {
 	ours, theirs := opened(t)
-	if err := ours.Send(until(t), &Batch{RawLen: 1, Flags: PackS2, Data: make([]byte, MaxBatchData+1)}); !errors.Is(err, ErrTooLong) {
+	if err := theirs.Send(until(t), &Batch{RawLen: 1, Flags: PackS2, Data: make([]byte, MaxBatchData+1)}); !errors.Is(err, ErrTooLong) {
 		t.Errorf("too much data: %v", err)
 	}
-	if err := ours.Send(until(t), &Batch{RawLen: 2, Data: []byte("x")}); !errors.Is(err, ErrInvalidField) {
+	if err := theirs.Send(until(t), &Batch{RawLen: 2, Data: []byte("x")}); !errors.Is(err, ErrInvalidField) {
 		t.Errorf("a wrong length: %v", err)
 	}
-	if err := ours.Send(until(t), &PairStates{}); err != nil {
+	if err := theirs.Send(until(t), &PairStates{}); err != nil {
 		t.Fatal(err)
 	}
-	if f, err := theirs.Recv(until(t)); err != nil || f.Type() != TypePairStates {
+	if f, err := ours.Recv(until(t)); err != nil || f.Type() != TypePairStates {
 		t.Errorf("received %v, %v", f, err)
+	}
+}
+
+// Frames that do not go over a mirror stream, or not this way, are kept back by the sender and end the connection at the receiver.
+func TestMirrorStreamCarriesItsFramesOnly(t *testing.T) {
+	wanted := map[bool][]Type{
+		true:  {TypeReadJournal, TypePairStates},             // from the secondary
+		false: {TypeMirrorAccept, TypeBatch, TypePairStates}, // from the primary; the accept once only
+	}
+	ours, theirs := opened(t)
+	for _, f := range examples() {
+		for _, s := range []*MirrorStream{ours, theirs} {
+			want := slices.Contains(wanted[s.opener], f.Type())
+			if err := s.Send(until(t), f); errors.Is(err, ErrInvalidField) == want {
+				t.Errorf("%s, from the secondary %v: %v", f.Type(), s.opener, err)
+			}
+		}
+	}
+	for _, f := range examples() {
+		for _, fromSecondary := range []bool{true, false} {
+			if fromSecondary && slices.Contains(wanted[true], f.Type()) || !fromSecondary && slices.Contains(wanted[false][1:], f.Type()) {
+				continue
+			}
+			from, to := opened(t)
+			if !fromSecondary {
+				from, to = to, from
+			}
+			if err := from.send(until(t), f); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := to.Recv(until(t)); !errors.Is(err, &ProtocolError{Code: CloseUnexpectedFrame}) {
+				t.Errorf("%s, from the secondary %v: received %v, %v", f.Type(), fromSecondary, got, err)
+			}
+			receive(t, "end of the connection", from.conn.qc.Context().Done())
+		}
 	}
 }
 
@@ -245,7 +290,7 @@ func TestMirrorStreamsAreBounded(t *testing.T) {
 		}
 		want := ResultDone
 		if i == maxMirrors {
-			want = ResultBusy
+			want = ResultInternal
 		}
 		if got := f.(*MirrorAccept).Code; got != want {
 			t.Fatalf("mirror %d: %s, want %s", i+1, got, want)

@@ -105,7 +105,7 @@ func (c *conn) serveMirror(qs *quic.Stream, fr *frameReader) {
 	case c.peer.mirrors <- struct{}{}:
 		defer func() { <-c.peer.mirrors }()
 	default:
-		_ = fw.write(&MirrorAccept{Code: ResultBusy, Message: fmt.Sprintf("more than %d mirror streams are open", maxMirrors)})
+		_ = fw.write(&MirrorAccept{Code: ResultInternal, Message: fmt.Sprintf("more than %d mirror streams are open", maxMirrors)})
 		qs.CancelRead(streamCancelled)
 		qs.Close()
 		return

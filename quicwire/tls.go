@@ -61,8 +61,21 @@ func (e *Endpoint) check(addr net.Addr, cs tls.ConnectionState, accept func(Fing
 	if err != nil {
 		reason = err.Error()
 	}
-	e.cfg.Handler.Refused(addr, fp, reason)
+	e.refuse(addr, fp, reason)
 	return fmt.Errorf("%w: %s %s", errNotPinned, reason, fp)
+}
+
+// refuse reports a connection that was not let in. It runs in a goroutine of QUIC, so it sees to it that Close waits for it.
+func (e *Endpoint) refuse(addr net.Addr, fp Fingerprint, reason string) {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return
+	}
+	e.wg.Add(1)
+	e.mu.Unlock()
+	defer e.wg.Done()
+	e.cfg.Handler.Refused(addr, fp, reason)
 }
 
 // connectionKey gives the fingerprint of the other side's key.
