@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,6 +36,7 @@ func (c *demoCmd) Run(a *app) error {
 	if err := c.possible(); err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // when nobody reads any more, the tour fails at its next command and cleans up
 	d, err := c.prepare(a)
 	if err != nil {
 		return err
@@ -93,7 +95,12 @@ func (c *demoCmd) prepare(a *app) (*demo, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("make a directory for the demo: %w", err)
 	}
-	d := &demo{ctx: a.ctx, out: a.stdout, dir: dir, ownDir: own}
+	d := &demo{ctx: a.ctx, out: a.stdout, dir: dir, ownDir: own, me: os.Args[0]}
+	if filepath.Base(d.me) != d.me {
+		if d.me, err = filepath.Abs(d.me); err != nil {
+			return nil, fmt.Errorf("find this program: %w", err)
+		}
+	}
 	if err = d.fits(); err == nil {
 		// Rings of its own: a site that really is called tokyo has its rings in the usual place.
 		d.rings, err = os.MkdirTemp("/dev/shm", "pairfs-demo-")
@@ -105,7 +112,7 @@ func (c *demoCmd) prepare(a *app) (*demo, error) {
 		return nil, err
 	}
 	for _, name := range []string{"tokyo", "osaka"} {
-		d.sites = append(d.sites, &demoSite{name: name, state: filepath.Join(dir, name+".state"), site: site{mnt: filepath.Join(dir, name)}})
+		d.sites = append(d.sites, &demoSite{name: name, site: site{mnt: filepath.Join(dir, name)}})
 	}
 	return d, nil
 }
@@ -114,7 +121,8 @@ func (c *demoCmd) prepare(a *app) (*demo, error) {
 type demo struct {
 	ctx    context.Context
 	out    io.Writer
-	dir    string
+	dir    string      // where all commands run
+	me     string      // how this program is called from there
 	rings  string      // directory on tmpfs for the staging rings
 	ownDir bool        // the directory is the demo's to remove
 	sites  []*demoSite // tokyo, the primary, and osaka
@@ -123,8 +131,7 @@ type demo struct {
 
 // demoSite is one of the two sites.
 type demoSite struct {
-	name        string
-	state       string
+	name        string // of its mount below the directory of the demo, too
 	site        site
 	fingerprint string
 	listen      string
@@ -172,7 +179,7 @@ func (d *demo) run(show bool, name string, args ...string) (string, error) {
 
 // exec runs one program; "pairfs" is this one.
 func (d *demo) exec(show bool, name string, args ...string) (string, error) {
-	path, shown := "/proc/self/exe", os.Args[0]
+	path, shown := "/proc/self/exe", d.me
 	if name != "pairfs" {
 		found, err := lookTool(name)
 		if err != nil {
@@ -183,6 +190,7 @@ func (d *demo) exec(show bool, name string, args ...string) (string, error) {
 	fmt.Fprintf(d.out, "$ %s\n", shellLine(append([]string{shown}, args...)))
 	cmd := exec.CommandContext(d.ctx, path, args...)
 	cmd.Args[0] = shown
+	cmd.Dir = d.dir
 	cmd.Env = append(os.Environ(), "PAIRFS_MOUNT=")
 	// Ctrl-C goes to the foreground process group: only the demo is to hear it, and ends its commands itself.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

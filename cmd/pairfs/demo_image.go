@@ -11,6 +11,9 @@ import (
 )
 
 const (
+	// demoImage and demoFiles are the image and what goes into it, from the directory of the demo.
+	demoImage = "image"
+	demoFiles = "files"
 	// demoImageSize is the size of the image, as mkfs and truncate read it.
 	demoImageSize = "64M"
 	// Bounds of what goes into the image from each directory.
@@ -22,13 +25,11 @@ const (
 // demoFileDirs are where the files of the image come from: programs, libraries and texts that everybody may read.
 var demoFileDirs = []string{"/usr/bin", "/usr/share", "/usr/lib"}
 
-// image is the path of the ext4 image.
-func (d *demo) image() string { return filepath.Join(d.dir, "image") }
-
 // makeImage makes an ext4 image that holds some hundred files of this host.
 func (d *demo) makeImage() error {
 	d.chapter("An ext4 image with some files of this host")
-	files := filepath.Join(d.dir, "files")
+	fmt.Fprintf(d.out, "$ cd %s\n", shellLine([]string{d.dir}))
+	files := filepath.Join(d.dir, demoFiles)
 	if err := os.Mkdir(files, 0o700); err != nil {
 		return fmt.Errorf("make a directory for the files of the image: %w", err)
 	}
@@ -40,8 +41,8 @@ func (d *demo) makeImage() error {
 		}
 		count += n
 	}
-	d.say("%d files, gathered in %s", count, files)
-	_, err := d.run(true, "mkfs.ext4", "-q", "-F", "-d", files, d.image(), demoImageSize)
+	d.say("%d files, gathered in %s/%s", count, d.dir, demoFiles)
+	_, err := d.run(true, "mkfs.ext4", "-q", "-F", "-d", demoFiles, demoImage, demoImageSize)
 	return err
 }
 
@@ -96,11 +97,11 @@ func copyFile(from, to string) error {
 // change writes two files into the file system on the volume of tokyo, as a host that has it mounted would.
 func (d *demo) change(name string) error {
 	for i, from := range []string{"/proc/self/exe", "/proc/self/mountinfo"} {
-		local := filepath.Join(d.dir, name+"-"+strconv.Itoa(i))
-		if err := copySome(from, local); err != nil {
+		local := name + "-" + strconv.Itoa(i)
+		if err := copySome(from, filepath.Join(d.dir, local)); err != nil {
 			return err
 		}
-		if _, err := d.run(false, "debugfs", "-w", "-R", "write "+local+" "+filepath.Base(local), d.disk(d.sites[0])); err != nil {
+		if _, err := d.run(false, "debugfs", "-w", "-R", "write "+local+" "+local, d.disk(d.sites[0])); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,7 @@ func (d *demo) start(s *demoSite) error {
 	if err := os.Mkdir(s.site.mnt, 0o700); err != nil {
 		return fmt.Errorf("make the mount point of %s: %w", s.name, err)
 	}
-	if err := d.pairfs("mount", "--state", s.state, "--name", s.name, "--listen", "127.0.0.1:0", "--ring-dir", d.rings, s.site.mnt); err != nil {
+	if err := d.pairfs("mount", "--state", s.name+".state", "--name", s.name, "--listen", "127.0.0.1:0", "--ring-dir", d.rings, s.name); err != nil {
 		return err
 	}
 	st, err := s.site.read("site")
@@ -34,30 +34,21 @@ func (d *demo) start(s *demoSite) error {
 
 // leave keeps everything running and says what to try.
 func (d *demo) leave() error {
+	d.chapter("Both sites go on")
+	tokyo, osaka := d.sites[0].name, d.sites[1].name
+	d.say("Try next:\n  cd %s", d.dir)
+	d.say("  %s --mount %s status --watch\n  %s --mount %s events", d.me, tokyo, d.me, osaka)
+	d.say("  cat %s/.ctl/%s\n  echo suspend > %s/.ctl/%s", tokyo, demoPair, tokyo, demoPair)
+	end := fmt.Sprintf("  %s umount %s && %s umount %s", d.me, tokyo, d.me, osaka)
 	if d.relay != nil {
 		if err := d.relay.do("keep"); err != nil {
 			return err
 		}
-	}
-	d.chapter("Both sites go on")
-	d.try()
-	me, tokyo, osaka := os.Args[0], d.sites[0].site.mnt, d.sites[1].site.mnt
-	if d.relay != nil {
 		d.say("Cut the link, restore it:\n  kill -USR1 %d\n  kill -USR2 %d", d.relay.pid(), d.relay.pid())
+		end += fmt.Sprintf("\n  kill %d", d.relay.pid())
 	}
-	d.say("End it all:\n  %s umount %s && %s umount %s", me, tokyo, me, osaka)
-	if d.relay != nil {
-		d.say("  kill %d", d.relay.pid())
-	}
-	d.say("  rm -r %s %s", d.dir, d.rings)
+	d.say("End it all:\n%s\n  rm -r %s %s", end, d.dir, d.rings)
 	return nil
-}
-
-// try prints some commands to go on with.
-func (d *demo) try() {
-	me, tokyo, osaka := os.Args[0], d.sites[0].site.mnt, d.sites[1].site.mnt
-	d.say("Try next:\n  %s --mount %s status --watch\n  %s --mount %s events", me, tokyo, me, osaka)
-	d.say("  cat %s/.ctl/%s\n  echo suspend > %s/.ctl/%s", tokyo, demoPair, tokyo, demoPair)
 }
 
 // cleanup ends whatever the demo started and removes what it made. It runs after an interrupt too.
@@ -69,7 +60,7 @@ func (d *demo) cleanup() error {
 		if _, mounted, err := mountAt(s.site.mnt); err != nil || !mounted {
 			continue
 		}
-		if err := d.pairfs("umount", s.site.mnt); err != nil {
+		if err := d.pairfs("umount", s.name); err != nil {
 			all = errors.Join(all, err, s.kill())
 		}
 	}
@@ -82,10 +73,8 @@ func (d *demo) cleanup() error {
 	if err := d.remove(); err != nil {
 		return fmt.Errorf("remove what the demo made: %w", err)
 	}
-	me := os.Args[0]
-	d.say("Nothing is left. Try next:\n  %s demo --keep", me)
-	d.say("  %s mount --state DIR --name SITE --listen HOST:PORT MNT", me)
-	d.say("  %s --help", me)
+	d.say("Nothing is left. Try next:\n  %s demo --keep", d.me)
+	d.say("  %s mount --state DIR --name SITE --listen HOST:PORT MNT\n  %s --help", d.me, d.me)
 	return nil
 }
 

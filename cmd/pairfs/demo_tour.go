@@ -38,10 +38,10 @@ func (d *demo) startSites() error {
 	}
 	d.relay = relay
 	d.say("A peer is an address and a public key (pairfs key). Here the addresses are those of a relay between the\ntwo, so that the link can be cut. osaka lets tokyo take 1 GiB for its volumes.")
-	if err := d.pairfs("--mount", tokyo.site.mnt, "peer", "add", "osaka", relay.ends[0], osaka.fingerprint); err != nil {
+	if err := d.pairfs("--mount", tokyo.name, "peer", "add", "osaka", relay.ends[0], osaka.fingerprint); err != nil {
 		return err
 	}
-	if err := d.pairfs("--mount", osaka.site.mnt, "peer", "add", "tokyo", relay.ends[1], tokyo.fingerprint, "--create=1GiB"); err != nil {
+	if err := d.pairfs("--mount", osaka.name, "peer", "add", "tokyo", relay.ends[1], tokyo.fingerprint, "--create=1GiB"); err != nil {
 		return err
 	}
 	err = d.until("the two sites are connected", func() (bool, error) {
@@ -51,7 +51,7 @@ func (d *demo) startSites() error {
 	if err != nil {
 		return err
 	}
-	return d.pairfs("--mount", tokyo.site.mnt, "peer", "list")
+	return d.pairfs("--mount", tokyo.name, "peer", "list")
 }
 
 // replicate makes the pair and copies the image into the volume while it is replicated.
@@ -61,14 +61,14 @@ func (d *demo) replicate() error {
 	if _, err := d.run(true, "truncate", "-s", demoImageSize, d.disk(tokyo)); err != nil {
 		return err
 	}
-	at := []string{"--mount", tokyo.site.mnt}
+	at := []string{"--mount", tokyo.name}
 	if err := d.pairfs(append(at, "group", "create", demoPair, "--size=128MiB")...); err != nil {
 		return err
 	}
 	if err := d.pairfs(append(at, "pair", "create", demoPair, "--volume="+demoPair, "--peer=osaka", "--group="+demoPair)...); err != nil {
 		return err
 	}
-	if _, err := d.run(false, "dd", "if="+d.image(), "of="+d.disk(tokyo), "bs=1M", "conv=notrunc,fsync"); err != nil {
+	if _, err := d.run(false, "dd", "if="+demoImage, "of="+d.disk(tokyo), "bs=1M", "conv=notrunc,fsync"); err != nil {
 		return err
 	}
 	if err := d.pairfs(append(at, "pair", "wait", demoPair, "PAIR", "--progress")...); err != nil {
@@ -80,11 +80,11 @@ func (d *demo) replicate() error {
 	if err := d.pairfs(append(at, "status")...); err != nil {
 		return err
 	}
-	if err := d.pairfs("--mount", osaka.site.mnt, "status"); err != nil {
+	if err := d.pairfs("--mount", osaka.name, "status"); err != nil {
 		return err
 	}
 	d.say("Both images, and the file that was copied:")
-	return d.equal(d.image())
+	return d.equal(demoImage)
 }
 
 // cutLink cuts the link, goes on writing, and restores it.
@@ -97,7 +97,7 @@ func (d *demo) cutLink() error {
 		return err
 	}
 	d.say("Nobody who writes notices. What osaka does not have yet is in the journal: LAG-BYTES.")
-	if err := d.pairfs("--mount", d.sites[0].site.mnt, "status"); err != nil {
+	if err := d.pairfs("--mount", d.sites[0].name, "status"); err != nil {
 		return err
 	}
 	if err := d.differ(); err != nil {
@@ -121,14 +121,14 @@ func (d *demo) cutLink() error {
 func (d *demo) split() error {
 	d.chapter("The pair is split, tokyo changes, the pair is joined again")
 	tokyo, osaka := d.sites[0], d.sites[1]
-	at := []string{"--mount", tokyo.site.mnt}
+	at := []string{"--mount", tokyo.name}
 	if err := d.pairfs(append(at, "pair", "suspend", demoPair)...); err != nil {
 		return err
 	}
 	if err := d.pairfs(append(at, "pair", "wait", demoPair, "PSUS")...); err != nil {
 		return err
 	}
-	if err := d.pairfs("--mount", osaka.site.mnt, "pair", "wait", demoPair, "SSUS"); err != nil {
+	if err := d.pairfs("--mount", osaka.name, "pair", "wait", demoPair, "SSUS"); err != nil {
 		return err
 	}
 	if err := d.change("written-while-the-pair-was-split"); err != nil {
@@ -169,15 +169,15 @@ func (d *demo) split() error {
 func (d *demo) history() error {
 	d.chapter("What the sites remember of it")
 	for _, s := range d.sites {
-		if err := d.pairfs("--mount", s.site.mnt, "events", "--no-follow"); err != nil {
+		if err := d.pairfs("--mount", s.name, "events", "--no-follow"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// disk is the path of the volume at a site.
-func (d *demo) disk(s *demoSite) string { return filepath.Join(s.site.mnt, demoPair) }
+// disk is the path of the volume at a site, from the directory of the demo.
+func (d *demo) disk(s *demoSite) string { return filepath.Join(s.name, demoPair) }
 
 // caughtUp waits until osaka holds everything that was written at tokyo.
 func (d *demo) caughtUp() error {

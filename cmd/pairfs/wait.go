@@ -142,7 +142,7 @@ func reasons(p state) string {
 type progress struct {
 	w    io.Writer // nil: shows nothing
 	over bool      // w is a terminal
-	last string // state and percentage shown last
+	last string    // state and percentage shown last
 }
 
 // newProgress shows on w if asked to.
