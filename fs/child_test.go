@@ -51,6 +51,7 @@ type report struct {
 	Stopped  bool
 	Writes   []fakeWrite
 	Syncs    int
+	Waiting  int
 	Handles  [2]int // read, write
 	Calls    []string
 	Data     []byte
@@ -124,6 +125,7 @@ func (s *fakeSite) obey(o order, m *Mounted) (r report) {
 		v.panics = true
 	case "look":
 		r.Writes, r.Syncs, r.Handles, r.Data = v.writes, v.syncs, [2]int{v.readers, v.writers}, v.data
+		r.Waiting = v.waiting
 		v.writes, v.syncs = nil, 0
 	case "restore":
 		copy(v.data[o.Off:], o.Data)

@@ -24,6 +24,7 @@
 //     before is durable. close(2) promises nothing.
 //   - A write that waits for room is ended by a signal with EINTR, before it became a record. A write that became one is never reported
 //     as interrupted, and neither is an fsync.
+//   - Writes that wait take no other volume and no control file with them, up to about a hundred of them at a time on one mount.
 //   - Opening for writing what hosts may not write is EROFS, for root as well.
 //   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired. That includes O_TRUNC, which shells use for >.
 //   - fallocate(2) knows reservation, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE, and FALLOC_FL_ZERO_RANGE with

@@ -35,6 +35,7 @@ type fakeVolume struct {
 	panics   bool // the next read does
 	writes   []fakeWrite
 	syncs    int
+	waiting  int
 	readers  int
 	writers  int
 }
@@ -105,9 +106,11 @@ func (v *fakeVolume) WriteAt(ctx context.Context, p []byte, off int64, sync bool
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.full {
+		v.waiting++
 		v.mu.Unlock()
 		<-ctx.Done()
 		v.mu.Lock()
+		v.waiting--
 		return 0, ctx.Err()
 	}
 	if err := v.reach(off + int64(len(p))); err != nil {

@@ -44,12 +44,12 @@ func (o object) verbs() (table []verb, what string) {
 	return nil, ""
 }
 
-// title returns the object as events name it: "pair pair0", "site".
+// title returns the object as events name it: "pair/pair0", "site".
 func (o object) title() string {
 	if o.name == "" {
 		return "site"
 	}
-	return o.sort() + " " + o.name
+	return o.sort() + "/" + o.name
 }
 
 // sort returns the word for what kind of thing o is.

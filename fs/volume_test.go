@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
-	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
@@ -325,23 +324,5 @@ func TestCopyBetweenVolumes(t *testing.T) {
 	from, to := c.open(c.path("a"), os.O_RDONLY), c.open(c.path("d"), os.O_RDWR)
 	if n, err := unix.CopyFileRange(int(from.Fd()), nil, int(to.Fd()), nil, 1000, 0); n != 1000 || err != nil {
 		t.Errorf("copy_file_range: %d, %v", n, err)
-	}
-}
-
-func TestWaitingWriteEndsWithItsProgram(t *testing.T) {
-	c := serve(t)
-	c.volume("v", 1<<20)
-	c.do(order{Op: "full", Volume: "v", On: true})
-	dd := exec.Command("dd", "if=/dev/zero", "of="+c.path("v"), "bs=4096", "count=1", "conv=notrunc")
-	if err := dd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "dd has the volume open", func() bool { return c.do(order{Op: "look", Volume: "v"}).Handles[1] == 1 })
-	if err := dd.Process.Signal(unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	dd.Wait()
-	if r := c.do(order{Op: "look", Volume: "v"}); len(r.Writes) != 0 {
-		t.Errorf("%d writes", len(r.Writes))
 	}
 }
