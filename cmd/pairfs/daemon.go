@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// busyFor is how long a stopping daemon goes on serving a mount that is busy before it detaches it.
+	// busyFor is how long a stopping daemon goes on serving a mount that is busy before it cuts it off.
 	busyFor = 10 * time.Second
 	// busyTick is the time between two tries to unmount.
 	busyTick = 100 * time.Millisecond
@@ -99,7 +99,7 @@ func (d *siteDaemon) open(ctx context.Context) (*replica.Site, error) {
 	return site, nil
 }
 
-// unmount ends the mount. While it is busy the site goes on serving; after busyFor the mount is detached, so that a stop is a stop.
+// unmount ends the mount. While it is busy the site goes on serving; after busyFor its holders are cut off, so that a stop is a stop.
 func (d *siteDaemon) unmount(mnt *fs.Mounted, unmounted <-chan struct{}) error {
 	deadline := time.NewTimer(busyFor)
 	defer deadline.Stop()
@@ -121,12 +121,27 @@ func (d *siteDaemon) unmount(mnt *fs.Mounted, unmounted <-chan struct{}) error {
 		case <-unmounted:
 			return nil
 		case <-deadline.C:
-			if lazy := unix.Unmount(d.cfg.Dir, unix.MNT_DETACH); lazy != nil && !errors.Is(lazy, unix.EINVAL) {
-				return fmt.Errorf("detach %s: %w", d.cfg.Dir, errors.Join(err, lazy))
-			}
-			return fmt.Errorf("%s was still busy after %v (held by %s) and was detached; what its holders write from now on is lost", d.cfg.Dir, busyFor, named)
+			return errors.Join(
+				fmt.Errorf("%s was still busy after %v, held by %s, and was cut off from them", d.cfg.Dir, busyFor, named), d.cutOff(unmounted))
 		case <-tick.C:
 		}
+	}
+}
+
+// cutOff detaches a mount that is in use and ends its connection to the kernel, so that no request is served while the site closes. Whoever
+// holds it sees errors from then on, as after a crash; nothing that was acknowledged is lost.
+func (d *siteDaemon) cutOff(unmounted <-chan struct{}) error {
+	err := unix.Unmount(d.cfg.Dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("detach %s: %w", d.cfg.Dir, err)
+	}
+	late := time.NewTimer(busyFor)
+	defer late.Stop()
+	select {
+	case <-unmounted:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("requests to %s did not end within %v", d.cfg.Dir, busyFor)
 	}
 }
 

@@ -21,7 +21,8 @@
 // goes to stderr. The daemon tells a service manager READY=1 and STOPPING=1 where NOTIFY_SOCKET is set; a unit runs it with --foreground.
 //
 // SIGTERM, SIGINT, SIGHUP, the command "stop" in .ctl/site and umount(8) all end it in the same way: unmount, flush, checkpoint, close. While
-// the mount is busy it goes on serving and tries again for ten seconds, names in its log who holds the mount, and then detaches it.
+// the mount is busy it goes on serving and tries again for ten seconds, names in its log who holds the mount, and then cuts them off. What a
+// stop could not do is in DIR/stop-error until the next start.
 //
 // # Output
 //
