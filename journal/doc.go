@@ -1,2 +1,160 @@
-// Package journal is the write-ahead log of one journal group.
+// Package journal is the write-ahead log of one journal group: records in one order, kept in journal volumes of fixed size that are
+// used in a ring, and staged in shared memory so that a write is acknowledged at memory speed. It knows nothing of pairs; a data
+// volume is a number in a record. This comment is the specification of the format.
+//
+// # Promises
+//
+//   - A published record survives the death of the process (kill -9), through the staging ring. Publish is the acknowledgement.
+//   - A record before the durable mark, which Sync moves, survives a power cut, and so does every record before it.
+//   - After any crash Open gives a prefix of what was published, beginning at the head: nothing before the durable mark is missing,
+//     sequence numbers are dense, no record is torn, and nothing that was lost in an earlier crash comes back later.
+//   - A failed flush is final: the journal is failed, every later Reserve and Sync gives ErrFailed, and nothing is written again. After
+//     a failed fdatasync nobody knows which pages are on disk, so trying again would only hide that. Cursors go on.
+//   - The checksum computed when a record entered is kept and checked, never computed anew.
+//
+// # Assumptions
+//
+// After fdatasync returns without error, what was written before is there after a power cut. A write that was not synced may be there
+// in any part, by sectors, and in any order. Damage to what was synced is found by checksums, not mended. The header of a record and
+// its payload may be torn apart; a page that was synced is never written again until it is freed, so no assumption on atomic sectors is
+// made. The staging ring is ordinary memory of this machine: it is trusted after the death of a process, and gone after a restart.
+//
+// # Positions and numbers
+//
+// A Position is a byte position in an address space that never ends and is never used twice. Volume spans follow one another in it: journal volume 1,
+// 2, … n, 1, …, each as long as its data area. A record starts at a multiple of 64 and takes 64 bytes and its payload, rounded up to 64. It never
+// spans two journal volumes: the rest of one is filled by a pad, so the first bytes of every data area are a record header, once written.
+//
+// A Seq is the number of a record in its group. The rule, checked on append and on recovery: update, discard, control and skip
+// have the number of the record before plus 1; a control or skip with FlagEpoch has any higher number; base records, pads and records
+// with FlagLocal have the number of the record before. Before the first record it is 0.
+//
+// # Marks
+//
+//	freed ≤ durable ≤ appended ≤ reserved        released ≤ appended
+//
+// Ring memory is reused when it is both durable and released; space of journal volumes when it is freed. The caller persists the Head that FreeHead
+// gives before it calls Free with it. At most 32 MiB are reserved beyond the durable mark.
+//
+// # Record
+//
+// All numbers are little endian. Bytes written as 0 are reserved: a record that has another value there is refused.
+//
+//	    0      2     3     4            8                       16
+//	 0  | magic| ver | kind| volume     | position              |
+//	16  | seq                           | offset                |
+//	32  | length                        | time                  |
+//	48  | flags| 0          | synced    | crc        | hcrc     |
+//	64  | payload … zeroes up to a multiple of 64              |
+//
+//	at  size
+//	 0  2  magic     0x4A50 ("PJ")
+//	 2  1  version   1
+//	 3  1  kind      0 none, 1 pad, 2 base, 3 update, 4 discard, 5 control, 6 skip
+//	 4  4  volume    number of the data volume; 0 if none
+//	 8  8  position  of this record
+//	16  8  seq       by the rule above
+//	24  8  offset    in the data volume; offset + length ≤ 2^63
+//	32  8  length    bytes affected; base, update, control: the payload, at most 1 MiB; pad: the pad with its header
+//	40  8  time      wall clock when the record entered its first journal, Unix nanoseconds; 0 in pads
+//	48  2  flags     1 zero (base: no payload, the range is zeroes), 2 local (does not advance seq), 4 epoch (control, skip)
+//	50  2  0
+//	52  4  synced    (position − durable mark when the record was reserved) / 64; all ones: unknown
+//	56  4  crc       CRC32C over bytes 16–47, 4–7, 48–49, 3, a zero byte, and the payload, in that order; end to end
+//	60  4  hcrc      CRC32C over the journal id and bytes 0–59: the record belongs to this journal and position
+//
+// Pad, discard, skip and base with flag zero have no payload. A pad's bytes behind its header are zeroes. A record that travels to a peer keeps its bytes 0–55 and
+// crc; position, synced and hcrc mean nothing there and are written anew by the journal that takes it in.
+//
+// In the ring bytes 56–63 are one aligned word. Reserving a record writes bytes 0–55 and then the word {0, hcrc for crc 0, xor 0xA5A5A5A5};
+// publishing stores {crc, hcrc} at once. So whoever walks the ring sees of each record whether it is published, and can step over it.
+//
+// # Journal volume
+//
+// Files DIR/000001, 000002, …; page 0 is the header, the data area follows. They are made under the name plus ".new", filled with
+// zeroes, synced, and renamed, the first one last: a journal exists if 000001 does.
+//
+//	at  size
+//	 0  8  magic     "PAIRFSJV"
+//	 8  4  version   1
+//	12  4  index     from 1
+//	16 16  journal id, random
+//	32  8  bytes of the data area, a multiple of 4096
+//	40  8  time of creation, Unix nanoseconds
+//	48  4  number of journal volumes
+//	52  8  0
+//	60  4  CRC32C over bytes 0–59
+//	64     zeroes up to 4096
+//
+// # Staging ring
+//
+// A file on tmpfs: one header page, then the ring, a power of two from 4 to 256 MiB, mapped twice back to back. Position p stands at p
+// modulo its size. It belongs to one run of the machine, so its layout may change with any version; another version is not taken.
+//
+//	at  size
+//	 0  8  magic "PAIRFSR1"   8 4 version 1   12 4 0   16 16 journal id   32 16 boot id   48 8 size   56 4 0   60 4 CRC32C over bytes 0–59
+//	64  8  durable mark, stored after each flush
+//
+// # Flush
+//
+// A flush ends the last page with a pad, waits until everything reserved before is published, writes whole pages from the ring with
+// O_DIRECT, and calls fdatasync once per journal volume touched. A Sync that finds no flush running does it itself; who comes meanwhile waits, and is
+// served by the committer goroutine. The committer also flushes when 1 MiB is unflushed and when FlushDelay has passed.
+//
+// # Recovery
+//
+// Open walks from the head to the first place where no valid record stands, and looks 34 MiB ahead from there, which is further
+// than an interrupted flush can have written. A header is sealed if magic and hcrc are right, whatever its version. What stands at the tail and the three facts
+//
+//   - the tail lies before a position known to be durable (given by the caller, or from the ring),
+//   - proof: a later sealed header of this lap whose synced mark lies beyond the tail,
+//   - later: a later sealed header of this lap
+//
+// decide by this table; testdata/recovery.txt has it written out in full.
+//
+//	at the tail                               before known  proof  later  outcome
+//	a sealed header of a newer version             *          *      *    newer: ErrVersion
+//	anything else                                 yes         *      *    damaged: ErrCorrupt
+//	anything else                                 no         yes     *    damaged: ErrCorrupt
+//	sealed, but fields, place or seq are wrong    no         no      *    damaged: ErrCorrupt
+//	sealed, but crc or payload is wrong           no         no      *    torn: cut here
+//	zeroes, older lap, or no header               no         no     yes   torn: cut here
+//	zeroes, older lap, or no header               no         no     no    clean
+//
+// A cut also zeroes what the interrupted flush left behind the tail: it has right positions and maybe right numbers, and would be taken for a
+// continuation of what is written there next. Then records that only the ring holds are appended: those published
+// as they are; one reserved and never published becomes a skip of its number with a pad over its payload, or a pad alone if it has no
+// number. A pad ends the page, all is synced, and the ring is emptied.
+//
+// # Example
+//
+// A journal of one journal volume of 4 MiB with the id a0…af, and two updates of data volume 7, "hello" at offset 4096 and "world!" at
+// 8192, one second after the epoch, each synced. Lines of zeroes are left out.
+//
+//	00000000  50 41 49 52 46 53 4a 56  01 00 00 00 01 00 00 00  |PAIRFSJV........|
+//	00000010  a0 a1 a2 a3 a4 a5 a6 a7  a8 a9 aa ab ac ad ae af  |................|
+//	00000020  00 f0 3f 00 00 00 00 00  00 00 00 00 00 00 00 00  |..?.............|
+//	00000030  01 00 00 00 00 00 00 00  00 00 00 00 ab 7a 2c 99  |.............z,.|
+//	00001000  50 4a 01 03 07 00 00 00  00 00 00 00 00 00 00 00  |PJ..............|
+//	00001010  01 00 00 00 00 00 00 00  00 10 00 00 00 00 00 00  |................|
+//	00001020  05 00 00 00 00 00 00 00  00 ca 9a 3b 00 00 00 00  |...........;....|
+//	00001030  00 00 00 00 00 00 00 00  90 33 6b cc e1 37 d4 c9  |.........3k..7..|
+//	00001040  68 65 6c 6c 6f 00 00 00  00 00 00 00 00 00 00 00  |hello...........|
+//	00001080  50 4a 01 01 00 00 00 00  80 00 00 00 00 00 00 00  |PJ..............|
+//	00001090  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+//	000010a0  80 0f 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+//	000010b0  00 00 00 00 02 00 00 00  17 7e a8 41 d1 fa 09 6c  |.........~.A...l|
+//	00002000  50 4a 01 03 07 00 00 00  00 10 00 00 00 00 00 00  |PJ..............|
+//	00002010  02 00 00 00 00 00 00 00  00 20 00 00 00 00 00 00  |......... ......|
+//	00002020  06 00 00 00 00 00 00 00  00 ca 9a 3b 00 00 00 00  |...........;....|
+//	00002030  00 00 00 00 00 00 00 00  3c 42 9c 49 cf c0 41 5c  |........<B.I..A\|
+//	00002040  77 6f 72 6c 64 21 00 00  00 00 00 00 00 00 00 00  |world!..........|
+//	00002080  50 4a 01 01 00 00 00 00  80 10 00 00 00 00 00 00  |PJ..............|
+//	00002090  02 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+//	000020a0  80 0f 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+//	000020b0  00 00 00 00 02 00 00 00  9b 37 04 22 a2 c9 be f0  |.........7."....|
+//
+// # History
+//
+//	version 1  first
 package journal

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"hash/crc32"
 	"math/rand/v2"
 	"os"
@@ -20,6 +21,19 @@ import (
 )
 
 const mib = 1 << 20
+
+// TestMain bounds the time of the property tests; -rapid.checks=N asks for more.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", "15"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // ringPath gives a place for a staging ring: tmpfs if the machine has it.
 func ringPath(t testing.TB) string {

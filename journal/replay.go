@@ -1,9 +1,6 @@
 package journal
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // staged is one record that only the ring holds.
 type staged struct {
@@ -93,6 +90,6 @@ func stepOver(dst, header []byte, seed uint32) {
 
 // writePad writes a pad of size bytes into plain memory that is zero behind the header.
 func writePad(dst []byte, seed uint32, p Position, last Seq, size uint64) {
-	putHeader(dst, &Record{Kind: KindPad, Seq: last, Length: size, Time: time.Now().UnixNano(), Position: p}, 0)
+	putHeader(dst, &Record{Kind: KindPad, Seq: last, Length: size, Position: p}, 0)
 	setWord(dst, seed, checksum(dst[:HeaderSize], nil))
 }

@@ -152,7 +152,7 @@ func (j *Journal) makeRoom(size uint64) (Position, error) {
 
 // pad appends a published pad of size bytes. Its space was checked before. mu is held.
 func (j *Journal) pad(size uint64) {
-	rec := Record{Kind: KindPad, Seq: j.last, Length: size, Time: time.Now().UnixNano(), Position: Position(j.tail.Load())}
+	rec := Record{Kind: KindPad, Seq: j.last, Length: size, Position: Position(j.tail.Load())}
 	mem := j.ring.at(rec.Position, size)
 	clear(mem[HeaderSize:])
 	j.place(&rec, size)

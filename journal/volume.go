@@ -3,11 +3,11 @@ package journal
 import (
 	"bytes"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -112,11 +112,13 @@ func clearUnfinished(fsys FS, dir string) error {
 			return fmt.Errorf("create journal %s: %w", dir, ErrExist)
 		}
 	}
-	for i := 1; i <= MaxVolumes; i++ {
-		for _, n := range []string{volumeName(i), volumeName(i) + tempSuffix} {
-			if err := fsys.Remove(filepath.Join(dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove what an interrupted create left: %w", err)
-			}
+	for _, n := range names {
+		base := strings.TrimSuffix(n, tempSuffix)
+		if i, err := strconv.Atoi(base); err != nil || volumeName(i) != base {
+			continue
+		}
+		if err := fsys.Remove(filepath.Join(dir, n)); err != nil {
+			return fmt.Errorf("remove what an interrupted create left: %w", err)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,8 @@ import (
 
 // block is what is lost or kept as one unless the sector is smaller.
 const block = 4096
+
+var zeroes [block]byte
 
 // inode is the content of a file: as written, and for each block written since the last sync what it was before.
 type inode struct {
@@ -55,8 +58,11 @@ func (i *inode) keep(off, end int64) {
 	for b := off / block; b*block < end; b++ {
 		if _, ok := i.dirty[b]; !ok {
 			i.dirty[b] = nil
-			if b*block < int64(len(i.data)) {
-				i.dirty[b] = append([]byte(nil), i.data[b*block:min(int64(len(i.data)), (b+1)*block)]...)
+			if b*block >= int64(len(i.data)) {
+				continue
+			}
+			if old := i.data[b*block : min(int64(len(i.data)), (b+1)*block)]; !bytes.Equal(old, zeroes[:len(old)]) {
+				i.dirty[b] = bytes.Clone(old)
 			}
 		}
 	}
