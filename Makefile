@@ -67,7 +67,7 @@ e2e-long: ## the same, longer and with more faults
 
 .PHONY: leftovers
 leftovers:
-	@! grep -E ' - fuse\.pairfs ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
+	@! grep -E '/(Test|go-test-script)[^ ]* .* - fuse\.pairfs ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
 
 .PHONY: race
 race: tools ## all tests with the race detector
@@ -77,7 +77,7 @@ race: tools ## all tests with the race detector
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | sort | while IFS=: read -r file _ func; do \
 		echo "$(GO) test -fuzz $${func#func } $$(dirname $$file)"; \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
 	done
 
 .PHONY: bench

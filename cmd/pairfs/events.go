@@ -58,7 +58,7 @@ type event struct {
 func parseEvent(line string) (event, error) {
 	head, text, ok := strings.Cut(line, ": ")
 	f := strings.Fields(head)
-	if !ok || len(f) != 4 || !json.Valid([]byte(f[0])) {
+	if !ok || len(f) != 4 || !isNumber(f[0]) {
 		return event{}, fmt.Errorf("the site wrote an event that is none: %q", line)
 	}
 	return event{ID: json.Number(f[0]), Time: f[1], Level: f[2], Object: f[3], Text: text}, nil

@@ -137,12 +137,17 @@ func jsonValue(v string, kind valueKind) any {
 		return strings.FieldsFunc(strings.TrimPrefix(v, "-"), func(r rune) bool { return r == ' ' || r == ',' })
 	case v == "-":
 		return nil
-	case kind == asNumber && json.Valid([]byte(v)):
+	case kind == asNumber && isNumber(v):
 		return json.Number(v)
 	case kind == asFlag && (v == "yes" || v == "no"):
 		return v == "yes"
 	}
 	return v
+}
+
+// isNumber reports whether v as it stands is a number in JSON: that allows no blanks around it, as a whole text would.
+func isNumber(v string) bool {
+	return strings.Trim(v, "+-.0123456789eE") == "" && json.Valid([]byte(v))
 }
 
 // objects gives each state its kinds.

@@ -70,6 +70,9 @@ func TestJSONValue(t *testing.T) {
 		{"12", asText, `"12"`},
 		{"12", asNumber, `12`},
 		{"012", asNumber, `"012"`}, // no number in JSON: it must not break the line
+		{" 12", asNumber, `" 12"`},
+		{"true", asNumber, `"true"`},
+		{"-1.5e3", asNumber, `-1.5e3`},
 		{"yes", asFlag, `true`},
 		{"no", asFlag, `false`},
 		{"maybe", asFlag, `"maybe"`},
