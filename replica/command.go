@@ -228,7 +228,7 @@ func (s *Site) joinPair(ctx context.Context, g *group, v *Volume, name string, r
 	g.rec.NextPair = rec.Number
 	g.mu.Unlock()
 	state := rec.State
-	rec.State = PairState{Role: Primary, Status: Suspending} // no session looks at it before it has started
+	rec.State = PairState{Role: Primary} // no session looks at it before it has started
 	p := g.attach(v, name, rec)
 	fail := func(err error) error {
 		g.detach(p)
@@ -237,9 +237,6 @@ func (s *Site) joinPair(ctx context.Context, g *group, v *Volume, name string, r
 	if !rec.CopyNone {
 		p.att.bits.fill()
 	}
-	g.mu.Lock()
-	p.rec.State.Status = SMPL
-	g.mu.Unlock()
 	r, err := g.startPairs(ctx, []*pair{p})
 	if err != nil {
 		return fail(err)

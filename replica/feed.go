@@ -24,7 +24,7 @@ type feedSession struct {
 	// Owned by the sending goroutine.
 	ordinal uint64
 	sent    uint64 // bytes of batch data in this session
-	lastSeq journal.Seq
+	lastSeq journal.Seq // written under g.mu too
 	cursor  *journal.Cursor
 	buf     []byte
 	out     []byte
@@ -49,7 +49,12 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 	defer f.cancel()
 	stop := context.AfterFunc(g.ctx, f.cancel)
 	defer stop()
-	err = f.run(open)
+	g.cmd.Lock() // no transition is half done when the sides compare their states
+	accept, err := f.begin(open)
+	g.cmd.Unlock()
+	if err == nil {
+		err = f.run(accept)
+	}
 	g.mu.Lock()
 	mine := g.session == f
 	if mine {
@@ -99,8 +104,8 @@ func (g *group) setLinked(up bool) {
 }
 
 // run carries the session until it ends.
-func (f *feedSession) run(open *quicwire.MirrorOpen) error {
-	if err := f.begin(open); err != nil {
+func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
+	if err := f.stream.Send(f.ctx, accept); err != nil {
 		return err
 	}
 	done := make(chan struct{}, 2)
@@ -114,7 +119,7 @@ func (f *feedSession) run(open *quicwire.MirrorOpen) error {
 }
 
 // begin takes the place of an older session, compares both sides' states and finds where to go on.
-func (f *feedSession) begin(open *quicwire.MirrorOpen) error {
+func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, error) {
 	g := f.g
 	g.mu.Lock()
 	if g.session != nil {
@@ -125,7 +130,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) error {
 	for _, p := range g.pairs {
 		p.copier = nil
 	}
-	g.compare(open.Pairs, true)
+	g.compare(open.Pairs, false)
 	f.lastSeq = journal.Seq(open.DurableSeq)
 	g.setLinked(true)
 	accept := &quicwire.MirrorAccept{Session: open.Session, Pairs: g.wireStates()}
@@ -133,10 +138,10 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) error {
 	behind := journal.Seq(open.DurableSeq) < g.peerRestore && g.active() && !g.startsAfter(journal.Seq(open.DurableSeq))
 	g.mu.Unlock()
 	if behind {
-		return f.peerLostJournal(journal.Seq(open.DurableSeq))
+		return nil, f.peerLostJournal(journal.Seq(open.DurableSeq))
 	}
 	accept.JournalTime = uint64(time.Now().UnixNano())
-	return f.stream.Send(f.ctx, accept)
+	return accept, nil
 }
 
 // startsAfter reports whether every replicated pair begins behind seq. Requires mu.
@@ -167,17 +172,15 @@ func (g *group) wireStates() []quicwire.PairState {
 	return out
 }
 
-// compare looks at the other side's states and queues what follows for this one. whole says that the list has all its pairs. Requires mu.
-func (g *group) compare(theirs []quicwire.PairState, whole bool) {
+// compare looks at the other side's states, all that it has in this group, and queues what follows for this one. sure says that the list
+// is younger than every pair here. Requires mu.
+func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 	seen := map[string]quicwire.PairState{}
 	for _, t := range theirs {
 		seen[t.Name] = t
 	}
 	for _, p := range g.pairs {
 		t, known := seen[p.name]
-		if !known && !whole {
-			continue
-		}
 		if known && t.Generation != p.rec.Generation {
 			known = false // another pair of the same name
 		}
@@ -189,6 +192,10 @@ func (g *group) compare(theirs []quicwire.PairState, whole bool) {
 		}
 		if known && p.rec.State.Status == Suspending && SuspendType(t.SuspendType) == ByMCU {
 			continue // it obeyed the suspend record; its marks end the flush
+		}
+		if !known && p.rec.State.Role == Primary && !sure {
+			g.asked = time.Time{} // what was said may be older than the pair: ask
+			continue
 		}
 		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
 		if !ok {
@@ -240,7 +247,7 @@ func (f *feedSession) receive() {
 			f.request(m)
 		case *quicwire.PairStates:
 			f.g.mu.Lock()
-			f.g.compare(m.Pairs, true)
+			f.g.compare(m.Pairs, false)
 			f.g.mu.Unlock()
 		default:
 			return
@@ -355,22 +362,23 @@ func (f *feedSession) room() bool {
 	return f.sent < f.budget
 }
 
-// mayFeed finds the place in the journal to go on from once a pair is replicated.
+// mayFeed reports whether there is a pair that wants records, and finds the place in the journal to go on from: where the peer stopped, or
+// the start record behind it when nothing in between is wanted.
 func (f *feedSession) mayFeed() bool {
-	if f.cursor != nil {
-		return true
-	}
 	g := f.g
 	g.mu.Lock()
 	first := noStop
 	for _, p := range g.pairs {
-		if p.rec.State.Status.active() && p.rec.StartSeq != 0 {
+		if p.rec.State.Status.active() && p.rec.StartSeq != 0 && p.rec.StopSeq > f.lastSeq {
 			first = min(first, p.rec.StartSeq)
 		}
 	}
 	g.mu.Unlock()
-	if first == noStop {
-		return false
+	if first == noStop || first > f.lastSeq+1 {
+		f.cursor = nil
+	}
+	if first == noStop || f.cursor != nil {
+		return first != noStop
 	}
 	pos, ok := g.journal.Locate(max(first, f.lastSeq+1))
 	if !ok {
@@ -447,7 +455,9 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 	f.sent += uint64(len(f.out))
 	f.g.sent.Add(uint64(len(f.out)))
 	if last >= first {
+		f.g.mu.Lock()
 		f.lastSeq = last
+		f.g.mu.Unlock()
 	}
 	m := f.g.journal.Marks()
 	return f.stream.Send(f.ctx, &quicwire.Batch{

@@ -49,6 +49,7 @@ type group struct {
 	pulling     *pullSession
 	linked      bool
 	linkChange  time.Time
+	asked       time.Time   // primary: when the peer was last asked for its states beside a mirror
 	newestSeq   journal.Seq // secondary: what the primary said last
 	newestTime  int64
 	lastHeard   time.Time
@@ -298,6 +299,28 @@ func (g *group) obeyFact(f fact) {
 
 // watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete.
 func (g *group) watch() {
+	for _, p := range g.watchPairs() {
+		g.clearCopied(p)
+	}
+	if g.askDue() {
+		g.wg.Go(g.askStates)
+	}
+}
+
+// clearCopied unmarks what a copy left marked, once all of it is in the peer's store. No transition is under way meanwhile, and hosts
+// mark nothing while a pair is in PAIR.
+func (g *group) clearCopied(p *pair) {
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p.rec.State.Status == PAIR && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq {
+		p.att.bits.reset()
+	}
+}
+
+// watchPairs reports what is due and returns the pairs whose marks of a copy can go.
+func (g *group) watchPairs() (clear []*pair) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -315,12 +338,13 @@ func (g *group) watch() {
 			g.report(fact{pair: p.name, input: EvCopied})
 		}
 		if p.rec.State.Status == PAIR && st.Role == Primary && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq && p.att.bits.any() {
-			p.att.bits.reset() // all of the copy is in the peer's store; nothing is marked while a pair is in PAIR
+			clear = append(clear, p)
 		}
 	}
 	if !g.fullSince.IsZero() && g.journal.Err() == nil {
 		g.watchFull(now)
 	}
+	return clear
 }
 
 // watchFull suspends the group when its journal stays full. Requires mu.
@@ -360,6 +384,9 @@ func (g *group) awaitRoom(ctx context.Context) error {
 	if failed || g.journal.Err() != nil {
 		// journalFailed turns the volumes to direct mode; the next attempt waits for the mode lock that it holds meanwhile.
 		return pause(ctx, 5*time.Millisecond)
+	}
+	if g.overlayRegions() > overlayRegionsMax {
+		return pause(ctx, 2*time.Millisecond)
 	}
 	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()

@@ -58,6 +58,9 @@ const (
 	overflowWatch = 60 * time.Second
 	// requestTimeout bounds a command's request to the peer.
 	requestTimeout = 20 * time.Second
+	// askInterval is how long a primary waits for a connected secondary to open the mirror before it asks what became of the pairs, and
+	// between two questions.
+	askInterval = 5 * time.Second
 	// pullRetry is the pause before a mirror is opened again after it ended.
 	pullRetryMin = 20 * time.Millisecond
 	pullRetryMax = 2 * time.Second

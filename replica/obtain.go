@@ -38,6 +38,8 @@ func (a *attachment) replicated(seq journal.Seq) bool {
 // record is published, which is the acknowledgement, or durable if sync is set. p has at most recordMax bytes and lies inside of the
 // volume. The caller holds the volume's mode lock shared.
 //
+// A full ring is waited for under the group's gate and not under ctx: restore ends the wait, or the gate when the store fails.
+//
 // On this path: the reserve lock of the journal (some 100 ns), one checksum and one copy of the data, the lock of an overlay shard, one
 // atomic store. No allocation, no system call; only a full ring or journal waits.
 func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool) error {
@@ -45,9 +47,9 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 		return a.writeDirect(p, off, sync)
 	}
 	h := journal.Header{Kind: journal.KindUpdate, Volume: a.number, Offset: uint64(off), Length: uint64(len(p)), Time: time.Now().UnixNano(), Flags: a.flags()}
-	r, err := a.group.journal.Reserve(ctx, h)
+	r, err := a.group.journal.Reserve(a.group.io.Load().ctx, h)
 	if err != nil {
-		return a.reserveError(ctx, err)
+		return a.reserveError(err)
 	}
 	copy(r.Payload, p)
 	crc := r.Checksum()
@@ -61,7 +63,7 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 }
 
 // obtainDiscard makes a record of a range that became zeroes; n is at most discardMax.
-func (a *attachment) obtainDiscard(ctx context.Context, off, n int64) error {
+func (a *attachment) obtainDiscard(off, n int64) error {
 	if a.direct.Load() {
 		return a.discardDirect(off, n)
 	}
@@ -70,9 +72,9 @@ func (a *attachment) obtainDiscard(ctx context.Context, off, n int64) error {
 		return errAgain
 	}
 	h := journal.Header{Kind: journal.KindDiscard, Volume: a.number, Offset: uint64(off), Length: uint64(n), Time: time.Now().UnixNano(), Flags: a.flags()}
-	r, err := a.group.journal.Reserve(ctx, h)
+	r, err := a.group.journal.Reserve(a.group.io.Load().ctx, h)
 	if err != nil {
-		return a.reserveError(ctx, err)
+		return a.reserveError(err)
 	}
 	crc := r.Checksum()
 	a.track(r.Seq, off, n)
@@ -98,10 +100,11 @@ func (a *attachment) track(seq journal.Seq, off, n int64) {
 }
 
 // reserveError says what a refused reservation means for the host: another attempt after waiting, or an error.
-func (a *attachment) reserveError(ctx context.Context, err error) error {
+func (a *attachment) reserveError(err error) error {
+	if e := a.group.storeErr.Load(); e != nil {
+		return *e
+	}
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
 	case errors.Is(err, journal.ErrFull):
 		return errAgain
 	case errors.Is(err, journal.ErrFailed):

@@ -161,14 +161,23 @@ func (p *pullSession) accepted() error {
 
 // receive takes batches and states until the stream ends.
 func (p *pullSession) receive() error {
+	var buf []byte
+	alloc := func(n int) []byte {
+		if len(p.early) > 0 || cap(buf) < n {
+			buf = make([]byte, n) // the last one is kept by a batch that waits for its turn
+		}
+		return buf[:n]
+	}
 	for {
-		fr, err := p.stream.Recv(p.ctx)
+		fr, err := p.stream.RecvInto(p.ctx, alloc)
 		if err != nil {
 			return err
 		}
 		switch m := fr.(type) {
 		case *quicwire.Batch:
-			err = p.gate(m)
+			if err = p.gate(m); len(p.early) > 0 {
+				buf = nil
+			}
 		case *quicwire.PairStates:
 			p.g.mu.Lock()
 			p.g.compare(m.Pairs, true)

@@ -39,11 +39,12 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 	for _, p := range with(ActFillMap) {
 		p.att.bits.fill()
 	}
-	if with(ActReadOnly) != nil {
-		for _, p := range with(ActReadOnly) {
-			p.att.writable.Store(false)
-			p.att.vol.barrier()
-		}
+	for _, p := range with(ActReadOnly) {
+		p.att.writable.Store(false)
+		p.att.vol.barrier()
+	}
+	for _, p := range with(ActClearMap) {
+		p.att.bits.reset()
 	}
 	if marked := with(ActMark); len(marked) > 0 {
 		if err := g.markRest(ctx, marked, outs, accepted, o); err != nil {
@@ -267,9 +268,6 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 		// Nothing before this record is kept for the peer: what differs is marked.
 		g.peerRestore = max(g.peerRestore, r.Seq-1)
 		g.peerDurable = max(g.peerDurable, r.Seq-1)
-		if g.session != nil {
-			g.session.cancel() // the next session begins at the new place
-		}
 	}
 	for _, p := range pairs {
 		p.rec.StartSeq, p.rec.StopSeq, p.rec.Creating = r.Seq, noStop, false

@@ -45,6 +45,8 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 		if err == nil {
 			return nil
 		}
+	case *quicwire.PairStates:
+		return s.serveStates(peer, m)
 	default:
 		err = refuse(KindInvalid, "site %s does not serve %s", s.cfg.Name, req.Type())
 	}
@@ -200,6 +202,65 @@ func (g *group) checkSecondary(peer string, m *quicwire.CreatePair) error {
 		return refuse(KindNoSpace, "group %s of site %s has %d pairs, which is the most", g.name, g.site.cfg.Name, len(g.pairs))
 	}
 	return nil
+}
+
+// serveStates answers with the states of those of the named pairs that the peer has with this site.
+func (s *Site) serveStates(peer string, m *quicwire.PairStates) quicwire.Frame {
+	answer := &quicwire.PairStates{}
+	for _, ref := range m.Pairs {
+		if p, err := s.peerPair(peer, ref.Name, ref.Generation); err == nil {
+			p.group.mu.Lock()
+			answer.Pairs = append(answer.Pairs, p.wire())
+			p.group.mu.Unlock()
+		}
+	}
+	return answer
+}
+
+// askDue reports whether a primary should ask the peer for its states beside the mirror: the peer is connected, but no mirror was opened
+// for a while, or a list of states had no word of a pair. So a pair that was deleted there while the link was down is found out.
+func (g *group) askDue() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.role != Primary || len(g.pairs) == 0 || time.Since(g.asked) < askInterval {
+		return false
+	}
+	if !g.asked.IsZero() && (g.linked || !g.active() || time.Since(g.linkChange) < askInterval) {
+		return false
+	}
+	if _, up := g.site.endpoint.Connected(g.rec.Peer); !up {
+		return false
+	}
+	g.asked = time.Now()
+	return true
+}
+
+// askStates asks the peer for the states of this group's pairs and compares them.
+func (g *group) askStates() {
+	ctx, cancel := context.WithTimeout(g.ctx, requestTimeout)
+	defer cancel()
+	g.cmd.Lock()
+	g.mu.Lock()
+	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
+	g.mu.Unlock()
+	g.cmd.Unlock()
+	answer, err := g.site.endpoint.Request(ctx, peer, req)
+	states, ok := answer.(*quicwire.PairStates)
+	if err != nil || !ok {
+		return // the next time it is due
+	}
+	asked := map[string]bool{}
+	for _, p := range req.Pairs {
+		asked[p.Name] = true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name := range g.pairs {
+		if !asked[name] {
+			return // a pair came meanwhile
+		}
+	}
+	g.compare(states.Pairs, true)
 }
 
 // peerPair finds a pair that the peer has with this site, in the history that it means.

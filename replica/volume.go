@@ -263,7 +263,7 @@ func (v *Volume) zeroRange(ctx context.Context, off, n int64, punch bool) error 
 			case !a.writable.Load():
 				return v.readOnlyError()
 			}
-			return a.obtainDiscard(ctx, off, step)
+			return a.obtainDiscard(off, step)
 		})
 		if err != nil {
 			return err
