@@ -23,7 +23,7 @@ type feedSession struct {
 
 	// Owned by the sending goroutine.
 	ordinal uint64
-	sent    uint64 // bytes of batch data in this session
+	sent    uint64      // bytes of batch data in this session
 	lastSeq journal.Seq // written under g.mu too
 	cursor  *journal.Cursor
 	buf     []byte

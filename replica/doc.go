@@ -1,0 +1,83 @@
+// Package replica is the product: sites, volumes, journal groups and pairs, and the engine that keeps an S-VOL an image of one moment of
+// its P-VOL, at most a moment old.
+//
+// # Words
+//
+// A site is one running daemon. A volume is a file of fixed size; in a pair it is a P-VOL (primary) or an S-VOL (secondary). A journal
+// group is the set of volumes that share one write order, and its journal: master journal on the primary, restore journal on the
+// secondary. A mirror ties the two groups together. Obtain is making a record of a host write; read-journal is the secondary pulling
+// records; restore is writing records to a volume's store. A region is 64 KiB, the unit of a difference bitmap.
+//
+// # The one idea
+//
+// A write to a paired volume is complete when it is in the journal; the store follows from the journal, in order. So the same engine runs
+// on both sides, and what differs is only who feeds it:
+//
+//	primary     host write ── obtain ──▶ journal ── restore ──▶ P-VOL store
+//	                                        │
+//	                           read-journal │ (pulled by the secondary)
+//	                                        ▼
+//	secondary                            journal ── restore ──▶ S-VOL store
+//
+// Between restored and appended the newest bytes of a volume are in its overlay, which points into the staging ring of the journal; a read
+// takes the overlay first and the store for what is left. What a volume shows is therefore always everything that its journal holds.
+//
+// # Promises
+//
+//   - I1 order. Each record of a group has a sequence number one higher than the one before. A write that was acknowledged before another
+//     one was issued has the lower number, over all volumes of the group. On a secondary the numbers jump only at a start record, over what
+//     the bitmaps cover.
+//   - I2 host. An acknowledged write survives the death of the daemon. What was acknowledged before an fsync that completed, in the same
+//     group, survives a power cut. One request of the kernel, up to 1 MiB, is one record and is never torn.
+//   - I3 write-ahead. No byte reaches a store before its record is durable in the journal.
+//   - I4 prefix. Outside of COPY, and after any crash, the S-VOLs of a group are the image of one prefix of the group's order.
+//   - I5 no silent difference. Where the volumes may differ and the journal no longer holds the difference, the union of both bitmaps covers
+//     it. Bitmap pages and the mark that frees the journal move in one transaction.
+//   - I6 space. A record is freed when it is restored and checkpointed here and, while its pair is replicated, restored and checkpointed at
+//     the peer. (It could go when it is only durable there, at the price of marks for what is not restored yet. The restore journal is as
+//     large as the master journal and checkpoints every few seconds, so nothing is won by that; and a peer that loses its journal costs
+//     nothing at all this way.)
+//   - I7 bytes. The checksum computed when a write enters travels with the record. It is checked when the record is read from the journal,
+//     when it arrives, and before any byte of it reaches a store, on both sides.
+//   - I8 loud. A failed flush or a wrong checksum is final for that journal: pairs are suspended with the right type, hosts go on writing to
+//     the stores with their regions marked first, and an event says what to do.
+//
+// # Sequence numbers and positions
+//
+// What both sides speak of is a sequence number. What one side does with its own journal, it does by position: durable, restored, checkpoint,
+// freed. Records that take no number (base records of a copy, writes to a split S-VOL) have a position all the same, so the overlay orders
+// versions by position.
+//
+// A pair's start and stop bound the numbers that are replicated. The start record of a create or resync sets start at its own number, the
+// suspend record of a flush sets stop at its own. A host write outside of the bounds marks its regions, before it is published. A
+// secondary gets every number: records that are none of its business arrive as skips.
+//
+// # The life of a record
+//
+// Primary: obtain reserves room in the ring (number, position), copies the data, inserts it into the overlay, publishes: acknowledged. The
+// journal's committer flushes it: durable. Only then may restore write it to the store and the mirror send it: a power cut never leaves
+// the peer ahead. Secondary: a batch passes the gate in the order of ordinals, each record is checked, put into the ring with the number it
+// has, and published. When it is durable the next read-journal request says so, when a checkpoint covers it too.
+//
+// A checkpoint flushes journal and stores, then moves marks, bitmap pages and the journal's head in one transaction of site.db. After a
+// crash the journal is replayed from there, and what only the ring held is appended first.
+//
+// # States
+//
+// [Step] decides; it is a pure function over the tables in table.go, which testdata/tables.txt prints. The engine carries out its actions
+// in run.go. Both sides tell each other the states of their pairs whenever a mirror opens and whenever one changes; what was missed while
+// the link was down follows from comparing states, not from a log of messages.
+//
+// # Goroutines
+//
+// Each group has three: restoreLoop (restore passes, checkpoints), work (facts, times) and pullLoop (the secondary's mirror session, with
+// two of its own). A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own. Commands run in the
+// caller's goroutine. All end with the group's context.
+//
+// # Locks
+//
+// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for), group.cmd (one change of states at a
+// time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
+// record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then those inside of
+// journal, overlay, bitmap and event log. Facts are queued, so reporting one takes no lock.
+package replica
