@@ -16,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
+	"pairfs/journal"
 	"pairfs/quicwire"
 )
 
@@ -32,6 +33,10 @@ type Config struct {
 
 	// Packets, if set, is used instead of a UDP socket at Listen.
 	Packets net.PacketConn
+
+	// Seams of tests: the disk of the journals, and what stands between a volume and the file of its store.
+	journalFS journal.FS
+	wrapStore func(volume string, f storeFile) storeFile
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -289,6 +294,9 @@ func (s *Site) openVolume(name string, rec volumeRecord, create bool) (*Volume, 
 	st, err := openStore(s.storePath(name), create)
 	if err != nil {
 		return nil, err
+	}
+	if wrap := s.cfg.wrapStore; wrap != nil {
+		st.file = wrap(name, st.file)
 	}
 	size, err := st.size()
 	if err != nil {
