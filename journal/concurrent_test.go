@@ -17,7 +17,7 @@ import (
 // TestConcurrent lets 16 writers append and sync while one cursor follows, checks all, releases and frees behind itself, and another
 // reader locates and watches the marks. The journal is much smaller than what goes through it.
 func TestConcurrent(t *testing.T) {
-	const writers, each = 16, 250
+	const writers, each = 16, 120
 	rng := seed(t)
 	fsys := journaltest.NewFS()
 	o := options(fsys, ringPath(t))

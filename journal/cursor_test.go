@@ -54,7 +54,7 @@ func TestWrap(t *testing.T) {
 	create(t, o, 3)
 	j, _, _ := open(t, o, journal.Head{}, 0)
 	head, last := journal.Head{}, journal.Seq(0)
-	for j.Marks().Reserved < 100*mib {
+	for j.Marks().Reserved < 50*mib {
 		n := rng.IntN(20000)
 		if rng.IntN(10) == 0 {
 			n = journal.MaxPayload - rng.IntN(100)

@@ -76,7 +76,7 @@ func TestCreate(t *testing.T) {
 // TestCreateInterrupted fails each operation of Create, cuts the power, and creates again: the journal is there whole or not at all.
 func TestCreateInterrupted(t *testing.T) {
 	for n, failed := 0, true; failed; n++ {
-		for s := range uint64(3) {
+		for s := range uint64(2) {
 			fsys := journaltest.NewFS()
 			o := options(fsys, "")
 			fsys.Inject(journaltest.FailNth(n))
