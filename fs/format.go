@@ -143,7 +143,7 @@ func copyMode(p *replica.PairStatus) string {
 func formatGroup(g *replica.GroupStatus) string {
 	var l lines
 	if g.Role != replica.Secondary {
-		l.command("create", "size="+FormatSize(g.Capacity), "volumes="+strconv.Itoa(g.Volumes))
+		l.command("create", "size="+FormatSize(g.VolumeSize), "volumes="+strconv.Itoa(g.Volumes))
 	}
 	l.put("name", g.Name)
 	l.put("role", g.Role.String())

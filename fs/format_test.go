@@ -29,7 +29,7 @@ func sampleStatus() replica.SiteStatus {
 			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none"},
 		},
 		Groups: []replica.GroupStatus{{
-			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, Capacity: 1 << 30,
+			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
 			Used: 1 << 29, RingSize: 10, RingUsed: 11, AppendedSeq: 12, DurableSeq: 13, RestoredSeq: 14, PeerDurable: 15, PeerRestored: 16,
 			Mirror: "Active", Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
 		}},

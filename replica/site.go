@@ -25,7 +25,7 @@ type Config struct {
 	StateDir  string
 	Name      string        // the site's name, as peers may call it
 	Listen    string        // HOST:PORT of the QUIC listener
-	RingDir   string        // folder on tmpfs for staging rings; "" = /dev/shm
+	RingDir   string        // folder on tmpfs for staging rings; "" = /dev/shm, or /run where that is tmpfs
 	Memory    int64         // bytes: bound of rings and buffers; 0 = 256 MiB
 	PathWatch time.Duration // how long a mirror may be down before its pairs are suspended; 0 = 5 min
 	Version   string
@@ -110,12 +110,23 @@ func (c *Config) fill() error {
 		c.PathWatch = pathWatchDefault
 	}
 	if c.RingDir == "" {
-		c.RingDir = "/dev/shm"
+		c.RingDir = DefaultRingDir()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
+}
+
+// DefaultRingDir finds a folder on tmpfs for staging rings: /dev/shm, or /run where that is one; /dev/shm if neither is.
+func DefaultRingDir() string {
+	for _, dir := range []string{"/dev/shm", "/run"} {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC {
+			return dir
+		}
+	}
+	return "/dev/shm"
 }
 
 func (s *Site) open() error {
@@ -127,6 +138,9 @@ func (s *Site) open() error {
 		return err
 	}
 	if s.identity, err = quicwire.LoadIdentity(filepath.Join(s.cfg.StateDir, "key.pem")); err != nil {
+		return err
+	}
+	if err := s.openRings(); err != nil {
 		return err
 	}
 	if err := s.loadVolumes(); err != nil {
@@ -146,13 +160,20 @@ func (s *Site) openDirs() error {
 		return fmt.Errorf("state directory %s: %w", s.cfg.StateDir, err)
 	}
 	s.cfg.StateDir = abs
-	s.ringDir = filepath.Join(s.cfg.RingDir, "pairfs-"+s.cfg.Name)
-	for _, dir := range []string{abs, filepath.Join(abs, "volumes"), filepath.Join(abs, "journals"), s.ringDir} {
+	for _, dir := range []string{abs, filepath.Join(abs, "volumes"), filepath.Join(abs, "journals")} {
 		if err := privateDir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openRings makes the folder of the staging rings, pairfs-SITE-KEY on tmpfs, KEY being 8 digits that stand for the site's key: the ring of
+// a killed daemon holds acknowledged writes, so another site that happens to have the same name must not come near it.
+func (s *Site) openRings() error {
+	fp := s.identity.Fingerprint()
+	s.ringDir = filepath.Join(s.cfg.RingDir, fmt.Sprintf("pairfs-%s-%x", s.cfg.Name, fp[:4]))
+	return privateDir(s.ringDir)
 }
 
 // privateDir makes a folder of mode 0700, or checks that there is one.
@@ -263,6 +284,7 @@ func (s *Site) Close(ctx context.Context) error {
 			errs = append(errs, v.store.sync(), v.store.close())
 		}
 		errs = append(errs, s.db.close())
+		_ = os.Remove(s.ringDir) // goes only when no ring is left
 		s.events.close()
 		err = errors.Join(errs...)
 	})

@@ -67,6 +67,7 @@ type GroupStatus struct {
 	PeerGroup    string // the group's name there
 	Pairs        []string
 	Volumes      int   // journal volumes
+	VolumeSize   int64 // bytes of each, as created
 	Capacity     int64 // bytes of all journal volumes
 	Used         int64 // bytes not yet freed
 	RingSize     int64

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"pairfs/replica"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -27,7 +28,7 @@ type mountCmd struct {
 	Name       string   `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
 	Listen     string   `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
 	Memory     sizeFlag `default:"256MiB" help:"Bound of staging rings and buffers."`
-	RingDir    string   `name:"ring-dir" default:"/dev/shm" placeholder:"DIR" help:"Directory on tmpfs for the staging rings."`
+	RingDir    string   `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
 	Foreground bool     `help:"Stay, and log to stderr."`
 	ReadyFD    int      `hidden:"" default:"-1" name:"ready-fd"`
 	Dir        string   `arg:"" name:"mnt" help:"Directory to mount at."`
@@ -52,6 +53,9 @@ func (m *mountCmd) check() error {
 	var err error
 	if m.Dir, err = absolute(m.Dir); err != nil {
 		return err
+	}
+	if m.RingDir == "" {
+		m.RingDir = replica.DefaultRingDir()
 	}
 	for _, p := range []*string{&m.State, &m.RingDir} {
 		if *p, err = filepath.Abs(*p); err != nil {
