@@ -14,14 +14,14 @@ func TestBlackout(t *testing.T) {
 	groupOfThree(t, s, size, "512MiB")
 	copied := s.A.Int("groups/g", "base-sent-bytes")
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 400})
 	for range scale(1, 5) {
 		more(t, w, 500)
 		s.Link.Cut(true)
 		Until(t, LinkLimit, "both sites say that they are not connected", func() bool {
 			return s.A.Get("peers/osaka")["connected"] == "no" && s.B.Get("peers/tokyo")["connected"] == "no"
 		})
-		more(t, w, 2000)
+		more(t, w, 800)
 		if got := s.A.Status("p-log"); got != "PAIR" {
 			t.Errorf("without the link the pair is %s", got)
 		}

@@ -28,13 +28,13 @@ func TestGroupIsOnePrefix(t *testing.T) {
 	t.Parallel()
 	s := Two(t)
 	const size = 48 * mib
-	groupOfThree(t, s, size, "256MiB")
+	groupOfThree(t, s, size, "512MiB")
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 2500})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 400})
 	images := s.B.Targets(size, three...)
 	last := 0
 	for range scale(3, 10) {
-		more(t, w, 1500)
+		more(t, w, 600)
 		s.Link.Cut(true)
 		s.B.AwaitStill("g@tokyo")
 		p := s.B.CheckImages(h, images, 0)
@@ -45,14 +45,14 @@ func TestGroupIsOnePrefix(t *testing.T) {
 		s.Link.Cut(false)
 		s.AwaitLink()
 
-		more(t, w, 1500)
+		more(t, w, 300)
 		floor := h.Now()
 		s.A.Do("groups/g", "suspend")
 		for _, v := range three {
 			s.WaitBoth("p-"+v, "PSUS")
 		}
 		last = s.B.CheckImages(h, images, floor).Writes
-		more(t, w, 500)
+		more(t, w, 200)
 		if p := s.B.CheckImages(h, images, floor); p.Writes != last {
 			t.Errorf("the suspended image moved from %d to %d writes", last, p.Writes)
 		}
@@ -82,11 +82,11 @@ func TestPurgeIsOnePrefix(t *testing.T) {
 	s := Two(t)
 	const size = 32 * mib
 	groupOfThree(t, s, size, "256MiB")
-	s.Link.Delay(20e6)
+	s.Link.Delay(10e6)
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 2000})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 500})
 	for range scale(2, 10) {
-		more(t, w, 2000)
+		more(t, w, 500)
 		s.A.Do("groups/g", "suspend mode=purge")
 		for _, v := range three {
 			s.WaitBoth("p-"+v, "PSUS")
@@ -96,6 +96,40 @@ func TestPurgeIsOnePrefix(t *testing.T) {
 		for _, v := range three {
 			s.WaitBoth("p-"+v, "PAIR")
 		}
+	}
+	if err := w.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.A.AwaitDrained("p-log")
+	s.B.CheckImages(h, s.B.Targets(size, three...), Always)
+}
+
+// TestOverflowIsOnePrefix fills the journal while the link is cut: all pairs of the group are suspended, hosts go on, and the S-VOLs are
+// one prefix, although the peer heard of it only afterwards.
+func TestOverflowIsOnePrefix(t *testing.T) {
+	t.Parallel()
+	s := Two(t)
+	const size = 32 * mib
+	groupOfThree(t, s, size, "32MiB")
+	h := NewHistory(s.Seed)
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 500})
+	more(t, w, 300)
+	s.Link.Cut(true)
+	for _, v := range three {
+		s.A.Wait("p-"+v, StatusLimit, "PFUS")
+	}
+	more(t, w, 300)
+	s.Link.Cut(false)
+	for _, v := range three {
+		s.B.Wait("p-"+v, StatusLimit, "PFUS")
+		if got := s.A.Get("p-" + v)["suspend-type"]; got != "JNL overflow" {
+			t.Errorf("suspend-type of p-%s is %q", v, got)
+		}
+	}
+	s.B.CheckImages(h, s.B.Targets(size, three...), 0)
+	s.A.Do("groups/g", "resync")
+	for _, v := range three {
+		s.WaitBoth("p-"+v, "PAIR")
 	}
 	if err := w.Stop(); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ type Target struct {
 // Load says how a workload writes. Zero values are replaced by the defaults named.
 type Load struct {
 	Writers   int     // concurrent writers; 6
-	PerSecond float64 // writes a second of all writers together; 1500
+	PerSecond float64 // writes a second of all writers together; 1000
 	Seed      uint64
 	NoDiscard bool  // no discards
 	MaxSize   int64 // of one write in bytes; 1 MiB
@@ -69,7 +69,7 @@ func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
 		load.Writers = 6
 	}
 	if load.PerSecond == 0 {
-		load.PerSecond = 1500
+		load.PerSecond = 1000
 	}
 	if load.MaxSize == 0 {
 		load.MaxSize = 1 << 20
@@ -179,8 +179,12 @@ func (w *Workload) step(id int, rng *rand.Rand, buf []byte) error {
 
 // place chooses where and how much: the sizes are those of file systems and databases, the alignment 4 KiB except for small writes.
 func (w *Workload) place(rng *rand.Rand, size int64) span {
-	sizes := []int64{Sector, 4096, 4096, 4096, 4096, 8192, 16384, 16384, 65536, 65536 + 4096, 262144, 1 << 20}
-	n := min(sizes[rng.IntN(len(sizes))], w.load.MaxSize, size)
+	sizes := []int64{Sector, 4096, 4096, 4096, 4096, 8192, 16384, 16384, 65536, 65536 + 4096}
+	n := sizes[rng.IntN(len(sizes))]
+	if rng.IntN(40) == 0 {
+		n = 1 << (18 + rng.IntN(3))
+	}
+	n = min(n, w.load.MaxSize, size)
 	if rng.IntN(8) == 0 {
 		n = min(n, Sector*(1+rng.Int64N(64)))
 	}

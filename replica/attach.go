@@ -201,11 +201,17 @@ func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group
 	return g, nil
 }
 
-// ringSize chooses the ring of a new group: half of what the memory bound leaves, so that many groups fit and the first ones are fast.
+// ringSize chooses the ring of a new group: half of what the memory bound leaves for the first, a quarter for others, so that many groups
+// fit and the first ones are fast.
 func (s *Site) ringSize() (int, error) {
-	left := s.cfg.Memory - s.memoryUsed() - mirrorBuffers
+	used := s.memoryUsed()
+	left := s.cfg.Memory/4*ringQuarters - used - mirrorBuffers
+	share := left / 4
+	if used == 0 {
+		share = left / 2
+	}
 	size := int64(ringMax)
-	for size > ringMin && size > left/2 {
+	for size > ringMin && size > share {
 		size /= 2
 	}
 	if size > left {

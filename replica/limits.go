@@ -12,8 +12,10 @@ const (
 	ringMax = 64 << 20
 	// ringMin holds four of the largest records, so that writers and the flush do not wait for each other.
 	ringMin = 4 << 20
-	// mirrorBuffers is what one mirror may hold outside of rings: batches being built or received, and QUIC's windows of one stream.
-	mirrorBuffers = 8 << 20
+	// mirrorBuffers is what one mirror may hold outside of rings: a batch being read from the journal and one being sent or received.
+	mirrorBuffers = 3 << 20
+	// ringQuarters of the memory bound are for rings and batches; the last quarter is for QUIC's windows and the requests of the kernel.
+	ringQuarters = 3
 
 	// recordMax is the payload of the largest record: one request of the kernel, so that a host write of up to 1 MiB is one record.
 	recordMax = 1 << 20
