@@ -202,12 +202,7 @@ func (g *group) storeFailed(err error) {
 	g.io.Load().cancel()
 	g.site.events.add(slog.LevelError, g.object(), "%v", e)
 	for _, p := range g.allPairs() {
-		g.mu.Lock()
-		secondary := p.rec.State.Role == Secondary
-		g.mu.Unlock()
-		if secondary {
-			g.report(fact{pair: p.name, input: EvPeerError, text: e.Error()})
-		}
+		g.report(fact{pair: p.name, input: EvRestoreFailed, text: e.Error()})
 	}
 }
 

@@ -96,8 +96,8 @@ func TestTablesComplete(t *testing.T) {
 		}
 	}
 	reach := map[Role][]Input{
-		Primary:   {EvCopied, EvDrained, EvDrainTimeout, EvPathLost, EvOverflow, EvPeerSplit, EvPeerError, EvPeerDeleted, EvFailure},
-		Secondary: {EvCopied, EvDrained, EvPathLost, EvOverflow, EvPeerSplit, EvPeerError, EvPeerDeleted, EvPeerResync, EvPeerDelete, EvFailure},
+		Primary:   {EvCopied, EvDrained, EvDrainTimeout, EvPathLost, EvOverflow, EvPeerSplit, EvPeerError, EvPeerDeleted, EvFailure, EvRestoreFailed},
+		Secondary: {EvCopied, EvDrained, EvPathLost, EvOverflow, EvPeerSplit, EvPeerError, EvPeerDeleted, EvPeerResync, EvPeerDelete, EvFailure, EvRestoreFailed},
 	}
 	for _, s := range goldenStates() {
 		inputs := reach[s.Role]

@@ -32,7 +32,7 @@ const (
 var inputNames = [numInput]string{
 	"create", "create copy=none", "suspend", "suspend mode=purge", "resync", "delete", "delete mode=force",
 	"copied", "drained", "drain-timeout", "path-lost", "overflow", "peer-split", "peer-error", "peer-deleted", "peer-resync", "peer-delete",
-	"failure", "detached",
+	"failure", "restore-failed", "detached",
 }
 
 // String returns the command's words or the fact's name, as the golden table prints them.
@@ -168,6 +168,7 @@ var rules = []rule{
 	{Primary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark, ActTellPeer), ""},
 	{Primary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark), ""},
 	{Primary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvRestoreFailed, Ignore, 0, 0, nil, ""}, // hosts get the error
 	{Primary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
 
 	// Secondary, commands. Create and resync belong to the primary.
@@ -204,5 +205,8 @@ var rules = []rule{
 	{Secondary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect, ActTellPeer), ""},
 	{Secondary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect), ""},
 	{Secondary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
+	{Secondary, in(COPY), EvRestoreFailed, Accept, PSUE, InitialCopyFailed, do(ActTellPeer), ""},
+	{Secondary, in(PAIR), EvRestoreFailed, Accept, PSUE, SVOLFailure, do(ActTellPeer), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvRestoreFailed, Ignore, 0, 0, nil, ""},
 	{Secondary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
 }
