@@ -7,25 +7,26 @@ type Input uint8
 
 // The inputs of [Step]. The first group are commands and have an acceptance table; the rest are facts.
 const (
-	CmdCreateFull  Input = iota // create with an initial copy (paircreate)
-	CmdCreateNone               // create without one: the operator vouches that both volumes are equal (paircreate -nocopy)
-	CmdSuspend                  // split, flush: both sides stop at one sequence number (pairsplit -r)
-	CmdPurge                    // split at once, what is not restored yet goes into the bitmap (pairsplit -P)
-	CmdResync                   // copy the differences (pairresync)
-	CmdDelete                   // both sides back to SMPL (pairsplit -S)
-	CmdForceDelete              // this side back to SMPL, whatever the other does
-	EvCopied                    // the control record that ends the copy is durable on the secondary
-	EvDrained                   // the control record that ends the replication was reached
-	EvDrainTimeout              // a flush did not end in time
-	EvPathLost                  // the mirror was down longer than path watch time
-	EvOverflow                  // the master journal was full for too long
-	EvPeerSplit                 // the other side says it is split
-	EvPeerError                 // the other side says it is suspended by an error
-	EvPeerDeleted               // the other side has no such pair any more
-	EvPeerResync                // the primary asks for a resync (secondary only)
-	EvPeerDelete                // the primary asks to delete (secondary only)
-	EvFailure                   // journal or store failed here
-	EvDetached                  // the volume left its group: the end of Deleting
+	CmdCreateFull   Input = iota // create with an initial copy (paircreate)
+	CmdCreateNone                // create without one: the operator vouches that both volumes are equal (paircreate -nocopy)
+	CmdSuspend                   // split, flush: both sides stop at one sequence number (pairsplit -r)
+	CmdPurge                     // split at once, what is not restored yet goes into the bitmap (pairsplit -P)
+	CmdResync                    // copy the differences (pairresync)
+	CmdDelete                    // both sides back to SMPL (pairsplit -S)
+	CmdForceDelete               // this side back to SMPL, whatever the other does
+	EvCopied                     // the control record that ends the copy is durable on the secondary
+	EvDrained                    // the control record that ends the replication was reached
+	EvDrainTimeout               // a flush did not end in time
+	EvPathLost                   // the mirror was down longer than path watch time
+	EvOverflow                   // the master journal was full for too long
+	EvPeerSplit                  // the other side says it is split
+	EvPeerError                  // the other side says it is suspended by an error
+	EvPeerDeleted                // the other side has no such pair any more
+	EvPeerResync                 // the primary asks for a resync (secondary only)
+	EvPeerDelete                 // the primary asks to delete (secondary only)
+	EvFailure                    // journal or store failed here
+	EvRestoreFailed              // a store takes no bytes; the journal keeps them
+	EvDetached                   // the volume left its group: the end of Deleting
 	numInput
 )
 
