@@ -9,6 +9,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"pairfs/journal"
 )
@@ -29,7 +30,7 @@ func Check(stateDir string, report func(Finding)) error {
 		return fmt.Errorf("%s is no state directory of a site: %w", stateDir, err)
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return fmt.Errorf("the site of %s is running: stop it first (pairfs umount)", stateDir)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"pairfs/journal"
 )
@@ -105,7 +106,7 @@ func openDatabase(path, site string) (*database, error) {
 		return nil, fmt.Errorf("open %s: it is not a regular file; pairfs does not follow links in its state directory", path)
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another pairfs daemon uses this state directory; stop it first (pairfs umount)", path)
 	}
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"time"
 
-	"pairfs/journal"
 	"pairfs/quicwire"
 )
 
@@ -42,13 +41,6 @@ func (p *pair) wire() quicwire.PairState {
 
 // applyAccess lets the write path see what the state allows. Requires group.mu.
 func (p *pair) applyAccess() { p.att.writable.Store(p.rec.State.mayWrite()) }
-
-// setBounds tells the write path which numbers are replicated; it is used where no record marks the moment. Requires group.mu.
-func (p *pair) setBounds(start, stop journal.Seq) {
-	p.rec.StartSeq, p.rec.StopSeq = start, stop
-	p.att.start.Store(uint64(start))
-	p.att.stop.Store(uint64(stop))
-}
 
 // level is how loud a status is.
 func (s PairState) level() slog.Level {

@@ -366,10 +366,3 @@ func (v *Volume) seek(off int64, data bool) (int64, error) {
 	}
 	return min(n, size), err
 }
-
-// rename changes the name under the mode lock; site.mu is held.
-func (v *Volume) rename(name string) {
-	v.mode.Lock()
-	v.name = name
-	v.mode.Unlock()
-}

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
@@ -24,14 +25,15 @@ import (
 
 // mountCmd serves a site: in the foreground as the daemon itself, else by starting itself again as the daemon.
 type mountCmd struct {
-	State      string   `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
-	Name       string   `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
-	Listen     string   `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
-	Memory     sizeFlag `default:"256MiB" help:"Bound of staging rings and buffers."`
-	RingDir    string   `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
-	Foreground bool     `help:"Stay, and log to stderr."`
-	ReadyFD    int      `hidden:"" default:"-1" name:"ready-fd"`
-	Dir        string   `arg:"" name:"mnt" help:"Directory to mount at."`
+	State      string        `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
+	Name       string        `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
+	Listen     string        `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
+	Memory     sizeFlag      `default:"256MiB" help:"Bound of staging rings and buffers."`
+	RingDir    string        `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
+	PathWatch  time.Duration `name:"path-watch" default:"5m" placeholder:"TIME" help:"How long a mirror may be down before its pairs are suspended (path watch time)."`
+	Foreground bool          `help:"Stay, and log to stderr."`
+	ReadyFD    int           `hidden:"" default:"-1" name:"ready-fd"`
+	Dir        string        `arg:"" name:"mnt" help:"Directory to mount at."`
 }
 
 // Run mounts.
@@ -67,6 +69,9 @@ func (m *mountCmd) check() error {
 	}
 	if _, _, err := net.SplitHostPort(m.Listen); err != nil {
 		return usagef("--listen=%s is not HOST:PORT: %v", m.Listen, err)
+	}
+	if m.PathWatch < time.Second || m.PathWatch > 60*24*time.Hour {
+		return usagef("--path-watch=%v is out of range: 1s to 60 days", m.PathWatch)
 	}
 	if inside(m.State, m.Dir) || inside(m.RingDir, m.Dir) || inside(m.Dir, m.State) {
 		return usagef("the mount %s and the directories of the site (%s, %s) must lie outside of each other", m.Dir, m.State, m.RingDir)
@@ -112,7 +117,8 @@ func (m *mountCmd) background(ctx context.Context) error {
 	}
 	defer from.Close()
 	cmd := exec.Command("/proc/self/exe", "mount", "--state="+m.State, "--name="+m.Name, "--listen="+m.Listen,
-		"--memory="+strconv.FormatInt(int64(m.Memory), 10), "--ring-dir="+m.RingDir, "--ready-fd=3", "--", m.Dir)
+		"--memory="+strconv.FormatInt(int64(m.Memory), 10), "--ring-dir="+m.RingDir,
+		"--path-watch="+m.PathWatch.String(), "--ready-fd=3", "--", m.Dir)
 	cmd.Args[0] = os.Args[0]
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
