@@ -349,8 +349,7 @@ func (g *group) watchPairs() (clear []*pair) {
 
 // watchFull suspends the group when its journal stays full. Requires mu.
 func (g *group) watchFull(now time.Time) {
-	u := g.journal.Usage()
-	if u.Used < u.Capacity*9/10 {
+	if u := g.journal.Usage(); u.Used+fullSlack < u.Capacity {
 		g.fullSince = time.Time{}
 		return
 	}
@@ -372,12 +371,6 @@ func (g *group) awaitRoom(ctx context.Context) error {
 	g.waited.Add(1)
 	g.mu.Lock()
 	failed := g.failed != ""
-	if g.fullSince.IsZero() && !failed {
-		u := g.journal.Usage()
-		if u.Used > u.Capacity*9/10 {
-			g.fullSince = time.Now()
-		}
-	}
 	g.mu.Unlock()
 	g.kickRestore()
 	g.kickCheckpoint()
@@ -390,8 +383,16 @@ func (g *group) awaitRoom(ctx context.Context) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	if err := g.journal.WaitRoom(wait, recordMax+2*journal.HeaderSize); err != nil && ctx.Err() != nil {
+	err := g.journal.WaitRoom(wait, journal.MaxRecord)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case err == nil:
+		g.fullSince = time.Time{}
+	case g.fullSince.IsZero():
+		g.fullSince = time.Now()
 	}
 	return nil
 }

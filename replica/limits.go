@@ -56,6 +56,8 @@ const (
 	drainNoLink = 2 * time.Second
 	// pathWatchDefault is the reference's path watch time.
 	pathWatchDefault = 5 * time.Minute
+	// fullSlack below the capacity a journal counts as full: a record that does not fit into the rest of a journal volume takes that too.
+	fullSlack = 3 * recordMax
 	// overflowWatch is the reference's data overflow watch: how long hosts wait for a full journal while the peer is pulling.
 	overflowWatch = 60 * time.Second
 	// requestTimeout bounds a command's request to the peer.
