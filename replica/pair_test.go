@@ -12,7 +12,7 @@ import (
 )
 
 // twoSites opens two sites that know each other, on loopback.
-func twoSites(t *testing.T) (a, b *Site) {
+func twoSites(t testing.TB) (a, b *Site) {
 	t.Helper()
 	open := func(name string) *Site {
 		dir := t.TempDir()
@@ -43,14 +43,17 @@ func twoSites(t *testing.T) (a, b *Site) {
 	return a, b
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
+	if _, bench := w.t.(*testing.B); bench {
+		return len(p), nil
+	}
 	w.t.Logf("%s", bytes.TrimSpace(p))
 	return len(p), nil
 }
 
-func waitStatus(t *testing.T, s *Site, pair string, want Status) {
+func waitStatus(t testing.TB, s *Site, pair string, want Status) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	r := s.Subscribe(0)
