@@ -112,7 +112,7 @@ var badCommands = []badCommand{
 	{"b", "groups/default@tokyo", "resync", unix.EROFS, nil},
 
 	// Peers.
-	{"a", "peers/osaka", "add address=127.0.0.1:9 key=" + goodKey, unix.EEXIST, []string{"osaka"}},
+	{"a", "peers/osaka", "add address=127.0.0.1:9 key=" + goodKey, unix.EBUSY, []string{"osaka", "key"}},
 	{"a", "peers/kyoto", "add", unix.EINVAL, []string{"address"}},
 	{"a", "peers/kyoto", "add address=127.0.0.1:9", unix.EINVAL, []string{"key"}},
 	{"a", "peers/kyoto", "add address=nowhere key=" + goodKey, unix.EINVAL, []string{"nowhere"}},
@@ -121,8 +121,8 @@ var badCommands = []badCommand{
 	{"a", "peers/kyoto", "add address=127.0.0.1:9 key=SHA256:short", unix.EINVAL, nil},
 	{"a", "peers/kyoto", "add address=127.0.0.1:9 key=" + goodKey + " create=10GB", unix.EINVAL, []string{"10GB"}},
 	{"a", "peers/kyoto", "remove", unix.ENOENT, []string{"kyoto"}},
-	{"a", "peers/osaka", "remove", unix.EBUSY, []string{"pair0"}},
-	{"b", "peers/tokyo", "remove", unix.EBUSY, []string{"pair0"}},
+	{"a", "peers/osaka", "remove", unix.EBUSY, []string{"pairs"}},
+	{"b", "peers/tokyo", "remove", unix.EBUSY, []string{"pairs"}},
 
 	// Volumes.
 	{"a", "volumes/free", "reserve", unix.EINVAL, []string{"peer"}},

@@ -28,15 +28,15 @@ func TestBothDirections(t *testing.T) {
 	}
 	for i, f := range flows {
 		f.from.MakeVolume(f.volume, size)
-		f.from.Do("groups/"+f.group, "create size=128MiB")
+		f.from.Do("groups/"+f.group, "create size=256MiB")
 		f.from.Do("p-"+f.volume, fmt.Sprintf("create volume=%s peer=%s group=%s", f.volume, f.to.Name, f.group))
 		f.h = NewHistory(s.Seed + uint64(i))
-		f.w = StartWorkload(t, f.h, f.from.Targets(size, f.volume), Load{Seed: s.Seed, PerSecond: 700, Writers: 3})
+		f.w = StartWorkload(t, f.h, f.from.Targets(size, f.volume), Load{Seed: s.Seed, PerSecond: 200, Writers: 3})
 	}
 	for _, f := range flows {
 		f.from.Wait("p-"+f.volume, StatusLimit, "PAIR")
 		f.to.Wait("p-"+f.volume, StatusLimit, "PAIR")
-		more(t, f.w, 500)
+		more(t, f.w, 300)
 	}
 	floor := flows[1].h.Now()
 	s.A.Do("groups/west", "suspend")

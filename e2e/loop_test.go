@@ -108,8 +108,8 @@ func checkCrashImage(t *testing.T, svol, fstype, options string, fsck []string) 
 	copied := filepath.Join(t.TempDir(), "copy")
 	Run(t, "cp", "--sparse=always", svol, copied)
 	dir, undo := loopMount(t, copied, fstype, options, false)
-	b, err := os.ReadFile(filepath.Join(dir, "d0", "f10"))
-	if err != nil || !strings.HasPrefix(string(b), "round 1 file 10\n") {
+	b, err := os.ReadFile(filepath.Join(dir, "d0", "f20"))
+	if err != nil || !strings.HasPrefix(string(b), "round 1 file 20\n") {
 		t.Errorf("a synced file is not in the image of the suspend: %.20q %v", b, err)
 	}
 	undo()
