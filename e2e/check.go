@@ -87,7 +87,7 @@ type checker struct {
 	writes   []Write
 	floor    Stamp
 	cut      Stamp
-	cutBy    uint64 // the write whose Start is cut, 0 if it is the floor
+	newest   uint64 // of the writes seen, the one with the latest Start; 0 if none was
 	in       []bool // by counter-1
 	pictures []*picture
 }
@@ -152,8 +152,10 @@ func (c *checker) identify(volume int, off int64, s []byte) (uint64, error) {
 // mark takes a write into the prefix and moves cut to its Start.
 func (c *checker) mark(counter uint64) {
 	c.in[counter-1] = true
-	if s := c.writes[counter-1].Start; s > c.cut {
-		c.cut, c.cutBy = s, counter
+	start := c.writes[counter-1].Start
+	c.cut = max(c.cut, start)
+	if c.newest == 0 || start > c.writes[c.newest-1].Start {
+		c.newest = counter
 	}
 }
 
@@ -229,13 +231,13 @@ func (c *checker) explain(volume int, off int64, have, want uint64) error {
 	case c.seen(w):
 		d.Kind = Torn
 		d.Detail = fmt.Sprintf("holds %s, while other sectors of write %d (%d bytes at %d) are there", holds, w.Counter, w.Len, w.Off)
-	case w.End != 0 && w.End < c.floor:
+	case c.newest == 0 || w.End > c.writes[c.newest-1].Start:
 		d.Kind = Lost
-		d.Detail = fmt.Sprintf("holds %s; write %d (%d bytes at %d) was acknowledged at %d, before the floor %d",
+		d.Detail = fmt.Sprintf("holds %s; write %d (%d bytes at %d) was acknowledged at %d, before the floor %d, and nothing later is there",
 			holds, w.Counter, w.Len, w.Off, w.End, c.floor)
 	default:
 		d.Kind = Disorder
-		later := c.writes[c.cutBy-1]
+		later := c.writes[c.newest-1]
 		d.Detail = fmt.Sprintf("holds %s without write %d (acknowledged at %d), but write %d of volume %d, which began at %d, is there",
 			holds, w.Counter, w.End, later.Counter, later.Volume, later.Start)
 	}
@@ -258,7 +260,7 @@ func (c *checker) missing(volume int, off int64, have uint64) Write {
 // seen reports whether any sector of any image holds the write. A discard was seen if it is what moved cut.
 func (c *checker) seen(w Write) bool {
 	if w.Zero {
-		return c.cutBy == w.Counter
+		return c.newest == w.Counter
 	}
 	for _, p := range c.pictures {
 		if slices.Contains(p.have, w.Counter) {

@@ -31,7 +31,7 @@ func TestBlackout(t *testing.T) {
 		s.B.AwaitStill("g@tokyo")
 		s.B.CheckImages(h, s.B.Targets(size, three...), 0)
 		s.Link.Cut(false)
-		s.AwaitLink()
+		s.AwaitMirror("g")
 	}
 	if err := w.Stop(); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func TestGroupIsOnePrefix(t *testing.T) {
 		}
 		last = p.Writes
 		s.Link.Cut(false)
-		s.AwaitLink()
+		s.AwaitMirror("g")
 
 		more(t, w, 300)
 		floor := h.Now()

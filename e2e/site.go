@@ -266,6 +266,11 @@ func (s *Site) cleanup() {
 			}
 		}
 	})
+	for _, word := range []string{"DATA RACE", "panic: ", "fatal error: "} {
+		if at := strings.Index(s.Log(), word); at >= 0 && !s.hung.Load() {
+			s.t.Errorf("site %s: %.4000s", s.Name, s.Log()[at:])
+		}
+	}
 	for unix.Unmount(s.Mnt, unix.MNT_DETACH) == nil {
 	}
 	os.RemoveAll(s.Ring)

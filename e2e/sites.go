@@ -44,6 +44,15 @@ func (s *Sites) AwaitLink() {
 	})
 }
 
+// AwaitMirror waits until the secondary of a group of A pulls again. Use it after [Site.AwaitStill], which saw the end of the session
+// before: a peer counts as connected as long as one of its connections lives, though the mirror may have used another.
+func (s *Sites) AwaitMirror(group string) {
+	s.t.Helper()
+	Until(s.t, LinkLimit, "the mirror of group "+group+" is up", func() bool {
+		return s.B.Get("groups/" + group + "@tokyo")["linked"] == "yes" && s.A.Get("groups/" + group)["linked"] == "yes"
+	})
+}
+
 // MakeVolume makes a volume of size bytes at the site.
 func (s *Site) MakeVolume(name string, size int64) {
 	s.t.Helper()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -70,7 +71,10 @@ func TestImpostor(t *testing.T) {
 		Until(t, LinkLimit, "mallory is connected with "+site.Name, func() bool { return site.Get("peers/mallory")["connected"] == "yes" })
 	}
 	before := [2]string{s.A.snapshot(t), s.B.snapshot(t)}
-	gen := uint64(s.B.Int("pair0", "generation"))
+	gen, err := strconv.ParseUint(s.B.Get("pair0")["generation"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
 	refs := []quicwire.PairRef{{Name: "pair0", Generation: gen}}
 	state := quicwire.PairState{Name: "pair0", Number: 1, Generation: gen, Status: 6, SuspendType: 7}
 	requests := []quicwire.Frame{
