@@ -134,7 +134,7 @@ func (o *op) payload() []byte {
 // atLeast says which ops an image must hold besides those that it shows.
 type atLeast func(*op) bool
 
-func whatever(*op) bool    { return false }
+func whatever(*op) bool   { return false }
 func everyAck(o *op) bool { return o.ack != notAcked }
 func everySynced(o *op) bool {
 	return o.synced

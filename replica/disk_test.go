@@ -1,0 +1,290 @@
+package replica
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"pairfs/journal"
+)
+
+// watchedFS is the disk of journals that knows which of the tests' blocks are durable on it, and that can be held up or fail. The zero
+// value passes everything on to the operating system.
+type watchedFS struct {
+	mu      sync.Mutex
+	written map[uint64]int // ends of blocks written since the last flush, by the number of the write
+	durable map[uint64]int // ends of blocks that were flushed
+	hold    chan struct{}  // if set, flushes wait until it is closed
+	fail    func(what string) error
+	synced  int // flushes that ended well
+}
+
+// watchedFile is one journal volume on a watchedFS.
+type watchedFile struct {
+	journal.File
+	fs *watchedFS
+}
+
+func newWatchedFS() *watchedFS {
+	return &watchedFS{written: map[uint64]int{}, durable: map[uint64]int{}}
+}
+
+func (f *watchedFS) MkdirAll(dir string) error         { return journal.OS.MkdirAll(dir) }
+func (f *watchedFS) Rename(from, to string) error      { return journal.OS.Rename(from, to) }
+func (f *watchedFS) Remove(name string) error          { return journal.OS.Remove(name) }
+func (f *watchedFS) List(dir string) ([]string, error) { return journal.OS.List(dir) }
+func (f *watchedFS) SyncDir(dir string) error          { return journal.OS.SyncDir(dir) }
+
+func (f *watchedFS) Open(name string, write bool) (journal.File, error) {
+	file, err := journal.OS.Open(name, write)
+	return f.watch(file, err)
+}
+
+func (f *watchedFS) Create(name string) (journal.File, error) {
+	file, err := journal.OS.Create(name)
+	return f.watch(file, err)
+}
+
+func (f *watchedFS) watch(file journal.File, err error) (journal.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &watchedFile{file, f}, nil
+}
+
+// failWith lets operations fail from now on; nil ends it.
+func (f *watchedFS) failWith(fail func(what string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = fail
+}
+
+func (f *watchedFS) verdict(what string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail == nil {
+		return nil
+	}
+	return f.fail(what)
+}
+
+// holdUp makes flushes wait until the function that it returns is called.
+func (f *watchedFS) holdUp() (release func()) {
+	c := make(chan struct{})
+	f.mu.Lock()
+	f.hold = c
+	f.mu.Unlock()
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		f.hold = nil
+		f.mu.Unlock()
+		close(c)
+	})
+}
+
+// has reports whether a whole block of write n is durable.
+func (f *watchedFS) has(n uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.durable[n] == 3
+}
+
+func (f *watchedFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.fs.verdict("read"); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.fs.verdict("write"); err != nil {
+		return 0, err
+	}
+	f.fs.mu.Lock()
+	for i := 0; i+16 <= len(p); i += 8 {
+		switch binary.LittleEndian.Uint64(p[i:]) {
+		case blockMagic:
+			f.fs.written[binary.LittleEndian.Uint64(p[i+8:])] |= 1
+		case blockEnd:
+			f.fs.written[binary.LittleEndian.Uint64(p[i+8:])] |= 2
+		}
+	}
+	f.fs.mu.Unlock()
+	return f.File.WriteAt(p, off)
+}
+
+func (f *watchedFile) Sync() error {
+	f.fs.mu.Lock()
+	hold, before := f.fs.hold, f.fs.written
+	f.fs.written = map[uint64]int{}
+	f.fs.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	err := f.fs.verdict("sync")
+	if err == nil {
+		err = f.File.Sync()
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	for n, ends := range before {
+		if err == nil {
+			f.fs.durable[n] |= ends
+		}
+	}
+	if err == nil {
+		f.fs.synced++
+	}
+	return err
+}
+
+// probedStore is the file of a store that asks hook before it changes or flushes anything. p is nil for a range that becomes zeroes.
+type probedStore struct {
+	storeFile
+	volume string
+	hook   func(volume, what string, p []byte, off int64) error
+}
+
+func (s *probedStore) WriteAt(p []byte, off int64) (int, error) {
+	if err := s.hook(s.volume, "write", p, off); err != nil {
+		return 0, err
+	}
+	return s.storeFile.WriteAt(p, off)
+}
+
+func (s *probedStore) Writev(bufs [][]byte, off int64) (int, error) {
+	if err := s.hook(s.volume, "write", bytes.Join(bufs, nil), off); err != nil {
+		return 0, err
+	}
+	return s.storeFile.Writev(bufs, off)
+}
+
+func (s *probedStore) Fallocate(mode uint32, off, n int64) error {
+	if err := s.hook(s.volume, "punch", nil, off); err != nil {
+		return err
+	}
+	return s.storeFile.Fallocate(mode, off, n)
+}
+
+func (s *probedStore) Sync() error {
+	if err := s.hook(s.volume, "sync", nil, 0); err != nil {
+		return err
+	}
+	return s.storeFile.Sync()
+}
+
+// probe gives a Config.wrapStore that asks hook.
+func probe(hook func(volume, what string, p []byte, off int64) error) func(string, storeFile) storeFile {
+	return func(volume string, f storeFile) storeFile { return &probedStore{f, volume, hook} }
+}
+
+// numbersIn gives the numbers of the writes whose blocks are in p.
+func numbersIn(p []byte) (list []uint64) {
+	for i := 0; i+blockSize <= len(p); i += blockSize {
+		if binary.LittleEndian.Uint64(p[i:]) == blockMagic {
+			list = append(list, binary.LittleEndian.Uint64(p[i+8:]))
+		}
+	}
+	return list
+}
+
+// mortalStores are stores that lose power: what was not flushed survives by the choice of a seed, block by block.
+type mortalStores struct {
+	mu    sync.Mutex
+	files map[string]*mortalStore
+}
+
+type mortalStore struct {
+	storeFile
+	all *mortalStores
+	old map[int64][]byte // content at the last flush of blocks changed since
+}
+
+func newMortalStores() *mortalStores { return &mortalStores{files: map[string]*mortalStore{}} }
+
+// wrap is a Config.wrapStore.
+func (m *mortalStores) wrap(volume string, f storeFile) storeFile {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &mortalStore{storeFile: f, all: m, old: map[int64][]byte{}}
+	m.files[volume] = s
+	return s
+}
+
+// cut is the power cut; from then on the files cannot be reached until they are opened anew.
+func (m *mortalStores) cut(rng *rand.Rand) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	names := make([]string, 0, len(m.files))
+	for name := range m.files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		s := m.files[name]
+		var blocks []int64
+		for b := range s.old {
+			blocks = append(blocks, b)
+		}
+		slices.Sort(blocks)
+		for _, b := range blocks {
+			if rng.IntN(2) == 0 {
+				continue
+			}
+			if _, err := s.storeFile.WriteAt(s.old[b], b*blockSize); err != nil {
+				return fmt.Errorf("undo block %d of volume %s: %w", b, name, err)
+			}
+		}
+		s.old = nil
+	}
+	m.files = map[string]*mortalStore{}
+	return nil
+}
+
+// change runs a change of a range after the old content was kept.
+func (s *mortalStore) change(off, n int64, do func() error) error {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	if s.old == nil {
+		return unix.EIO
+	}
+	for b := off / blockSize; b*blockSize < off+n; b++ {
+		if s.old[b] == nil {
+			was := make([]byte, blockSize)
+			if _, err := s.storeFile.ReadAt(was, b*blockSize); err != nil && len(was) == 0 {
+				return err
+			}
+			s.old[b] = was
+		}
+	}
+	return do()
+}
+
+func (s *mortalStore) WriteAt(p []byte, off int64) (n int, err error) {
+	err = s.change(off, int64(len(p)), func() error { n, err = s.storeFile.WriteAt(p, off); return err })
+	return n, err
+}
+
+func (s *mortalStore) Writev(bufs [][]byte, off int64) (n int, err error) {
+	err = s.change(off, int64(len(bytes.Join(bufs, nil))), func() error { n, err = s.storeFile.Writev(bufs, off); return err })
+	return n, err
+}
+
+func (s *mortalStore) Fallocate(mode uint32, off, n int64) error {
+	return s.change(off, n, func() error { return s.storeFile.Fallocate(mode, off, n) })
+}
+
+func (s *mortalStore) Sync() error {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	if s.old == nil {
+		return unix.EIO
+	}
+	s.old = map[int64][]byte{}
+	return s.storeFile.Sync()
+}

@@ -1,0 +1,118 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestI3WriteAhead watches every byte that reaches the stores of both sites: its record was flushed into that site's journal before. The
+// disk under the primary's journal is stopped for a while, with more written than starts a restore.
+func TestI3WriteAhead(t *testing.T) {
+	t.Parallel()
+	disks := map[string]*watchedFS{"tokyo": newWatchedFS(), "osaka": newWatchedFS()}
+	var armed atomic.Bool
+	var broken atomic.Pointer[error]
+	var seen atomic.Int64
+	guard := func(site string) duoOption {
+		return withStores(site, probe(func(volume, what string, p []byte, off int64) error {
+			for _, n := range numbersIn(p) {
+				seen.Add(1)
+				if armed.Load() && !disks[site].has(n) {
+					err := fmt.Errorf("site %s: write %d reached the store of volume %s at offset %d before it was durable in the journal", site, n, volume, off)
+					broken.CompareAndSwap(nil, &err)
+				}
+			}
+			return nil
+		}))
+	}
+	d := newDuo(t, withJournal("tokyo", disks["tokyo"]), withJournal("osaka", disks["osaka"]), guard("tokyo"), guard("osaka"))
+	rng := newRand(testSeed(t))
+	w := newWriter(d.a, "x", "y")
+	must(t, d.a.site.CreateGroup(context.Background(), GroupSpec{Name: "g", Size: 64 << 20}))
+	d.a.volume("x")
+	d.a.volume("y")
+	w.some(rng, 50)
+	armed.Store(true) // before it hosts wrote the stores themselves
+	d.a.pair("g", "x", "y")
+	w.some(rng, 200)
+
+	g := d.a.site.groupByName("g")
+	for range 5 {
+		release := disks["tokyo"].holdUp()
+		var passes sync.WaitGroup // a checkpoint may hold them up until the disk goes on
+		for range 2 {
+			must(t, w.write(context.Background(), rng.IntN(2), rng.Int64N(duoSize/blockSize-256), 256, false))
+			passes.Go(func() {
+				if err := g.restorePass(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		release()
+		passes.Wait()
+		if e := broken.Load(); e != nil {
+			t.Fatal(*e)
+		}
+	}
+	w.some(rng, 200)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	if e := broken.Load(); e != nil {
+		t.Fatal(*e)
+	}
+	if seen.Load() == 0 {
+		t.Fatal("no block was seen on its way to a store")
+	}
+}
+
+// TestI3PeerNotAhead watches the secondary's journal: it never holds what is not durable on the primary, so a power cut there cannot
+// leave the secondary with a history that the primary does not know.
+func TestI3PeerNotAhead(t *testing.T) {
+	t.Parallel()
+	disk := newWatchedFS()
+	var broken atomic.Pointer[error]
+	var seen atomic.Int64
+	guard := withStores("osaka", probe(func(volume, what string, p []byte, off int64) error {
+		for _, n := range numbersIn(p) {
+			seen.Add(1)
+			if !disk.has(n) {
+				err := fmt.Errorf("write %d is at the secondary and not durable on the primary", n)
+				broken.CompareAndSwap(nil, &err)
+			}
+		}
+		return nil
+	}))
+	d := newDuo(t, withJournal("tokyo", disk), guard)
+	rng := newRand(testSeed(t))
+	w := newWriter(d.a, "x")
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.pair("g", "x")
+	for range 5 {
+		release := disk.holdUp()
+		w.some(rng, 20)
+		have := d.b.groupStatus("g@tokyo").AppendedSeq // before the mark that bounds it
+		if at := d.a.site.groupByName("g").journal.Marks().DurableSeq; have > uint64(at) {
+			t.Errorf("the secondary has sequence number %d, the primary is durable up to %d", have, at)
+		}
+		release()
+		w.some(rng, 20)
+	}
+	// The initial copy reads what hosts wrote a moment ago; that has to be durable before it goes out too.
+	d.a.suspend("g", SuspendOptions{}, "x")
+	w.some(rng, 50)
+	must(t, d.a.site.ResyncGroup(context.Background(), "g"))
+	w.some(rng, 200)
+	d.a.awaitBoth(PAIR, "x")
+	d.a.suspend("g", SuspendOptions{}, "x")
+	d.wantEqual("x")
+	if e := broken.Load(); e != nil {
+		t.Fatal(*e)
+	}
+	if seen.Load() == 0 {
+		t.Fatal("no block was seen at the secondary")
+	}
+}

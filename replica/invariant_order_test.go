@@ -1,0 +1,176 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"pairfs/journal"
+	"pairfs/quicwire/wiretest"
+)
+
+// journaled is a record as a test found it in a journal.
+type journaled struct {
+	rec     journal.Record
+	numbers []uint64 // of the writes in its payload
+}
+
+// records reads every record that a group's journal still has.
+func (n *node) records(group string) (list []journaled) {
+	n.t.Helper()
+	g := n.site.groupByName(group)
+	must(n.t, g.journal.Sync(context.Background(), g.journal.Marks().Reserved))
+	c := g.journal.NewCursor(g.journal.Marks().Freed)
+	buf := make([]byte, batchMax)
+	for {
+		k, _, err := c.Read(buf, len(buf))
+		must(n.t, err)
+		if k == 0 {
+			return list
+		}
+		for b := buf[:k]; len(b) > 0; {
+			rec, size, err := journal.Parse(b)
+			must(n.t, err)
+			list = append(list, journaled{rec, numbersIn(rec.Payload)})
+			list[len(list)-1].rec.Payload = nil
+			b = b[size:]
+		}
+	}
+}
+
+// checkOrder proves that numbers are dense and that no record stands before one whose write was acknowledged before its own was issued.
+func checkOrder(h *history, list []journaled) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var last journal.Seq
+	var issued uint64 // the latest issue among the records so far
+	for i, r := range list {
+		if r.rec.Kind == journal.KindBase || !r.rec.Advances() {
+			continue
+		}
+		if last != 0 && r.rec.Seq != last+1 {
+			return fmt.Errorf("record %d of the journal has sequence number %d behind %d", i, r.rec.Seq, last)
+		}
+		last = r.rec.Seq
+		for _, n := range r.numbers {
+			o := h.byNum[n]
+			if o == nil {
+				return fmt.Errorf("sequence number %d holds write %d, which nobody made", r.rec.Seq, n)
+			}
+			if o.ack < issued {
+				return fmt.Errorf("write %d at sequence number %d was acknowledged before a write that stands before it was issued", n, r.rec.Seq)
+			}
+			issued = max(issued, o.issue)
+		}
+	}
+	if last == 0 {
+		return fmt.Errorf("no record was found")
+	}
+	return nil
+}
+
+// TestI1Order lets eight hosts write three volumes of a group at once, overlapping, while one pair is split and taken up again. Both
+// journals must number their records without a gap and in an order that agrees with what hosts knew.
+func TestI1Order(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	seed := testSeed(t)
+	names := []string{"x", "y", "z"}
+	w := newWriter(d.a, names...)
+	d.a.group("g")
+	for _, v := range names {
+		d.a.volume(v)
+	}
+	d.a.pair("g", names...)
+	d.darken() // so that nothing of it is freed
+	var wg sync.WaitGroup
+	for k := range 8 {
+		wg.Go(func() {
+			rng := newRand(seed + uint64(k))
+			for range 60 {
+				if err := w.write(context.Background(), rng.IntN(3), rng.Int64N(16), 1+rng.Int64N(4), rng.IntN(30) == 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	must(t, checkOrder(w.h, d.a.records("g")))
+	hold := d.b.site.groupByName("g@tokyo")
+	hold.restoreMu.Lock() // the secondary keeps what arrives from here on
+	d.lighten()
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("everything arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	err := checkOrder(w.h, d.b.records("g@tokyo"))
+	hold.restoreMu.Unlock()
+	must(t, err)
+	w.checkStill(d.b, "g@tokyo", everyAck)
+	must(t, d.a.site.SuspendPair(context.Background(), "y", SuspendOptions{}))
+	w.some(newRand(seed), 50) // updates of a split pair are skips for the peer, with numbers of their own
+	d.a.suspend("g", SuspendOptions{}, names...)
+	d.wantEqual("x", "z")
+	d.a.resync("g", names...)
+	d.a.suspend("g", SuspendOptions{}, names...)
+	d.wantEqual(names...)
+}
+
+// TestI1BadLink has the link lose, double, delay and reorder packets: the secondary's image is a prefix at every moment all the same.
+func TestI1BadLink(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	rng := newRand(testSeed(t))
+	w := newWriter(d.a, "x", "y")
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.volume("y")
+	d.a.pair("g", "x", "y")
+	for _, p := range []*wiretest.Proxy{d.a.proxy, d.b.proxy} {
+		p.Drop(wiretest.Both, 0.02)
+		p.Duplicate(wiretest.Both, 0.05)
+		p.Reorder(wiretest.Both, 0.1, 3*time.Millisecond)
+	}
+	for range 6 {
+		w.some(rng, 60)
+		w.checkStill(d.b, "g@tokyo", whatever)
+	}
+	d.lighten()
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	d.wantEqual("x", "y")
+}
+
+// TestI1GapRefused gives a restore group records that do not follow its last one: it takes none of them.
+func TestI1GapRefused(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	w := newWriter(d.a, "x")
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.pair("g", "x")
+	must(t, w.write(context.Background(), 0, 0, 1, true))
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("it arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	d.cut()
+	g := d.b.site.groupByName("g@tokyo")
+	number := d.b.site.pairByName("x").att.number
+	before := readAll(t, d.b.vol("x"))
+	payload := bytes.Repeat([]byte{7}, blockSize)
+	for _, seq := range []journal.Seq{journal.Seq(last), journal.Seq(last) - 1, journal.Seq(last) + 2, journal.Seq(last) + 1000} {
+		rec := journal.Record{Kind: journal.KindUpdate, Volume: number, Seq: seq, Length: blockSize, Payload: payload, Time: 1}
+		p := &pullSession{g: g, ctx: context.Background(), wake: make(chan struct{}, 1)}
+		if err := p.record(&rec, &touched{}); err == nil {
+			t.Errorf("a record of sequence number %d was taken behind %d", seq, last)
+		}
+	}
+	if at := diffAt(before, readAll(t, d.b.vol("x"))); at >= 0 {
+		t.Errorf("the S-VOL changed at offset %d", at)
+	}
+	if binary.LittleEndian.Uint64(before) != blockMagic {
+		t.Error("the S-VOL does not hold the write")
+	}
+	d.heal()
+}
