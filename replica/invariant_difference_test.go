@@ -1,0 +1,148 @@
+package replica
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// differ makes a duo with two pairs in PAIR and some history.
+func differ(t *testing.T, options ...duoOption) (*duo, *writer, interface{ IntN(int) int }) {
+	t.Helper()
+	d := newDuo(t, options...)
+	rng := newRand(testSeed(t))
+	w := newWriter(d.a, "x", "y")
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.volume("y")
+	w.some(rng, 30)
+	d.a.pair("g", "x", "y")
+	w.some(rng, 30)
+	return d, w, rng
+}
+
+// mend resyncs and proves that the volumes are equal.
+func (d *duo) mend() {
+	d.t.Helper()
+	d.wantCovered("x", "y")
+	d.a.resync("g", "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
+// TestI5Split: writes on either side of a split are marked, also after both sites were restarted, and a resync copies them and no more
+// than the union of both bitmaps.
+func TestI5Split(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.a.suspend("g", SuspendOptions{SVOLWrite: true}, "x", "y")
+	d.wantEqual("x", "y")
+	ctx := context.Background()
+	must(t, w.write(ctx, 0, 3, 2, false))   // region 0
+	must(t, w.write(ctx, 0, 500, 2, false)) // region 31
+	must(t, w.discard(ctx, 1, 16, 16))      // region 1
+	s := &writer{t: t, node: d.b, names: w.names, h: newHistory()}
+	must(t, s.write(ctx, 0, 40, 1, false))  // region 2
+	must(t, s.write(ctx, 0, 501, 1, false)) // region 31 too
+	must(t, s.discard(ctx, 1, 160, 16))     // region 10
+	d.wantCovered("x", "y")
+	d.a.reopen()
+	d.wantCovered("x", "y")
+	d.b.reopen()
+	d.wantCovered("x", "y")
+	for pair, want := range map[string][2]int64{"x": {2, 2}, "y": {1, 1}} {
+		if p, q := d.a.status(pair).Different, d.b.status(pair).Different; p != want[0]*regionSize || q != want[1]*regionSize {
+			t.Errorf("pair %s: %d and %d bytes are marked, want %d and %d regions", pair, p, q, want[0], want[1])
+		}
+	}
+	before := d.a.groupStatus("g").BaseSent
+	d.a.resync("g", "x", "y")
+	if sent := d.a.groupStatus("g").BaseSent - before; sent > 5*regionSize {
+		t.Errorf("the resync sent %d bytes, the union of the differences has 5 regions", sent)
+	}
+	w.some(rng, 10)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	d.wantEqual("x", "y")
+}
+
+// TestI5Purge: a split at once, with records on their way, leaves no difference unmarked.
+func TestI5Purge(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	for range 3 {
+		w.some(rng, 60)
+		must(t, d.a.site.SuspendGroup(context.Background(), "g", SuspendOptions{Purge: true}))
+		d.a.await(PSUS, "x", "y")
+		d.b.await(PSUS, "x", "y")
+		d.wantCovered("x", "y")
+		w.some(rng, 20)
+		d.wantCovered("x", "y")
+		d.a.resync("g", "x", "y")
+	}
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
+// TestI5PathLost: after the path watch time the journal is given back and the bitmaps hold the difference.
+func TestI5PathLost(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t, withPathWatch(700*time.Millisecond))
+	d.cut()
+	w.some(rng, 50)
+	d.a.await(PSUE, "x", "y")
+	d.b.await(PSUE, "x", "y")
+	w.check(d.b, whatever)
+	d.wantCovered("x", "y")
+	w.some(rng, 50)
+	d.wantCovered("x", "y")
+	g := d.a.site.groupByName("g")
+	must(t, g.restorePass())
+	must(t, g.doCheckpoint(context.Background()))
+	if used := g.journal.Usage().Used; used > 1<<20 {
+		t.Errorf("the journal still holds %d bytes", used)
+	}
+	d.wantCovered("x", "y")
+	d.heal()
+	d.wait("the link is up", d.a.linked)
+	d.a.awaitBoth(PSUE, "x", "y")
+	d.mend()
+}
+
+// TestI5Kill: the primary is killed while pairs are split and hosts write. Bits that were not in the database yet come back from the
+// journal, and those of records that were freed are in the database.
+func TestI5Kill(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.a.close()
+	for round := range 2 {
+		k := d.a.spawn(w, 2, uint64(rng.IntN(1<<30)+round))
+		k.awaitAcks(300)
+		k.kill()
+	}
+	d.a.open()
+	w.check(d.a, everyAck)
+	d.wantCovered("x", "y")
+	d.mend()
+}
+
+// TestI5CrashAfterFree: the marks that free the journal and the bits of what it held move in one transaction. The site is cut off right
+// after a checkpoint freed everything.
+func TestI5CrashAfterFree(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	for range 3 {
+		w.some(rng, 25)
+		g := d.a.site.groupByName("g")
+		must(t, g.journal.Sync(context.Background(), g.journal.Marks().Reserved))
+		must(t, g.restorePass())
+		must(t, g.doCheckpoint(context.Background()))
+		d.a.crash(nil)
+		d.a.open()
+		w.check(d.a, everyAck)
+		d.wantCovered("x", "y")
+	}
+	d.mend()
+}
