@@ -65,6 +65,7 @@ func (v *Volume) picture() VolumeStatus {
 
 // picture of the group and its pairs.
 func (g *group) picture() (GroupStatus, []PairStatus) {
+	l := g.lag() // before the lock: it may read the journal
 	m, u := g.journal.Marks(), g.journal.Usage()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -74,7 +75,6 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore), Mirror: g.mirrorWord(),
 		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
 	}
-	l := g.lag()
 	var pairs []PairStatus
 	for name, p := range g.pairs {
 		st.Pairs = append(st.Pairs, name)
@@ -112,30 +112,28 @@ type lag struct {
 	time  time.Duration
 }
 
-// lag is how far the peer is behind (primary), or this side behind what the primary said last (secondary). Requires mu.
-func (g *group) lag() lag {
-	if g.role == Secondary {
-		l := lag{}
+// lag is how far the peer is behind (primary), or this side behind what the primary said last (secondary).
+func (g *group) lag() (l lag) {
+	g.mu.Lock()
+	role, active, held := g.role, g.active(), g.peerDurable
+	if role == Secondary {
 		if g.newestSeq > g.lastSeq {
 			l.seq = uint64(g.newestSeq - g.lastSeq)
 		}
-		if !g.linked || l.seq > 0 {
+		if (!g.linked || l.seq > 0) && !g.lastHeard.IsZero() {
 			l.time = time.Since(g.lastHeard)
 		}
-		if g.lastHeard.IsZero() {
-			l.time = 0
-		}
+	}
+	g.mu.Unlock()
+	m := g.journal.Marks()
+	if role == Secondary || !active || m.AppendedSeq <= held {
 		return l
 	}
-	m := g.journal.Marks()
-	if !g.active() || m.AppendedSeq <= g.peerDurable {
-		return lag{}
-	}
-	l := lag{seq: uint64(m.AppendedSeq - g.peerDurable)}
-	if pos, ok := g.journal.Locate(g.peerDurable + 1); ok && m.Appended > pos {
+	l.seq = uint64(m.AppendedSeq - held)
+	if pos, ok := g.journal.Locate(held + 1); ok && m.Appended > pos {
 		l.bytes = int64(m.Appended - pos)
 	}
-	if at, ok := g.journal.TimeAt(g.peerDurable + 1); ok {
+	if at, ok := g.journal.TimeAt(held + 1); ok {
 		l.time = max(0, time.Since(at))
 	}
 	return l
