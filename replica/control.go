@@ -115,6 +115,8 @@ func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
 		g.mu.Unlock()
 		return g.persist(p)
 	case controlCopied:
+		// The primary unmarks what was copied when it is in the stores here.
+		defer g.kickCheckpoint()
 		return g.run(g.ctx, EvCopied, []*pair{p}, runOptions{})
 	case controlSuspend:
 		return g.run(g.ctx, EvDrained, []*pair{p}, runOptions{seq: seq, typ: c.typ, writable: c.writable})

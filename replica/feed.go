@@ -197,6 +197,10 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			g.asked = time.Time{} // what was said may be older than the pair: ask
 			continue
 		}
+		if known && !sure && p.rec.State.Role == Primary && p.rec.State.Status.active() && Status(t.Status).suspended() && journal.Seq(t.Seq) < p.rec.StartSeq {
+			g.asked = time.Time{} // suspended since before the last start: said before the resync, or split before its start arrived
+			continue
+		}
 		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
 		if !ok {
 			continue

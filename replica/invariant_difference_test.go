@@ -18,7 +18,21 @@ func differ(t *testing.T, options ...duoOption) (*duo, *writer, interface{ IntN(
 	w.some(rng, 30)
 	d.a.pair("g", "x", "y")
 	w.some(rng, 30)
+	d.settled("x", "y")
 	return d, w, rng
+}
+
+// settled waits until the primary knows that the copy is in the secondary's stores: from then on nothing of it is marked.
+func (d *duo) settled(pairs ...string) {
+	d.t.Helper()
+	d.wait("nothing is marked", func() bool {
+		for _, name := range pairs {
+			if d.a.site.pairByName(name).att.bits.any() {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // mend resyncs and proves that the volumes are equal.

@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"pairfs/journal"
 	"pairfs/quicwire"
 )
 
@@ -242,6 +243,10 @@ func (g *group) askStates() {
 	g.cmd.Lock()
 	g.mu.Lock()
 	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
+	starts := map[string]journal.Seq{}
+	for name, p := range g.pairs {
+		starts[name] = p.rec.StartSeq
+	}
 	g.mu.Unlock()
 	g.cmd.Unlock()
 	answer, err := g.site.endpoint.Request(ctx, peer, req)
@@ -249,15 +254,12 @@ func (g *group) askStates() {
 	if err != nil || !ok {
 		return // the next time it is due
 	}
-	asked := map[string]bool{}
-	for _, p := range req.Pairs {
-		asked[p.Name] = true
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for name := range g.pairs {
-		if !asked[name] {
-			return // a pair came meanwhile
+	for name, p := range g.pairs {
+		if start, ok := starts[name]; !ok || start != p.rec.StartSeq {
+			g.asked = time.Time{}
+			return // a pair came meanwhile, or was taken up again
 		}
 	}
 	g.compare(states.Pairs, true)
