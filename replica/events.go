@@ -103,5 +103,16 @@ func (s *Site) Events() []Event {
 	return append([]Event(nil), s.events.ring...)
 }
 
-// Note records an event from outside of the package: a refused command, for example.
-func (s *Site) Note(level slog.Level, object, text string) { s.events.add(level, object, "%s", text) }
+// Note records an event from outside of the package: a refused command, for example. The sentence about a pair ("pair/NAME") that is not
+// merely informative becomes the pair's last error.
+func (s *Site) Note(level slog.Level, object, text string) {
+	s.events.add(level, object, "%s", text)
+	name, ok := strings.CutPrefix(object, "pair/")
+	p := s.pairByName(name)
+	if !ok || p == nil || level < slog.LevelWarn {
+		return
+	}
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	p.rec.LastError = text
+}

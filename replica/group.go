@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ type ioGate struct {
 	cancel context.CancelFunc
 }
 
-// fact is something that happened to a pair, to be stepped by the group's worker.
+// fact is something that happened to a pair, to be stepped by the group's worker. Who reports it of several pairs holds mu meanwhile.
 type fact struct {
 	pair  string
 	input Input
@@ -182,8 +183,11 @@ func (g *group) start() {
 // stop ends the goroutines and closes the journal with everything durable and checkpointed.
 func (g *group) stop(ctx context.Context) error {
 	g.closeSessions()
+	g.mu.Lock()
+	given := g.failed != "" // given up: the stores have everything already
+	g.mu.Unlock()
 	var err error
-	if g.journal.Err() == nil {
+	if g.journal.Err() == nil && !given {
 		err = errors.Join(g.journal.Sync(ctx, g.journal.Marks().Reserved), g.restorePass(), g.doCheckpoint(ctx))
 	}
 	g.cancel()
@@ -282,18 +286,57 @@ func (g *group) work() {
 	}
 }
 
+// obeyFact steps the pairs that a fact is about. What is reported of several pairs at once, under g.mu, is one step of all of them, at one
+// sequence number: a group that is suspended by a failure is one prefix too.
 func (g *group) obeyFact(f fact) {
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
-	g.mu.Lock()
-	p := g.pairs[f.pair]
-	g.mu.Unlock()
-	if p == nil || g.ctx.Err() != nil {
-		return
+	for _, f := range g.gather(f) {
+		if g.ctx.Err() != nil || len(f.pairs) == 0 {
+			continue
+		}
+		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill})
+		if err != nil && g.ctx.Err() == nil {
+			g.site.events.add(slog.LevelError, g.object(), "%s could not be dealt with: %v", f.input, err)
+		}
 	}
-	err := g.run(g.ctx, f.input, []*pair{p}, runOptions{seq: f.seq, text: f.text, fill: f.fill})
-	if err != nil && g.ctx.Err() == nil {
-		g.site.events.add(slog.LevelError, p.object(), "%s could not be dealt with: %v", f.input, err)
+}
+
+// factGroup is what was reported of several pairs.
+type factGroup struct {
+	fact
+	pairs []*pair
+}
+
+// gather takes all facts that are queued together with the first and joins those of one kind.
+func (g *group) gather(first fact) (all []factGroup) {
+	g.mu.Lock() // who reports several does it under this lock, so they are all there now
+	defer g.mu.Unlock()
+	add := func(f fact) {
+		p := g.pairs[f.pair]
+		if p == nil {
+			return
+		}
+		for i := range all {
+			if h := &all[i]; h.input == f.input && h.fill == f.fill {
+				if !slices.Contains(h.pairs, p) {
+					h.pairs = append(h.pairs, p)
+				}
+				if h.seq == 0 || f.seq != 0 && f.seq < h.seq {
+					h.seq = f.seq
+				}
+				return
+			}
+		}
+		all = append(all, factGroup{f, []*pair{p}})
+	}
+	for add(first); ; {
+		select {
+		case f := <-g.facts:
+			add(f)
+		default:
+			return all
+		}
 	}
 }
 

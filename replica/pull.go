@@ -278,7 +278,7 @@ func (p *pullSession) record(rec *journal.Record, t *touched) error {
 		return err
 	}
 	copy(r.Payload, rec.Payload)
-	if a != nil {
+	if a != nil && !a.alreadyZero(rec) {
 		a.overlay.insert(int64(rec.Offset), int64(rec.Length), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), len(rec.Payload) == 0)
 		a.vol.modified.Store(time.Now().UnixNano())
 		t.add(a.vol, int64(rec.Offset), int64(rec.Length))
@@ -290,6 +290,14 @@ func (p *pullSession) record(rec *journal.Record, t *touched) error {
 		g.mu.Unlock()
 	}
 	return nil
+}
+
+// alreadyZero reports whether a record only says that a range is zeroes which is a hole in the store, with nothing above it in the overlay.
+// It need not go there then: the initial copy of a sparse volume of 1 TiB would put 16 million regions there for nothing. Only the pull may
+// ask, because no other writer is under way on an S-VOL that is replicated.
+func (a *attachment) alreadyZero(rec *journal.Record) bool {
+	from, to := int64(rec.Offset), int64(rec.Offset+rec.Length)
+	return len(rec.Payload) == 0 && a.holeAt(from, to) == to
 }
 
 func (g *group) member(number uint32) *attachment {
