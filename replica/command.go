@@ -246,6 +246,8 @@ func (s *Site) joinPair(ctx context.Context, g *group, v *Volume, name string, r
 	p.copyStart = time.Now()
 	g.mu.Unlock()
 	err = g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		return errors.Join(put(tx, bucketPairs, name, p.rec), put(tx, bucketGroups, g.name, g.rec))
 	})
 	if err != nil {

@@ -426,7 +426,7 @@ func (g *group) awaitRoom(ctx context.Context) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	err := g.journal.WaitRoom(wait, journal.MaxRecord)
+	err := g.journal.WaitRoom(wait, journal.MaxPayload)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {

@@ -340,7 +340,7 @@ func (g *group) target(rec *journal.Record) (*attachment, error) {
 // moved meanwhile, so the primary waits too.
 func (g *group) reserveRoom(ctx context.Context, rec *journal.Record) (journal.Reservation, error) {
 	for {
-		for rec.Kind == journal.KindDiscard && g.overlayRegions() > overlayRegionsMax {
+		for len(rec.Payload) == 0 && g.overlayRegions() > overlayRegionsMax {
 			g.kickRestore()
 			if err := pause(ctx, 5*time.Millisecond); err != nil {
 				return journal.Reservation{}, err
@@ -356,7 +356,7 @@ func (g *group) reserveRoom(ctx context.Context, rec *journal.Record) (journal.R
 		g.waited.Add(1)
 		g.kickCheckpoint()
 		wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-		_ = g.journal.WaitRoom(wait, journal.MaxRecord)
+		_ = g.journal.WaitRoom(wait, journal.MaxPayload)
 		cancel()
 		if ctx.Err() != nil {
 			return r, ctx.Err()

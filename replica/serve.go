@@ -173,6 +173,8 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 	}
 	p := g.attach(v, m.Pair, rec)
 	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		return errors.Join(put(tx, bucketPairs, m.Pair, rec), put(tx, bucketGroups, name, g.rec))
 	})
 	if err != nil {
