@@ -396,7 +396,11 @@ func (f *feedSession) mayFeed() bool {
 func (f *feedSession) sendUpdates() (bool, error) {
 	n, _, err := f.cursor.Read(f.buf, batchMax)
 	if err != nil {
-		return false, fmt.Errorf("read the journal of group %s: %w", f.g.name, err)
+		err = fmt.Errorf("read the journal of group %s behind sequence number %d: %w", f.g.name, f.lastSeq, err)
+		if !errors.Is(err, journal.ErrFreed) && !errors.Is(err, journal.ErrClosed) {
+			f.g.journalFailed(err)
+		}
+		return false, err
 	}
 	if n == 0 {
 		return false, nil

@@ -134,7 +134,7 @@ func (g *group) failOver() {
 	g.restoreMu.Lock()
 	var w restoreWriter
 	for _, a := range atts {
-		errs = append(errs, w.volume(a, ^uint64(0)), a.vol.store.sync())
+		errs = append(errs, w.rescue(a), a.vol.store.sync())
 		a.direct.Store(true)
 	}
 	g.restoreMu.Unlock()

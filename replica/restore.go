@@ -34,7 +34,8 @@ func (g *group) restoreLoop() {
 			check = true
 		case <-tick.C:
 		}
-		if g.journal.Err() != nil {
+		if err := g.journal.Err(); err != nil {
+			g.journalFailed(err) // whoever else comes upon it may come late: hosts may be idle
 			continue
 		}
 		u := g.journal.Usage()
@@ -135,6 +136,30 @@ func (w *restoreWriter) volume(a *attachment, upTo uint64) error {
 		a.overlay.drop(region, w.extents)
 	}
 	return nil
+}
+
+// rescue writes everything that the overlay has, whatever is durable, because the journal is given up. A record that is damaged is left
+// out and reported; it must not stay in the overlay, where it would hide what hosts write to the store from now on.
+func (w *restoreWriter) rescue(a *attachment) error {
+	var errs []error
+	w.regions = a.overlay.dirtyRegions(w.regions[:0])
+	w.verified = ^uint64(0)
+	for _, region := range w.regions {
+		all := a.overlay.collect(region, ^uint64(0), nil)
+		drop := all[:0:0]
+		for i, e := range all {
+			w.extents = all[i : i+1]
+			err := w.region(a, int64(region)*regionSize)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("volume %s: %d bytes at offset %d of an acknowledged write are lost: %w", a.vol.name, e.len, int64(region)*regionSize+int64(e.off), err))
+			}
+			if err == nil || errors.Is(err, errChecksum) {
+				drop = append(drop, e)
+			}
+		}
+		a.overlay.drop(region, drop)
+	}
+	return errors.Join(errs...)
 }
 
 // region writes the collected extents of the region that begins at base, joining neighbours.

@@ -395,7 +395,8 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 		if out := Step(p.rec.State, EvFailure); out.Verdict == Accept && (lost || p.rec.State.Status != PSUE) {
 			g.enter(p, EvFailure, out, runOptions{text: "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"})
 		}
-		if lost || p.rec.State.Role == Primary {
+		// A lost restore journal held what the primary keeps and marks until it is restored here; only what hosts wrote here is unknown.
+		if p.rec.State.Role == Primary || (lost && p.rec.State.SVOLWrite) {
 			p.att.bits.fill()
 		}
 		p.rec.State.Consistent = p.rec.State.Consistent && !lost
