@@ -118,11 +118,15 @@ type restoreWriter struct {
 	extents  []extent
 	bufs     [][]byte
 	verified uint64 // position of the record that was verified last
+
+	zeros     []extent // of a run of regions that are all zeroes, one each
+	zeroFirst uint64   // the first of them
 }
 
 // volume writes the overlay's bytes of records before upTo to the store, and drops them.
 func (w *restoreWriter) volume(a *attachment, upTo uint64) error {
 	w.regions = a.overlay.dirtyRegions(w.regions[:0])
+	w.zeros = w.zeros[:0]
 	w.verified = ^uint64(0)
 	for _, region := range w.regions {
 		w.extents = a.overlay.collect(region, upTo, w.extents[:0])
@@ -130,11 +134,52 @@ func (w *restoreWriter) volume(a *attachment, upTo uint64) error {
 			continue
 		}
 		a.vol.dirtySync.Store(true)
+		if w.joins(region) {
+			continue
+		}
+		if err := w.punchZeros(a); err != nil {
+			return err
+		}
+		if w.joins(region) {
+			continue
+		}
 		if err := w.region(a, int64(region)*regionSize); err != nil {
 			return fmt.Errorf("restore volume %s: %w", a.vol.name, err)
 		}
 		a.overlay.drop(region, w.extents)
 	}
+	return w.punchZeros(a)
+}
+
+// joins puts a region that is all zeroes behind the run of such regions that is being gathered, if it fits there: a discard of a gigabyte
+// is one call to the store and not sixteen thousand.
+func (w *restoreWriter) joins(region uint64) bool {
+	e := w.extents[0]
+	if len(w.extents) > 1 || !e.zero || e.off != 0 || e.len != regionSize {
+		return false
+	}
+	if n := uint64(len(w.zeros)); n > 0 && (region != w.zeroFirst+n || n == discardMax/regionSize) {
+		return false
+	}
+	if len(w.zeros) == 0 {
+		w.zeroFirst = region
+	}
+	w.zeros = append(w.zeros, e)
+	return true
+}
+
+// punchZeros writes the run that joins has gathered.
+func (w *restoreWriter) punchZeros(a *attachment) error {
+	if len(w.zeros) == 0 {
+		return nil
+	}
+	if err := a.vol.store.punch(int64(w.zeroFirst)*regionSize, int64(len(w.zeros))*regionSize); err != nil {
+		return fmt.Errorf("restore volume %s: %w", a.vol.name, err)
+	}
+	for i := range w.zeros {
+		a.overlay.drop(w.zeroFirst+uint64(i), w.zeros[i:i+1])
+	}
+	w.zeros = w.zeros[:0]
 	return nil
 }
 

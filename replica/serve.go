@@ -362,11 +362,17 @@ func (b *bitmap) spans(yield func(first, n uint64) bool) {
 	}
 }
 
-// Refused implements [quicwire.Handler]: somebody was not let in. One event a second at most.
+// Refused implements [quicwire.Handler]: somebody was not let in. The same key is an event once a minute, all of them one a second at most:
+// whoever tries for ever must not push other events out.
 func (s *Site) Refused(addr net.Addr, fp quicwire.Fingerprint, reason string) {
-	now := time.Now().UnixNano()
-	last := s.refusedAt.Load()
-	if now-last < int64(time.Second) || !s.refusedAt.CompareAndSwap(last, now) {
+	now := time.Now()
+	s.refusedMu.Lock()
+	quiet := now.Sub(s.refusedAt) < time.Second || fp == s.refusedKey && now.Sub(s.refusedAt) < time.Minute
+	if !quiet {
+		s.refusedAt, s.refusedKey = now, fp
+	}
+	s.refusedMu.Unlock()
+	if quiet {
 		return
 	}
 	key := "no key"

@@ -61,7 +61,10 @@ type Site struct {
 	peers   map[string]*peer
 
 	invalidate atomic.Pointer[func(*Volume, int64, int64)]
-	refusedAt  atomic.Int64
+
+	refusedMu  sync.Mutex
+	refusedAt  time.Time            // guarded by refusedMu: the last event of a refused connection
+	refusedKey quicwire.Fingerprint // guarded by refusedMu
 
 	ctx    context.Context
 	cancel context.CancelFunc
