@@ -64,7 +64,8 @@ type group struct {
 	pullReq    chan struct{}
 	watchReq   chan struct{}
 	failOnce   sync.Once
-	storeErr   atomic.Pointer[error]
+	gateMu     sync.Mutex            // changes storeErr and io together
+	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
 	io         atomic.Pointer[ioGate]
 
 	sent, received, baseSent, waited atomic.Uint64

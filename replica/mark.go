@@ -109,6 +109,9 @@ func (g *group) journalFailed(cause error) {
 		g.failed = cause.Error()
 		g.rec.Failed = cause.Error()
 		g.mu.Unlock()
+		g.gateMu.Lock()
+		g.io.Load().cancel() // who waits for ring room holds the lock that failOver needs
+		g.gateMu.Unlock()
 		g.closeSessions()
 		g.site.events.add(slog.LevelError, g.object(), "the journal failed and is given up: %v; pairs are suspended, hosts go on; mend the disk, restart pairfs, then resync", cause)
 		g.wg.Go(g.failOver)

@@ -107,6 +107,8 @@ func (a *attachment) reserveError(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrFull):
 		return errAgain
+	case errors.Is(err, context.Canceled) && a.group.ctx.Err() == nil:
+		return errAgain // the gate was closed, and the reason is gone by now or leads to another path
 	case errors.Is(err, journal.ErrFailed):
 		a.group.journalFailed(err)
 		return errAgain

@@ -52,15 +52,18 @@ func (g *group) restoreLoop() {
 	}
 }
 
-// tryRestore runs a pass and reports whether the store takes bytes again or no longer.
+// tryRestore runs a pass and reports whether the store takes bytes again or no longer. After a failure only a checkpoint shows that the
+// stores are well: one that takes writes may still fail to flush them.
 func (g *group) tryRestore() {
 	err := g.restorePass()
-	switch {
-	case err != nil && g.ctx.Err() == nil:
+	if err == nil && g.storeErr.Load() != nil {
+		if err = g.doCheckpoint(g.ctx); err == nil {
+			g.storeWorks()
+			return
+		}
+	}
+	if err != nil && g.ctx.Err() == nil {
 		g.storeFailed(err)
-	case err == nil && g.storeErr.Swap(nil) != nil:
-		g.openGate()
-		g.site.events.add(slog.LevelInfo, g.object(), "the stores of the group take writes again")
 	}
 }
 
@@ -266,13 +269,28 @@ func (g *group) storeFailed(err error) {
 		kind = KindNoSpace
 	}
 	var e error = fault(kind, err, "group %s cannot restore to its stores: make room or mend the disk; what was acknowledged is safe in the journal", g.name)
-	if g.storeErr.Swap(&e) != nil {
+	g.gateMu.Lock()
+	known := g.storeErr.Swap(&e) != nil
+	g.io.Load().cancel()
+	g.gateMu.Unlock()
+	if known {
 		return
 	}
-	g.io.Load().cancel()
 	g.site.events.add(slog.LevelError, g.object(), "%v", e)
-	for _, p := range g.allPairs() {
-		g.report(fact{pair: p.name, input: EvRestoreFailed, text: e.Error()})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name := range g.pairs {
+		g.report(fact{pair: name, input: EvRestoreFailed, text: e.Error()})
+	}
+}
+
+// storeWorks ends what storeFailed began.
+func (g *group) storeWorks() {
+	g.gateMu.Lock()
+	defer g.gateMu.Unlock()
+	if g.storeErr.Swap(nil) != nil {
+		g.openGate()
+		g.site.events.add(slog.LevelInfo, g.object(), "the stores of the group take writes again")
 	}
 }
 
@@ -290,6 +308,7 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 			continue
 		}
 		if err := a.vol.store.sync(); err != nil {
+			a.vol.dirtySync.Store(true) // the next checkpoint must not pass over it
 			return fmt.Errorf("checkpoint of group %s: flush the store of volume %s: %w", g.name, a.vol.name, err)
 		}
 	}
