@@ -146,8 +146,11 @@ func (r *replay) record(rec *journal.Record) error {
 		if err != nil {
 			return fmt.Errorf("group %s: %w", r.g.name, err)
 		}
-		if r.g.role == Secondary && rec.Flags&journal.FlagLocal == 0 {
+		switch {
+		case r.g.role == Secondary && rec.Flags&journal.FlagLocal == 0:
 			r.controls = append(r.controls, replayedControl{rec.Seq, c})
+		case r.g.role == Primary && c.op == controlCopied:
+			r.copied(rec.Seq, c)
 		}
 		return nil
 	}
@@ -169,6 +172,15 @@ func (r *replay) record(rec *journal.Record) error {
 	}
 	_, err := a.vol.store.writeAt(rec.Payload, int64(rec.Offset))
 	return err
+}
+
+// copied takes the end of a copy over into pairs that were not stored with it any more before the daemon ended: the peer obeys that record.
+func (r *replay) copied(seq journal.Seq, c control) {
+	for _, n := range c.numbers {
+		if a := r.g.members[n]; a != nil && a.pair.rec.State.Status == COPY && a.pair.rec.PairSeq == 0 && seq > a.pair.rec.StartSeq {
+			a.pair.rec.PairSeq = seq
+		}
+	}
 }
 
 // obey carries out the control records that were durable but not obeyed before the daemon ended.

@@ -28,13 +28,14 @@ type copier struct {
 	flying  int     // base records not durable at the peer yet
 	under   int64   // bytes sent and still marked
 	control bool    // the record that ends the copy was appended
+	waits   bool    // it could not be appended yet, which was told
 }
 
 // base is a base record under way.
 type base struct {
 	ordinal uint64
-	pair    *pair
-	first   int64 // regions
+	copier  *copier // of whose copy it is a part; a pair that was suspended and resumed has another one
+	first   int64   // regions
 	n       int64
 	durable bool
 }
@@ -43,7 +44,7 @@ type base struct {
 func (f *feedSession) baseWaiting() bool {
 	g := f.g
 	g.mu.Lock()
-	var finish []*pair
+	var finish []*copier
 	waiting := false
 	for _, p := range g.pairs {
 		if !f.copies(p) {
@@ -56,13 +57,12 @@ func (f *feedSession) baseWaiting() bool {
 		case c.left() >= 0:
 			waiting = true
 		case c.flying == 0 && !c.control:
-			c.control = true
-			finish = append(finish, p)
+			finish = append(finish, c)
 		}
 	}
 	g.mu.Unlock()
-	for _, p := range finish {
-		f.finish(p)
+	for _, c := range finish {
+		f.finish(c)
 	}
 	return waiting
 }
@@ -95,33 +95,45 @@ func (c *copier) run(first, limit int64) int64 {
 	return n
 }
 
-// finish appends the record that makes the pair PAIR on both sides, at one number behind everything that was copied.
-func (f *feedSession) finish(p *pair) {
-	g := f.g
-	r, err := g.appendControl(f.ctx, controlCopied, &control{numbers: []uint32{p.att.number}}, 0, nil)
-	if err != nil {
-		g.site.events.add(slog.LevelWarn, p.object(), "the end of the copy cannot be journaled yet: %v", err)
-		g.mu.Lock()
-		if p.copier != nil {
-			p.copier.control = false
-		}
-		g.mu.Unlock()
-		_ = pause(f.ctx, 100*time.Millisecond)
-		kick(f.wake)
+// finishRetry is the pause before the end of a copy is tried again.
+const finishRetry = 50 * time.Millisecond
+
+// finish appends the record that makes the pair PAIR on both sides, at one number behind everything that was copied. It is a change of
+// state like others, so it waits while a command is under way: a copy that was suspended and resumed meanwhile must not end here.
+func (f *feedSession) finish(c *copier) {
+	g, p := f.g, c.pair
+	if !g.cmd.TryLock() {
+		time.AfterFunc(finishRetry, func() { kick(f.wake) })
 		return
 	}
+	defer g.cmd.Unlock()
 	g.mu.Lock()
-	if p.rec.State.Status == COPY {
+	c.control = p.copier == c && f.copies(p)
+	g.mu.Unlock()
+	if !c.control {
+		return
+	}
+	r, err := g.appendControl(f.ctx, controlCopied, &control{numbers: []uint32{p.att.number}}, 0, nil)
+	g.mu.Lock()
+	told := c.waits
+	if err == nil {
 		p.rec.PairSeq = r.Seq
+	} else {
+		c.control, c.waits = false, true
 	}
 	g.mu.Unlock()
-	if err := g.persist(p); err != nil {
-		g.site.events.add(slog.LevelError, p.object(), "%v", err)
+	if err == nil {
+		err = g.persist(p)
+	} else {
+		time.AfterFunc(finishRetry, func() { kick(f.wake) })
+	}
+	if err != nil && !told {
+		g.site.events.add(slog.LevelWarn, p.object(), "the end of the copy cannot be journaled or stored yet: %v", err)
 	}
 }
 
 // pickBase chooses the pair whose copy goes on: the one with the least left to do, so that pairs come to PAIR one after the other.
-func (f *feedSession) pickBase() (p *pair, first int64) {
+func (f *feedSession) pickBase() (c *copier, first int64) {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
 	var all []*pair
@@ -136,7 +148,7 @@ func (f *feedSession) pickBase() (p *pair, first int64) {
 	})
 	for _, q := range all {
 		if r := q.copier.left(); r >= 0 {
-			return q, r
+			return q.copier, r
 		}
 	}
 	return nil, -1
@@ -144,13 +156,13 @@ func (f *feedSession) pickBase() (p *pair, first int64) {
 
 // sendBase sends one batch of base records of one pair.
 func (f *feedSession) sendBase() (bool, error) {
-	p, first := f.pickBase()
-	if p == nil {
+	c, first := f.pickBase()
+	if c == nil {
 		return false, nil
 	}
-	g := f.g
+	g, p := f.g, c.pair
 	f.out = f.out[:0]
-	made, err := f.makeBase(p, first)
+	made, err := f.makeBase(c, first)
 	if err != nil {
 		g.report(fact{pair: p.name, input: EvFailure, text: err.Error()})
 		return false, err
@@ -160,8 +172,7 @@ func (f *feedSession) sendBase() (bool, error) {
 		return false, err
 	}
 	g.mu.Lock()
-	c := p.copier
-	if c == nil || p.rec.State.Status != COPY || g.session != f {
+	if p.copier != c || p.rec.State.Status != COPY || g.session != f {
 		g.mu.Unlock()
 		return false, nil
 	}
@@ -178,11 +189,11 @@ func (f *feedSession) sendBase() (bool, error) {
 
 // makeBase appends base records for the run of regions at first to out: one record for a range of zeroes however long it is, else the
 // data, up to baseMax bytes.
-func (f *feedSession) makeBase(p *pair, first int64) ([]base, error) {
-	g := f.g
+func (f *feedSession) makeBase(c *copier, first int64) ([]base, error) {
+	g, p := f.g, c.pair
 	size := p.rec.Size
 	g.mu.Lock()
-	long := p.copier.run(first, baseZeroMax/regionSize)
+	long := c.run(first, baseZeroMax/regionSize)
 	g.mu.Unlock()
 	from, to := first*regionSize, min((first+long)*regionSize, size)
 	if hole := p.att.holeAt(from, to); hole > from {
@@ -191,7 +202,7 @@ func (f *feedSession) makeBase(p *pair, first int64) ([]base, error) {
 			n = (hole - from) / regionSize
 		}
 		if n > 0 {
-			return f.addBase(nil, p, first, n, nil)
+			return f.addBase(nil, c, first, n, nil)
 		}
 	}
 	n := min(long, baseMax/regionSize)
@@ -200,11 +211,11 @@ func (f *feedSession) makeBase(p *pair, first int64) ([]base, error) {
 	if _, err := p.att.vol.ReadAt(buf, from); err != nil {
 		return nil, fmt.Errorf("pair %s: the copy cannot read its P-VOL: %w", p.name, err)
 	}
-	return f.cutBase(p, first, n, buf)
+	return f.cutBase(c, first, n, buf)
 }
 
 // cutBase makes one record for each run of regions that are all zeroes or all not.
-func (f *feedSession) cutBase(p *pair, first, n int64, buf []byte) (made []base, err error) {
+func (f *feedSession) cutBase(c *copier, first, n int64, buf []byte) (made []base, err error) {
 	region := func(i int64) []byte { return buf[i*regionSize : min((i+1)*regionSize, int64(len(buf)))] }
 	for i := int64(0); i < n; {
 		zero := isZero(region(i))
@@ -216,7 +227,7 @@ func (f *feedSession) cutBase(p *pair, first, n int64, buf []byte) (made []base,
 		if !zero {
 			data = buf[i*regionSize : min(j*regionSize, int64(len(buf)))]
 		}
-		if made, err = f.addBase(made, p, first+i, j-i, data); err != nil {
+		if made, err = f.addBase(made, c, first+i, j-i, data); err != nil {
 			return nil, err
 		}
 		i = j
@@ -225,7 +236,8 @@ func (f *feedSession) cutBase(p *pair, first, n int64, buf []byte) (made []base,
 }
 
 // addBase appends one base record for n regions from first; nil data stands for zeroes.
-func (f *feedSession) addBase(made []base, p *pair, first, n int64, data []byte) ([]base, error) {
+func (f *feedSession) addBase(made []base, c *copier, first, n int64, data []byte) ([]base, error) {
+	p := c.pair
 	rec := journal.Record{
 		Kind: journal.KindBase, Volume: p.att.number, Seq: f.lastSeq, Offset: uint64(first * regionSize),
 		Length: uint64(min((first+n)*regionSize, p.rec.Size) - first*regionSize), Time: time.Now().UnixNano(), Payload: data,
@@ -238,7 +250,7 @@ func (f *feedSession) addBase(made []base, p *pair, first, n int64, data []byte)
 		return nil, fmt.Errorf("pair %s: %w", p.name, err)
 	}
 	f.g.baseSent.Add(uint64(len(data)))
-	return append(made, base{pair: p, first: first, n: n}), nil
+	return append(made, base{copier: c, first: first, n: n}), nil
 }
 
 // holeAt returns the end of the range of zeroes at from, at most to; from itself if there is data. The overlay is asked before the
@@ -257,13 +269,13 @@ func (a *attachment) holeAt(from, to int64) int64 {
 }
 
 // settleBases takes the secondary's ordinals: a base record that is durable there need not be sent again in this session, one that is in
-// its store is copied for good. A pair that is no longer in COPY keeps its marks: hosts may have set them anew. Requires g.mu.
+// its store is copied for good. A pair that left COPY in between keeps its marks: hosts may have set them anew. Requires g.mu.
 func (f *feedSession) settleBases(durable, restored uint64) {
 	keep := 0
 	for i := range f.bases {
 		b := &f.bases[i]
-		c := b.pair.copier
-		live := c != nil && b.pair.rec.State.Status == COPY
+		c, p := b.copier, b.copier.pair
+		live := p.copier == c && p.rec.State.Status == COPY
 		if b.ordinal <= durable && !b.durable {
 			b.durable = true
 			if live {
@@ -278,7 +290,7 @@ func (f *feedSession) settleBases(durable, restored uint64) {
 		if live {
 			c.under -= b.n * regionSize
 			for r := b.first; r < b.first+b.n; r++ {
-				b.pair.att.bits.clear(r)
+				p.att.bits.clear(r)
 			}
 		}
 	}
