@@ -108,7 +108,7 @@ func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
 	switch c.op {
 	case controlStart:
 		g.mu.Lock()
-		p.rec.StartSeq = seq
+		p.rec.StartSeq, p.rec.Starting = seq, false
 		if p.rec.State.Status == COPY {
 			p.rec.State.Consistent = false // base records follow
 		}

@@ -87,6 +87,7 @@ type pairRecord struct {
 	Size         int64
 	CopyNone     bool
 	Creating     bool        // primary: the secondary may not have been asked yet
+	Starting     bool        // secondary: a resync was granted, its start record has not come yet
 	StartSeq     journal.Seq // updates from this number on are replicated
 	StopSeq      journal.Seq // updates up to this number are; noStop while replicating
 	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before

@@ -408,7 +408,8 @@ func (g *group) mayJump(c control) bool {
 		starts[n] = true
 	}
 	for _, p := range g.pairs {
-		if p.rec.State.Status.active() && !starts[p.rec.Number] {
+		waits := p.rec.StartSeq == 0 || p.rec.Starting // for a start record of its own, behind this one
+		if p.rec.State.Status.active() && !waits && !starts[p.rec.Number] {
 			return false
 		}
 	}

@@ -173,7 +173,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
 	}
 	if st.Role == Secondary && in == EvPeerResync {
-		p.rec.StopSeq = noStop
+		p.rec.StopSeq, p.rec.Starting = noStop, true
 	}
 	if st.Status != COPY {
 		p.copier = nil
