@@ -154,6 +154,9 @@ func (p *pullSession) accepted() error {
 	}
 	g.compare(a.Pairs, true)
 	g.pulling = p
+	p.mu.Lock()
+	p.told = true // what changed since the request to open was written was told to nobody
+	p.mu.Unlock()
 	g.lastHeard = time.Now()
 	g.setLinked(true)
 	return nil
