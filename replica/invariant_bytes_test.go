@@ -48,12 +48,13 @@ func TestI7Restore(t *testing.T) {
 	t.Parallel()
 	d, w, _ := differ(t)
 	g := d.b.site.groupByName("g@tokyo")
-	g.restoreMu.Lock()
+	goOn := g.stopRestore()
+	defer goOn()
 	must(t, w.write(context.Background(), 0, 7, 1, true))
 	last := d.a.groupStatus("g").AppendedSeq
 	d.wait("it is durable at the secondary", func() bool { return d.a.groupStatus("g").PeerDurable >= last })
 	lastPayload(t, g)[1000] ^= 4
-	g.restoreMu.Unlock()
+	goOn()
 	g.kickRestore()
 	d.b.await(PSUE, "x", "y")
 	d.a.await(PSUE, "x", "y")
@@ -79,7 +80,8 @@ func TestI7Send(t *testing.T) {
 	t.Parallel()
 	d, w, _ := differ(t)
 	d.cut()
-	d.a.site.groupByName("g").restoreMu.Lock()
+	goOn := d.a.site.groupByName("g").stopRestore()
+	defer goOn()
 	must(t, w.write(context.Background(), 0, 7, 1, true))
 	lastPayload(t, d.a.site.groupByName("g"))[1000] ^= 4
 	damaged := d.a.groupStatus("g").AppendedSeq
@@ -90,7 +92,7 @@ func TestI7Send(t *testing.T) {
 		defer g.mu.Unlock()
 		return g.failed != ""
 	})
-	g.restoreMu.Unlock()
+	goOn()
 	d.a.await(PSUE, "x", "y")
 	d.b.await(PSUE, "x", "y")
 	if at := d.b.groupStatus("g@tokyo").AppendedSeq; at >= damaged {
@@ -108,14 +110,15 @@ func TestI7Primary(t *testing.T) {
 	d, w, _ := differ(t)
 	ctx := context.Background()
 	g := d.a.site.groupByName("g")
-	g.restoreMu.Lock()
+	goOn := g.stopRestore()
+	defer goOn()
 	must(t, w.write(ctx, 0, 6, 1, false))
 	must(t, w.write(ctx, 1, 900, 1, false))
 	must(t, w.write(ctx, 0, 7, 1, true))
 	lastPayload(t, g)[1000] ^= 4
 	must(t, w.write(ctx, 0, 8, 1, false))
 	must(t, w.write(ctx, 1, 901, 1, true))
-	g.restoreMu.Unlock()
+	goOn()
 	g.kickRestore()
 	d.a.await(PSUE, "x", "y")
 	d.b.await(PSUE, "x", "y")

@@ -66,7 +66,8 @@ func TestI6NotFreedBeforeStore(t *testing.T) {
 	d.a.pair("g", "x")
 	d.settled("x")
 	g := d.b.site.groupByName("g@tokyo")
-	g.restoreMu.Lock()
+	goOn := g.stopRestore()
+	defer goOn()
 	from := d.a.groupStatus("g").PeerRestored
 	must(t, w.write(ctx, 0, 0, 100, true))
 	last := d.a.groupStatus("g").AppendedSeq
@@ -78,7 +79,7 @@ func TestI6NotFreedBeforeStore(t *testing.T) {
 	if used := d.a.groupStatus("g").Used; used < 100*blockSize {
 		t.Errorf("the primary's journal has only %d bytes of what the peer has not restored", used)
 	}
-	g.restoreMu.Unlock()
+	goOn()
 	d.b.restoreAll("g@tokyo")
 	d.wait("the mark comes", func() bool { return d.a.groupStatus("g").PeerRestored >= last })
 }
