@@ -122,6 +122,16 @@ func TestShellLine(t *testing.T) {
 	}
 }
 
+func TestSizeText(t *testing.T) {
+	for v, want := range map[string]string{
+		"0": "0B", "1023": "1023B", "1024": "1.0KiB", "1048575": "1.0MiB", "1073737728": "1.0GiB", "10737418240": "10GiB", "-": "-",
+	} {
+		if got := sizeText(v); got != want {
+			t.Errorf("sizeText(%s) is %s, want %s", v, got, want)
+		}
+	}
+}
+
 func TestSecondsText(t *testing.T) {
 	for v, want := range map[string]string{"-": "-", "0.000": "-", "0.0004": "0s", "0.2514": "251ms", "12.34": "12.3s", "75.2": "1m15s"} {
 		if got := secondsText(v); got != want {

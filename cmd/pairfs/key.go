@@ -19,9 +19,14 @@ func (k *keyCmd) Run(a *app) error {
 	if err := os.MkdirAll(k.State, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
-	id, err := quicwire.LoadIdentity(filepath.Join(k.State, "key.pem"))
+	file := filepath.Join(k.State, "key.pem")
+	_, missing := os.Stat(file)
+	id, err := quicwire.LoadIdentity(file)
 	if err != nil {
 		return err
+	}
+	if os.IsNotExist(missing) {
+		fmt.Fprintf(a.stderr, "pairfs: a new key was made in %s\n", k.State)
 	}
 	if k.JSON {
 		return printJSON(a.stdout, map[string]string{"fingerprint": id.Fingerprint().String()})

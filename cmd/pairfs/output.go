@@ -80,7 +80,11 @@ func sizeText(v string) string {
 	if err != nil {
 		return v
 	}
-	return strings.ReplaceAll(humanize.IBytes(n), " ", "")
+	text := strings.ReplaceAll(humanize.IBytes(n), " ", "")
+	if unit, ok := strings.CutPrefix(text, "1024"); ok && unit != "B" && unit != "EiB" {
+		return "1.0" + string("MGTPE"[strings.IndexByte("KMGTP", unit[0])]) + "iB" // rounded up to the next unit
+	}
+	return text
 }
 
 // percentText adds the sign.

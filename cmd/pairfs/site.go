@@ -139,8 +139,12 @@ func (s site) readAll(dir string, named []string) ([]state, error) {
 		}
 	}
 	all := make([]state, 0, len(names))
+	check := checkName
+	if dir == "" {
+		check = checkPair
+	}
 	for _, n := range names {
-		if err := checkName(n); err != nil {
+		if err := check(n); err != nil {
 			return nil, err
 		}
 		st, err := s.read(filepath.Join(dir, n))
@@ -158,6 +162,17 @@ func (s site) readAll(dir string, named []string) ([]state, error) {
 // everyMount are the control files that a mount always has: without them it is none any more.
 var everyMount = []string{"site", "pairs", "events", "groups", "peers", "volumes"}
 
+// ctlNames are the names in .ctl that no pair can have.
+var ctlNames = append([]string{"metrics"}, everyMount...)
+
+// checkPair refuses what cannot be the name of a pair. Without it a command would go to another control file; a read of events never ends.
+func checkPair(name string) error {
+	if slices.Contains(ctlNames, name) {
+		return usagef("a pair cannot be named %q: .ctl/%s is a file or directory of the site", name, name)
+	}
+	return checkName(name)
+}
+
 // openError makes a sentence of what opening or reading a control file returned.
 func (s site) openError(name string, err error) error {
 	said := ""
@@ -170,8 +185,6 @@ func (s site) openError(name string, err error) error {
 		said = fmt.Sprintf("the daemon of %s is gone; start it again with pairfs mount", s.mnt)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		said = fmt.Sprintf("the control files of %s are for the user who mounted it; try as that user", s.mnt)
-	case errors.Is(err, unix.EISDIR):
-		said = fmt.Sprintf("%s is not the name of a pair", name)
 	}
 	if said != "" {
 		return &refusedError{sentence: said, errno: err}
@@ -199,7 +212,11 @@ func checkName(name string) error {
 
 // command sends a command about one object and prints what the site adds to its answer.
 func (a *app) command(dir, name, line string, create bool) error {
-	if err := checkName(name); err != nil {
+	check := checkName
+	if dir == "" {
+		check = checkPair
+	}
+	if err := check(name); err != nil {
 		return err
 	}
 	s, err := a.site()

@@ -39,7 +39,7 @@ func (c *pairWaitCmd) Run(a *app) error {
 		}
 		c.States[i] = stateWords[at]
 	}
-	if err := checkName(c.Name); err != nil {
+	if err := checkPair(c.Name); err != nil {
 		return err
 	}
 	s, err := a.site()
@@ -77,10 +77,10 @@ func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress) (state, 
 		if err != nil {
 			return p, err
 		}
+		show.update(p)
 		if c.wanted(p.get("status")) {
 			return p, nil
 		}
-		show.update(p)
 		select {
 		case <-ctx.Done():
 			return p, c.late(ctx, p)
@@ -124,6 +124,9 @@ func (c *pairWaitCmd) wanted(status string) bool {
 func (c *pairWaitCmd) late(ctx context.Context, p state) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return errors.New("interrupted")
+	}
+	if p.get("status") == "SMPL" {
+		return &exitError{code: exitTimeout, err: fmt.Errorf("there is no pair %s after %v", c.Name, c.Timeout)}
 	}
 	said := fmt.Errorf("pair %s is in %s after %v, not in %s%s", c.Name, p.get("status"), c.Timeout, strings.Join(c.States, " or "), reasons(p))
 	return &exitError{code: exitTimeout, err: said}
