@@ -127,12 +127,18 @@ func (b *bitmap) setRange(off, n int64) bool {
 }
 
 // setRegions marks the regions [from, to), which must exist, and reports whether one was not marked before.
-func (b *bitmap) setRegions(from, to int64) bool {
+func (b *bitmap) setRegions(from, to int64) bool { return eachWord(from, to, b.or1) }
+
+// clearRegions clears the regions from up to but not including to and reports whether any bit changed.
+func (b *bitmap) clearRegions(from, to int64) bool { return eachWord(from, to, b.andNot1) }
+
+// eachWord calls change with each word that has regions from up to to, and the mask of those; it reports whether any call was true.
+func eachWord(from, to int64, change func(i int64, mask uint64) bool) bool {
 	changed := false
 	for from < to {
 		end := min(to, from|63+1)
 		mask := ^uint64(0) >> (64 - (end - from)) << (from % 64)
-		if b.or1(from/64, mask) {
+		if change(from/64, mask) {
 			changed = true
 		}
 		from = end
@@ -160,22 +166,24 @@ func (b *bitmap) bytes() int64 {
 }
 
 // next returns the first marked region at or behind from, or -1.
-func (b *bitmap) next(from int64) int64 { return b.find(max(from, 0), 0) }
+func (b *bitmap) next(from int64) int64 { return b.find(max(from, 0), b.regions, 0) }
 
-// find returns the first region at or behind from whose bit is not skip's (0: the first set one, all ones: the first clear one), or -1.
-func (b *bitmap) find(from int64, skip uint64) int64 {
-	if from >= b.regions {
+// find returns the first region at or behind from, and before to, whose bit is not skip's (0: the first set one, all ones: the first
+// clear one), or -1.
+func (b *bitmap) find(from, to int64, skip uint64) int64 {
+	to = min(to, b.regions)
+	if from >= to {
 		return -1
 	}
 	i := from / 64
 	w := (atomic.LoadUint64(&b.words[i]) ^ skip) >> (from % 64) << (from % 64)
 	for w == 0 {
-		if i++; i*64 >= b.regions {
+		if i++; i*64 >= to {
 			return -1
 		}
 		w = atomic.LoadUint64(&b.words[i]) ^ skip
 	}
-	if r := i*64 + int64(bits.TrailingZeros64(w)); r < b.regions {
+	if r := i*64 + int64(bits.TrailingZeros64(w)); r < to {
 		return r
 	}
 	return -1
@@ -188,9 +196,10 @@ func (b *bitmap) nextRun(from, limit int64) (first, n int64) {
 	if first < 0 || limit <= 0 {
 		return 0, 0
 	}
-	end := b.find(first, ^uint64(0))
+	limit = min(limit, b.regions-first)
+	end := b.find(first, first+limit, ^uint64(0))
 	if end < 0 {
-		end = b.regions
+		end = first + limit
 	}
 	// A region that is cleared at this moment may make the run empty; it is reported as found, once more copied does no harm.
 	return first, min(max(end-first, 1), limit)

@@ -88,9 +88,12 @@ func (c *copier) left() int64 {
 
 // run returns the run of regions to copy that begins at region first, at most limit long. Requires g.mu.
 func (c *copier) run(first, limit int64) int64 {
-	n := int64(0)
-	for n < limit && first+n < c.held.regions && c.pair.att.bits.test(first+n) && !c.held.test(first+n) {
-		n++
+	at, n := c.pair.att.bits.nextRun(first, limit)
+	if at != first {
+		return 0
+	}
+	if h := c.held.find(first, first+n, 0); h >= 0 {
+		return h - first
 	}
 	return n
 }
@@ -289,9 +292,7 @@ func (f *feedSession) settleBases(durable, restored uint64) {
 		}
 		if live {
 			c.under -= b.n * regionSize
-			for r := b.first; r < b.first+b.n; r++ {
-				p.att.bits.clear(r)
-			}
+			p.att.bits.clearRegions(b.first, b.first+b.n)
 		}
 	}
 	f.bases = f.bases[:keep]

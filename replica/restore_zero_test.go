@@ -13,7 +13,7 @@ func TestDiscardIsOneCall(t *testing.T) {
 	d := newDuo(t, withStores("tokyo", calls.wrap))
 	ctx := context.Background()
 	v := d.a.volume("x")
-	const size = 64 << 30
+	const size = 8 << 30
 	must(t, v.Resize(ctx, size))
 	if _, err := v.WriteAt(ctx, []byte("here"), size/2, false); err != nil {
 		t.Fatal(err)
