@@ -24,6 +24,7 @@ func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	g.mu.Lock()
 	g.pairs[name] = p
 	g.members[rec.Number] = a
+	g.watchAnew()
 	p.applyAccess()
 	g.mu.Unlock()
 	v.att = a

@@ -237,6 +237,7 @@ func (s *Site) joinPair(ctx context.Context, g *group, v *Volume, name string, r
 	if !rec.CopyNone {
 		p.att.bits.fill()
 	}
+	defer g.letGo()
 	r, err := g.startPairs(ctx, []*pair{p})
 	if err != nil {
 		return fail(err)

@@ -104,7 +104,11 @@ func (g *group) obeyControl(seq journal.Seq, c control) error {
 func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
 	g.mu.Lock()
 	p.rec.ControlSeq = seq
+	late := p.rec.Starting && c.op != controlStart
 	g.mu.Unlock()
+	if late {
+		return nil // of the time before the resync that is under way
+	}
 	switch c.op {
 	case controlStart:
 		g.mu.Lock()
@@ -132,15 +136,14 @@ type replay struct {
 }
 
 type replayedControl struct {
+	pos journal.Position
 	seq journal.Seq
 	c   control
 }
 
-// record is called by the journal for each record after its head, in order.
+// record is called by the journal for each record after its head, in order. What leads to states and marks counts from the head on, for it
+// may not have been stored yet when a checkpoint passed over it.
 func (r *replay) record(rec *journal.Record) error {
-	if rec.Position < r.from {
-		return nil
-	}
 	if rec.Kind == journal.KindControl {
 		c, err := parseControl(rec.Payload)
 		if err != nil {
@@ -148,7 +151,7 @@ func (r *replay) record(rec *journal.Record) error {
 		}
 		switch {
 		case r.g.role == Secondary && rec.Flags&journal.FlagLocal == 0:
-			r.controls = append(r.controls, replayedControl{rec.Seq, c})
+			r.controls = append(r.controls, replayedControl{rec.Position, rec.Seq, c})
 		case r.g.role == Primary && c.op == controlCopied:
 			r.copied(rec.Seq, c)
 		}
@@ -165,6 +168,9 @@ func (r *replay) record(rec *journal.Record) error {
 		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
 			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
 		}
+	}
+	if rec.Position < r.from {
+		return nil
 	}
 	a.vol.dirtySync.Store(true)
 	if len(rec.Payload) == 0 {
@@ -185,7 +191,9 @@ func (r *replay) copied(seq journal.Seq, c control) {
 
 // obey carries out the control records that were durable but not obeyed before the daemon ended.
 func (r *replay) obey() error {
+	defer r.g.letGo()
 	for _, c := range r.controls {
+		r.g.keep(c.pos)
 		if err := r.g.obeyControl(c.seq, c.c); err != nil {
 			r.g.site.events.add(slog.LevelError, r.g.object(), "a control record could not be obeyed: %v", err)
 			return err

@@ -116,6 +116,8 @@ func (f *feedSession) finish(c *copier) {
 	if !c.control {
 		return
 	}
+	g.keep(g.journal.Marks().Reserved)
+	defer g.letGo()
 	r, err := g.appendControl(f.ctx, controlCopied, &control{numbers: []uint32{p.att.number}}, 0, nil)
 	g.mu.Lock()
 	told := c.waits

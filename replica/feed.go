@@ -103,6 +103,13 @@ func (g *group) setLinked(up bool) {
 	g.site.events.add(slog.LevelInfo, g.object(), "the mirror with %s %s", g.rec.Peer, word)
 }
 
+// watchAnew lets path watch time begin now if the mirror is down: until now there may have been no pair that missed it. Requires mu.
+func (g *group) watchAnew() {
+	if !g.linked {
+		g.linkChange = time.Now()
+	}
+}
+
 // run carries the session until it ends.
 func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
 	if err := f.stream.Send(f.ctx, accept); err != nil {

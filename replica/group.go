@@ -44,6 +44,8 @@ type group struct {
 	restoredSeq journal.Seq // checkpointed here
 	checkedPos  journal.Position
 	lastSeq     journal.Seq // secondary: last number received
+	keeping     bool        // records from keepFrom on stay in the journal
+	keepFrom    journal.Position
 	peerDurable journal.Seq // primary: durable at the peer
 	peerRestore journal.Seq // primary: checkpointed at the peer
 	session     *feedSession
@@ -150,17 +152,19 @@ func (g *group) open(m marksRecord) error {
 	g.restored, g.restoreSeq, g.checkpoint = mk.Durable, g.lastSeq, m.Checkpoint
 	j.Release(mk.Durable)
 	if m.LastSeq > rec.LastSeq {
-		// The journal was made anew after a failure: numbers go on above all that were ever given.
+		// The journal was made anew after a failure: numbers go on above all that were ever given, and what is restored for certain is what
+		// a checkpoint covered.
+		g.restoreSeq = m.Seq
 		if g.role != Secondary {
 			if _, err := g.appendControl(g.ctx, controlSeq, nil, m.LastSeq+1<<20, nil); err != nil {
 				return fault(KindInternal, err, "group %s: the new journal cannot be written", g.name)
 			}
 		}
 	}
-	if err := g.doCheckpoint(g.ctx); err != nil {
+	if err := r.obey(); err != nil {
 		return err
 	}
-	return r.obey()
+	return g.doCheckpoint(g.ctx)
 }
 
 func (g *group) openError(err error) error {

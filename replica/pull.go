@@ -387,6 +387,8 @@ func (p *pullSession) control(rec *journal.Record) error {
 		return err
 	}
 	copy(r.Payload, rec.Payload)
+	g.keep(r.Pos) // before it is published, so before a checkpoint can pass over it
+	defer g.letGo()
 	g.journal.Publish(r, rec.CRC)
 	if err := g.journal.Sync(p.ctx, r.End); err != nil {
 		return err
@@ -397,8 +399,8 @@ func (p *pullSession) control(rec *journal.Record) error {
 	return g.obeyControl(rec.Seq, c)
 }
 
-// mayJump reports whether a start record may leave out sequence numbers: only if no pair but those that start is replicated, so that
-// what is left out is in the bitmaps. Requires mu.
+// mayJump reports whether a start record may leave out sequence numbers: only if no pair but those that start, or whose own start record
+// is still to come, is replicated, so that what is left out is in the bitmaps. Requires mu.
 func (g *group) mayJump(c control) bool {
 	if c.op == controlSeq {
 		return !g.active()

@@ -110,7 +110,7 @@ func (g *group) restorePass() error {
 			return err
 		}
 	}
-	g.restored, g.restoreSeq = m.Durable, m.DurableSeq
+	g.restored, g.restoreSeq = m.Durable, max(g.restoreSeq, m.DurableSeq)
 	g.journal.Release(m.Durable)
 	return nil
 }
@@ -364,16 +364,19 @@ func (g *group) putMarks(tx *bolt.Tx, head journal.Head) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return put(tx, bucketMarks, g.name, marksRecord{
-		Head: head, Checkpoint: g.restored, Known: m.Durable, Seq: g.restoreSeq, LastSeq: m.DurableSeq,
+		Head: head, Checkpoint: g.restored, Known: m.Durable, Seq: g.restoreSeq, LastSeq: max(m.DurableSeq, g.restoreSeq),
 		PeerRestored: g.peerRestore, PeerDurable: g.peerDurable,
 	})
 }
 
 // freeable is how far the journal may be freed when everything before upTo is in the stores: on a primary whose pairs are replicated it
-// stops at what the peer has not restored yet (I6).
+// stops at what the peer has not restored yet (I6), on both sides at a control record whose consequences are not stored yet.
 func (g *group) freeable(upTo journal.Position) journal.Position {
 	g.mu.Lock()
 	keep, after := g.role == Primary && g.active(), g.peerRestore
+	if g.keeping {
+		upTo = min(upTo, g.keepFrom)
+	}
 	g.mu.Unlock()
 	if !keep {
 		return upTo
@@ -382,4 +385,18 @@ func (g *group) freeable(upTo journal.Position) journal.Position {
 		return pos
 	}
 	return upTo
+}
+
+// keep holds back the records from a position on, until letGo: they lead to a state that is not in the database yet, and a daemon that
+// dies before finds it again by replaying them.
+func (g *group) keep(from journal.Position) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keeping, g.keepFrom = true, from
+}
+
+func (g *group) letGo() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keeping = false
 }

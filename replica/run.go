@@ -59,6 +59,7 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 	var begun journal.Reservation
 	started := with(ActStart)
 	if len(started) > 0 {
+		defer g.letGo()
 		if begun, err = g.startPairs(ctx, started); err != nil {
 			return err
 		}
@@ -168,6 +169,9 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	if st.Role == Primary && st.Status == Suspending && o.typ != NoSuspend {
 		st.Suspend = o.typ
 	}
+	if st.Status.active() && !was.Status.active() {
+		g.watchAnew()
+	}
 	if st.Status == COPY && was.Status != COPY {
 		p.rec.PairSeq = 0
 		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
@@ -247,12 +251,13 @@ func (g *group) drain(ctx context.Context, pairs []*pair, o runOptions) error {
 	return nil
 }
 
-// startPairs appends the record from which on updates are replicated.
+// startPairs appends the record from which on updates are replicated. The caller lets the journal go when it has stored the pairs.
 func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservation, error) {
 	c := &control{}
 	for _, p := range pairs {
 		c.numbers = append(c.numbers, p.att.number)
 	}
+	g.keep(g.journal.Marks().Reserved)
 	r, err := g.appendControl(ctx, controlStart, c, 0, func(seq journal.Seq) {
 		for _, p := range pairs {
 			p.att.start.Store(uint64(seq)) // before stop: see attachment

@@ -1,0 +1,89 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"pairfs/journal"
+)
+
+// Two pairs of a split group may be taken up again one right after the other, before the mirror brings the first start record: it leaves
+// out numbers although the second pair is replicated already, which has its own start record to come.
+func TestJumpOverAPairThatStartingItsStart(t *testing.T) {
+	g := &group{role: Secondary, pairs: map[string]*pair{}}
+	for i, name := range []string{"a", "b"} {
+		g.pairs[name] = &pair{rec: pairRecord{Number: uint32(i + 1), StartSeq: 5, Starting: true, State: PairState{Role: Secondary, Status: COPY}}}
+	}
+	start := control{op: controlStart, numbers: []uint32{1}}
+	if !g.mayJump(start) {
+		t.Error("the start of one of two pairs is refused")
+	}
+	g.pairs["b"].rec.Starting = false
+	if g.mayJump(start) {
+		t.Error("numbers of a pair that is replicated were left out")
+	}
+}
+
+// What a control record says is stored only after it is durable. Until then a checkpoint may pass over it, but the journal keeps it, and a
+// restart obeys it.
+func TestControlKeptUntilObeyed(t *testing.T) {
+	d := newDuo(t)
+	d.a.group("g")
+	d.a.volume("v")
+	d.a.pair("g", "v")
+	g := d.b.site.groupByName("g@tokyo")
+	g.cmd.Lock() // the pull cannot obey
+	must(t, d.a.site.SuspendGroup(t.Context(), "g", SuspendOptions{SVOLWrite: true}))
+	d.wait("the suspend record is there", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.keeping
+	})
+	for range 3 {
+		must(t, g.journal.Sync(t.Context(), g.journal.Marks().Reserved))
+		must(t, g.restorePass())
+		must(t, g.doCheckpoint(t.Context()))
+	}
+	d.b.crash(func() { g.cmd.Unlock() })
+	d.b.open()
+	d.b.await(PSUS, "v")
+	if st := d.b.status("v"); !st.SVOLWrite {
+		t.Fatalf("the suspend record was not obeyed: %+v", st)
+	}
+}
+
+// A group may have been without pairs, or split with no link, for longer than path watch time: that is no reason to suspend a pair that is
+// new or was just taken up again.
+func TestPathWatchBeginsWithThePair(t *testing.T) {
+	g := &group{site: &Site{cfg: Config{PathWatch: time.Minute}}, role: Primary, pairs: map[string]*pair{}, facts: make(chan fact, 8), linkChange: time.Now().Add(-time.Hour)}
+	p := copying(1)
+	p.rec.State.Status = PSUS
+	g.pairs["p"] = p
+	out := Step(p.rec.State, CmdResync)
+	g.enter(p, CmdResync, out, runOptions{})
+	g.watchPairs()
+	if len(g.facts) != 0 {
+		t.Fatalf("reported %v", (<-g.facts).input)
+	}
+	g.linkChange = time.Now().Add(-time.Hour)
+	g.watchPairs()
+	if len(g.facts) != 1 {
+		t.Fatal("a mirror that stays down is not reported")
+	}
+}
+
+// A secondary that lost its journal says that it has restored what a checkpoint covered, and not all that it had received.
+func TestRestoredAfterJournalMadeAnew(t *testing.T) {
+	d := newDuo(t)
+	s := d.a.site
+	g := s.newGroup("x", groupRecord{Role: Secondary, Size: journalMin, Volumes: 1, RingSize: ringMin})
+	must(t, g.create())
+	must(t, g.open(marksRecord{Seq: 10, LastSeq: 20}))
+	defer g.journal.Close()
+	if g.restoredSeq != 10 || g.lastSeq != 20 {
+		t.Fatalf("restored %d, received %d", g.restoredSeq, g.lastSeq)
+	}
+	if m, err := load[marksRecord](s.db, bucketMarks); err != nil || m["x"].Seq != 10 || m["x"].LastSeq != journal.Seq(10) {
+		t.Fatalf("stored %+v, %v", m["x"], err)
+	}
+}
