@@ -86,7 +86,7 @@ func (s *Site) makeVolume(name string, size int64, madeBy string) (*Volume, erro
 	return v, nil
 }
 
-// RemoveVolume removes an unpaired volume and its bytes. Handles that are open go on reading nothing.
+// RemoveVolume removes an unpaired volume. Its bytes go with the last handle that is open.
 func (s *Site) RemoveVolume(name string) error {
 	s.cmd.Lock()
 	defer s.cmd.Unlock()
@@ -110,7 +110,12 @@ func (s *Site) removeVolume(v *Volume) error {
 	s.mu.Lock()
 	delete(s.volumes, v.name)
 	s.mu.Unlock()
-	if err := os.Remove(s.storePath(v.name)); err != nil {
+	err := os.Remove(s.storePath(v.name))
+	v.removed.Store(true)
+	if v.opens.Load() == 0 {
+		v.closeStore()
+	}
+	if err != nil {
 		return fault(KindInternal, err, "volume %s is removed, its store is not", v.name)
 	}
 	return nil

@@ -136,7 +136,7 @@ func (s *Site) removeGroup(g *group) error {
 	g.mu.Lock()
 	used := len(g.pairs) > 0
 	g.mu.Unlock()
-	if used || s.groupByName(g.name) != g {
+	if used || s.closing || s.groupByName(g.name) != g {
 		g.cmd.Unlock()
 		return errGroupInUse
 	}
@@ -185,6 +185,10 @@ func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group
 		return nil, err
 	}
 	g := s.newGroup(name, groupRecord{Role: role, Size: size, Volumes: volumes, RingSize: ring})
+	// What is there without a group is what a crash in the middle of making or removing one left.
+	if err := g.remove(); err != nil {
+		return nil, fault(KindInternal, err, "group %s cannot be made", name)
+	}
 	if err := g.create(); err != nil {
 		return nil, errors.Join(err, g.remove())
 	}

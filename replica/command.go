@@ -53,7 +53,8 @@ func checkName(what, name string) error {
 }
 
 // CreatePair makes a pair of a local volume, the P-VOL, and one on the peer, the S-VOL. It returns when both sides have it durably; the
-// initial copy goes on in the background. On an error neither side has it.
+// initial copy goes on in the background. On an error this side does not have it; should the answer of the peer have been lost, the peer's
+// side has it and makes room for the next attempt.
 func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 	if spec.RemoteVolume == "" {
 		spec.RemoteVolume = spec.Volume
@@ -116,6 +117,7 @@ func (s *Site) checkCreate(spec PairSpec) (*Volume, error) {
 	if err := checkName("volume", spec.RemoteVolume); err != nil {
 		return nil, err
 	}
+	paired := s.pairOf(spec.Volume)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if p := s.pairs[spec.Name]; p != nil {
@@ -128,8 +130,8 @@ func (s *Site) checkCreate(spec PairSpec) (*Volume, error) {
 	if v == nil {
 		return nil, refuse(KindNotFound, "there is no volume %s: make it first (truncate -s SIZE, or cp a disk image into the mount)", spec.Volume)
 	}
-	if v.att != nil {
-		return nil, refuse(KindBusy, "volume %s is in pair %s already: a volume is in one pair at most", spec.Volume, v.att.pair.name)
+	if paired != "" {
+		return nil, refuse(KindBusy, "volume %s is in pair %s already: a volume is in one pair at most", spec.Volume, paired)
 	}
 	if v.reserved != "" {
 		return nil, refuse(KindBusy, "volume %s is set aside as an S-VOL for peer %s: release it first (echo release > .ctl/volumes/%s)", spec.Volume, v.reserved, spec.Volume)
@@ -144,6 +146,20 @@ func (s *Site) checkCreate(spec PairSpec) (*Volume, error) {
 		return nil, refuse(KindNoSpace, "the site has %d pairs, which is the most", len(s.pairs))
 	}
 	return v, nil
+}
+
+// pairOf gives the name of the pair that the volume of that name is in, "" if there is none.
+func (s *Site) pairOf(volume string) string {
+	v, err := s.Volume(volume)
+	if err != nil {
+		return ""
+	}
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	if v.att == nil {
+		return ""
+	}
+	return v.att.pair.name
 }
 
 // checkJoin refuses a pair that does not fit to the group's mirror.

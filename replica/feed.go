@@ -129,6 +129,10 @@ func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
 func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, error) {
 	g := f.g
 	g.mu.Lock()
+	if err := g.checkAhead(journal.Seq(open.DurableSeq)); err != nil {
+		g.mu.Unlock()
+		return nil, err
+	}
 	if g.session != nil {
 		g.session.cancel()
 	}
@@ -149,6 +153,21 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	}
 	accept.JournalTime = uint64(time.Now().UnixNano())
 	return accept, nil
+}
+
+// checkAhead refuses a secondary that names a number which was never given here: its restore journal belongs to another history of a group
+// of this name, and what it says of numbers would free records and end copies that it never saw. Requires mu.
+func (g *group) checkAhead(seq journal.Seq) error {
+	last := g.journal.Marks().LastSeq
+	if seq <= last {
+		return nil
+	}
+	err := fmt.Errorf("the restore group at %s is at sequence number %d, this group only at %d: it belongs to another group of this name; delete its pairs there, then these, and create them again", g.rec.Peer, seq, last)
+	if text := err.Error(); text != g.mirrorError {
+		g.mirrorError = text
+		g.site.events.add(slog.LevelError, g.object(), "the mirror is refused: %s", text)
+	}
+	return err
 }
 
 // startsAfter reports whether every replicated pair begins behind seq. Requires mu.
@@ -276,9 +295,9 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 		return
 	}
 	f.budget = max(f.budget, m.Budget)
-	g.peerDurable = max(g.peerDurable, journal.Seq(m.DurableSeq))
+	g.peerDurable = max(g.peerDurable, min(journal.Seq(m.DurableSeq), f.lastSeq)) // it cannot have more than it was sent
 	before := g.peerRestore
-	g.peerRestore = max(g.peerRestore, journal.Seq(m.RestoredSeq))
+	g.peerRestore = max(g.peerRestore, min(journal.Seq(m.RestoredSeq), f.lastSeq))
 	if g.peerRestore > before && g.journal.Usage().Used > g.journal.Usage().Capacity/2 {
 		g.kickCheckpoint()
 	}

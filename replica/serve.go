@@ -103,6 +103,7 @@ func (s *Site) replaceOrphan(peer string, m *quicwire.CreatePair) error {
 
 // secondaryVolume finds or makes the volume for an S-VOL, within what the peer may have here.
 func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bool, error) {
+	paired := s.pairOf(m.Volume) != ""
 	s.mu.RLock()
 	v := s.volumes[m.Volume]
 	pr := s.peers[peer]
@@ -124,7 +125,7 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 		return v, true, err
 	}
 	switch {
-	case v.att != nil:
+	case paired:
 		return nil, false, refuse(KindBusy, "volume %s of site %s is in a pair already", m.Volume, s.cfg.Name)
 	case reserved != peer && v.madeBy != peer:
 		return nil, false, refuse(KindAccess, "volume %s exists at site %s and was not set aside for %s: there, `echo \"reserve peer=%s\" > .ctl/volumes/%s`, or choose another name with remote=", m.Volume, s.cfg.Name, peer, peer, m.Volume)
@@ -140,7 +141,15 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) error {
 	name := m.Group + "@" + peer
 	g := s.groupByName(name)
-	if g == nil {
+	if g != nil && len(g.allPairs()) == 0 {
+		// Its history has ended, and the peer's group may be another one by now, whose numbers begin anew.
+		if err := s.removeGroup(g); err != nil {
+			return fault(KindInternal, err, "group %s of site %s, which has no pairs left, cannot make room", name, s.cfg.Name)
+		}
+		g = nil
+	}
+	made := g == nil
+	if made {
 		var err error
 		size := min(max(int64(m.JournalSize), journalMin), volumeMax)
 		if g, err = s.addGroup(name, Secondary, size, 1); err != nil {
@@ -150,6 +159,15 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 		g.rec.Peer, g.rec.PeerGroup = peer, m.Group
 		g.mu.Unlock()
 	}
+	err := s.takeSecondary(g, peer, v, m)
+	if err != nil && made {
+		err = errors.Join(err, s.removeGroup(g))
+	}
+	return err
+}
+
+// takeSecondary makes the volume an S-VOL in the group.
+func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.CreatePair) error {
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
 	if err := g.checkSecondary(peer, m); err != nil {
@@ -160,6 +178,9 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 	if v.att != nil {
 		return refuse(KindBusy, "volume %s of site %s is in a pair already", v.name, s.cfg.Name)
 	}
+	if v.Size() != int64(m.Size) {
+		return refuse(KindBusy, "volume %s of site %s changed its size at this moment: try again", v.name, s.cfg.Name)
+	}
 	if err := v.store.sync(); err != nil {
 		return v.storeError(err, "flushed", 0)
 	}
@@ -168,14 +189,14 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 		state = PairState{Role: Secondary, Status: PAIR, Consistent: true}
 	}
 	rec := pairRecord{
-		State: state, Volume: v.name, RemoteVolume: "", Peer: peer, Group: name, Number: m.Number, Generation: m.Generation, Size: int64(m.Size),
+		State: state, Volume: v.name, RemoteVolume: "", Peer: peer, Group: g.name, Number: m.Number, Generation: m.Generation, Size: int64(m.Size),
 		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: time.Now(),
 	}
 	p := g.attach(v, m.Pair, rec)
 	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return errors.Join(put(tx, bucketPairs, m.Pair, rec), put(tx, bucketGroups, name, g.rec))
+		return errors.Join(put(tx, bucketPairs, m.Pair, rec), put(tx, bucketGroups, g.name, g.rec))
 	})
 	if err != nil {
 		g.detach(p)

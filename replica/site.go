@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,6 +54,7 @@ type Site struct {
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     sync.Mutex
 	claimed map[string]bool // guarded by cmd: names of creates that wait for a peer
+	closing bool            // guarded by cmd
 
 	mu      sync.RWMutex // guards the maps; innermost but for the event log
 	volumes map[string]*Volume
@@ -224,26 +226,35 @@ func (s *Site) listen() error {
 			return fmt.Errorf("peer %s: %w", name, err)
 		}
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, g := range s.groups {
-		g.start()
-	}
-	return s.resumeDeletes()
+	s.begin()
+	return nil
 }
 
-// resumeDeletes ends deletes that were under way when the daemon ended. Requires mu.
-func (s *Site) resumeDeletes() error {
+// begin starts the groups, and ends deletes that were under way when the daemon ended.
+func (s *Site) begin() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	used := map[*group]bool{}
+	var deleting []*pair
 	for _, p := range s.pairs {
+		used[p.group] = true
 		if p.rec.State.Status == Deleting {
-			s.wg.Go(func() {
-				if err := s.DeletePair(s.ctx, p.name, DeleteOptions{Force: true}); err != nil && s.ctx.Err() == nil {
-					s.events.add(slog.LevelError, p.object(), "%v", err)
-				}
-			})
+			deleting = append(deleting, p)
 		}
 	}
-	return nil
+	for _, g := range s.groups {
+		g.start()
+		if g.role == Secondary && !used[g] {
+			s.wg.Go(func() { s.dropGroup(g) })
+		}
+	}
+	for _, p := range deleting {
+		s.wg.Go(func() {
+			if err := s.DeletePair(s.ctx, p.name, DeleteOptions{Force: true}); err != nil && s.ctx.Err() == nil {
+				s.events.add(slog.LevelError, p.object(), "%v", err)
+			}
+		})
+	}
 }
 
 // abandon closes what a failed Open had opened.
@@ -273,8 +284,11 @@ func (s *Site) Close(ctx context.Context) error {
 	var err error
 	s.closed.Do(func() {
 		errs := []error{s.endpoint.Close(ctx)}
+		s.cmd.Lock() // a group may be on its way out
+		s.closing = true
+		s.cmd.Unlock()
 		s.mu.RLock()
-		groups, volumes := s.groups, s.volumes
+		groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)
 		s.mu.RUnlock()
 		for _, g := range groups {
 			if e := g.stop(ctx); e != nil {
@@ -388,12 +402,6 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 		reason = "its journal is not there any more"
 	}
 	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
-	if err := g.remove(); err != nil {
-		return err
-	}
-	if err := g.create(); err != nil {
-		return err
-	}
 	for _, p := range g.pairs {
 		if out := Step(p.rec.State, EvFailure); out.Verdict == Accept && (lost || p.rec.State.Status != PSUE) {
 			g.enter(p, EvFailure, out, runOptions{text: "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"})
@@ -405,14 +413,25 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 		p.rec.State.Consistent = p.rec.State.Consistent && !lost
 		p.applyAccess()
 	}
-	g.rec.Failed = ""
-	fresh := marksRecord{LastSeq: m.LastSeq, Seq: m.Seq, PeerDurable: m.PeerDurable, PeerRestored: m.PeerRestored}
+	// A crash in the middle of what follows begins it anew: the group counts as failed until the new journal is there.
+	g.rec.Failed = reason
 	err = g.commit(g.attachments(), func(tx *bolt.Tx) error {
 		for name, p := range g.pairs {
 			if err := put(tx, bucketPairs, name, p.rec); err != nil {
 				return err
 			}
 		}
+		return put(tx, bucketGroups, g.name, g.rec)
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(g.remove(), g.create()); err != nil {
+		return err
+	}
+	g.rec.Failed = ""
+	fresh := marksRecord{LastSeq: m.LastSeq, Seq: m.Seq, PeerDurable: m.PeerDurable, PeerRestored: m.PeerRestored}
+	err = s.db.update(func(tx *bolt.Tx) error {
 		return errors.Join(put(tx, bucketMarks, g.name, fresh), put(tx, bucketGroups, g.name, g.rec))
 	})
 	if err != nil {

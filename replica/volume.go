@@ -32,6 +32,8 @@ type Volume struct {
 	reserved  string       // guarded by site.mu
 	madeBy    string       // guarded by site.mu
 	growMu    sync.Mutex   // one growth of an unpaired volume at a time
+	removed   atomic.Bool  // its store is closed with the last handle
+	closeOnce sync.Once    // of the store of a removed volume
 	dirtySync atomic.Bool  // paired: restored into since the last flush of the store
 }
 
@@ -70,10 +72,21 @@ func (v *Volume) Opened(write bool) {
 
 // Closed takes back one Opened.
 func (v *Volume) Closed(write bool) {
-	v.opens.Add(-1)
 	if write {
 		v.writers.Add(-1)
 	}
+	if v.opens.Add(-1) == 0 && v.removed.Load() {
+		v.closeStore()
+	}
+}
+
+// closeStore closes the store of a volume that was removed, so that its space is given back.
+func (v *Volume) closeStore() {
+	v.closeOnce.Do(func() {
+		if err := v.store.close(); err != nil {
+			v.site.log.Warn("store of a removed volume", "volume", v.id, "error", err)
+		}
+	})
 }
 
 // Writable returns nil if hosts may write now, or the refusal.
