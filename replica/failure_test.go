@@ -54,3 +54,46 @@ func TestGateChangesUnderWrite(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// When journal and store fail together, what hosts were told is written is in the ring alone. Hosts get errors, and neither the store that
+// takes writes again nor a restart loses anything.
+func TestJournalAndStoreFail(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		var full atomic.Bool
+		disk := newWatchedFS()
+		d, w, _ := differ(t, withJournal("tokyo", disk), withStores("tokyo", probe(func(_, what string, _ []byte, _ int64) error {
+			if what == "write" && full.Load() {
+				return unix.ENOSPC
+			}
+			return nil
+		})))
+		full.Store(true)
+		must(t, w.write(t.Context(), 0, 1, 1, false))
+		giveUp(disk, "sync")
+		if w.sync(t.Context(), 0) == nil {
+			t.Fatal("a flush of a failed journal ended well")
+		}
+		d.a.await(PSUE, "x", "y")
+		d.wait("hosts get an error", func() bool { return d.a.site.groupByName("g").storeErr.Load() != nil })
+		if err := w.write(t.Context(), 0, 1, 1, false); err == nil {
+			t.Fatal("a write was taken by nobody")
+		}
+		full.Store(false)
+		if restart {
+			disk.failWith(nil)
+			d.a.crash(nil)
+			d.a.open()
+		} else {
+			d.wait("the stores have it", func() bool { return d.a.vol("x").att.direct.Load() && d.a.vol("y").att.direct.Load() })
+		}
+		must(t, w.write(t.Context(), 0, 2, 1, false))
+		w.check(d.a, everyAck)
+		d.wantCovered("x", "y")
+		if !restart {
+			disk.failWith(nil)
+			d.a.discard()
+			d.a.open()
+			w.check(d.a, everyAck)
+		}
+	}
+}

@@ -69,6 +69,9 @@ const (
 	pullRetryMin = 20 * time.Millisecond
 	pullRetryMax = 2 * time.Second
 
+	// failRetry is the pause before what a failed journal held is brought to the stores again.
+	failRetry = time.Second
+
 	// eventsMax is how many events a site remembers.
 	eventsMax = 1000
 	// Names and counts of the reference, and what keeps a listing readable.

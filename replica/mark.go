@@ -107,7 +107,6 @@ func (g *group) journalFailed(cause error) {
 	g.failOnce.Do(func() {
 		g.mu.Lock()
 		g.failed = cause.Error()
-		g.rec.Failed = cause.Error()
 		g.mu.Unlock()
 		g.gateMu.Lock()
 		g.io.Load().cancel() // who waits for ring room holds the lock that failOver needs
@@ -118,66 +117,107 @@ func (g *group) journalFailed(cause error) {
 	})
 }
 
-// failOver turns every volume of the group to direct mode.
+// failOver turns every volume of the group to direct mode. It is tried until the stores have everything that the journal held for them:
+// till then the journal counts as the truth, also for the next start, and hosts that write get an error.
 func (g *group) failOver() {
+	var f failing
+	for {
+		err := g.tryFailOver(&f)
+		if err == nil {
+			break
+		}
+		if g.ctx.Err() == nil && !f.told {
+			f.told = true
+			g.site.events.add(slog.LevelError, g.object(), "the journal cannot be given up yet, hosts get errors until that is mended: %v", err)
+		}
+		if pause(g.ctx, failRetry) != nil {
+			return
+		}
+	}
+	g.storeWorks()
+	g.tell()
+}
+
+// failing is what attempts of failOver have in common.
+type failing struct {
+	told       bool
+	suspended  bool
+	consistent []*pair // S-VOLs that were images of one moment, and are again when everything is in their stores
+}
+
+func (g *group) tryFailOver(f *failing) error {
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
 	atts := g.attachments()
 	for _, a := range atts {
 		a.vol.mode.Lock()
 		defer a.vol.mode.Unlock()
-	}
-	var errs []error
-	for _, a := range atts {
-		if a.group.role == Primary {
+		if g.role == Primary {
 			a.bits.fill() // what the failed journal held behind the peer's mark cannot be told any more
 		}
 	}
-	errs = append(errs, g.failStates(atts))
+	if err := g.failStates(atts, f); err != nil {
+		return g.failHosts(err)
+	}
+	if err := g.rescue(atts); err != nil {
+		return g.failHosts(err)
+	}
+	g.mu.Lock()
+	g.rec.Failed = g.failed
+	for _, p := range f.consistent {
+		p.rec.State.Consistent = true
+	}
+	g.mu.Unlock()
+	if err := g.storeFailure(atts); err != nil {
+		return g.failHosts(err)
+	}
+	for _, a := range atts {
+		a.direct.Store(true)
+	}
+	return nil
+}
+
+// failHosts lets hosts have an error instead of waiting for a journal and a store that both take nothing.
+func (g *group) failHosts(err error) error {
+	var e error = fault(KindInternal, err, "group %s has lost its journal and cannot bring what it held to its stores", g.name)
+	g.gateMu.Lock()
+	defer g.gateMu.Unlock()
+	g.storeErr.Store(&e)
+	return e
+}
+
+// rescue brings everything that the ring holds into the stores, durable or not.
+func (g *group) rescue(atts []*attachment) error {
 	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	var errs []error
 	var w restoreWriter
 	for _, a := range atts {
 		errs = append(errs, w.rescue(a), a.vol.store.sync())
-		a.direct.Store(true)
 	}
-	g.restoreMu.Unlock()
-	if err := errors.Join(errs...); err != nil {
-		g.site.events.add(slog.LevelError, g.object(), "while giving the journal up: %v", err)
-	}
-	g.tell()
+	return errors.Join(errs...)
 }
 
-// failStates suspends all pairs by failure and stores that with the marks.
-func (g *group) failStates(atts []*attachment) error {
+// failStates suspends all pairs by failure and stores that with the marks. While the stores are not a prefix no S-VOL is called one.
+func (g *group) failStates(atts []*attachment, f *failing) error {
+	if f.suspended {
+		return g.storeFailure(atts)
+	}
+	f.suspended = true
 	g.mu.Lock()
-	reason := g.failed
 	var changed []*pair
 	for _, p := range g.pairs {
+		if p.rec.State.Role == Secondary && p.rec.State.Consistent {
+			p.rec.State.Consistent = false
+			f.consistent = append(f.consistent, p)
+		}
 		if out := Step(p.rec.State, EvFailure); out.Verdict == Accept {
-			g.enter(p, EvFailure, out, runOptions{text: fmt.Sprintf("the journal of group %s failed: %s; restart pairfs when the disk is mended, then resync", g.name, reason)})
+			g.enter(p, EvFailure, out, runOptions{text: fmt.Sprintf("the journal of group %s failed: %s; restart pairfs when the disk is mended, then resync", g.name, g.failed)})
 			changed = append(changed, p)
 		}
 	}
-	last := g.journal.Marks().AppendedSeq
 	g.mu.Unlock()
-	err := g.commit(atts, func(tx *bolt.Tx) error {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		for _, p := range g.pairs {
-			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
-				return err
-			}
-		}
-		m, _, err := get[marksRecord](tx, bucketMarks, g.name)
-		if err != nil {
-			return err
-		}
-		m.LastSeq = max(m.LastSeq, last, g.lastSeq)
-		if err := put(tx, bucketMarks, g.name, m); err != nil {
-			return err
-		}
-		return put(tx, bucketGroups, g.name, g.rec)
-	})
+	err := g.storeFailure(atts)
 	for _, p := range changed {
 		g.announce(p, "")
 	}
@@ -187,4 +227,29 @@ func (g *group) failStates(atts []*attachment) error {
 	}
 	g.mu.Unlock()
 	return err
+}
+
+// storeFailure stores pairs, marks and group as they are after a failure of the journal.
+func (g *group) storeFailure(atts []*attachment) error {
+	last := g.journal.Marks().AppendedSeq
+	return g.commit(atts, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range g.pairs {
+			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
+				return err
+			}
+		}
+		if g.rec.Failed != "" { // the journal is made anew at the next start, and its numbers have to go on
+			m, _, err := get[marksRecord](tx, bucketMarks, g.name)
+			if err != nil {
+				return err
+			}
+			m.LastSeq = max(m.LastSeq, last, g.lastSeq)
+			if err := put(tx, bucketMarks, g.name, m); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketGroups, g.name, g.rec)
+	})
 }

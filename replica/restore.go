@@ -198,12 +198,15 @@ func (w *restoreWriter) rescue(a *attachment) error {
 		for i, e := range all {
 			w.extents = all[i : i+1]
 			err := w.region(a, int64(region)*regionSize)
+			if errors.Is(err, errChecksum) {
+				a.group.site.events.add(slog.LevelError, "volume/"+a.vol.name, "%d bytes at offset %d of an acknowledged write are lost: %v", e.len, int64(region)*regionSize+int64(e.off), err)
+				err = nil
+			}
 			if err != nil {
-				errs = append(errs, fmt.Errorf("volume %s: %d bytes at offset %d of an acknowledged write are lost: %w", a.vol.name, e.len, int64(region)*regionSize+int64(e.off), err))
+				errs = append(errs, fmt.Errorf("volume %s: %d bytes at offset %d: %w", a.vol.name, e.len, int64(region)*regionSize+int64(e.off), err))
+				break // one tells enough
 			}
-			if err == nil || errors.Is(err, errChecksum) {
-				drop = append(drop, e)
-			}
+			drop = append(drop, e)
 		}
 		a.overlay.drop(region, drop)
 	}
