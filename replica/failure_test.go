@@ -97,3 +97,34 @@ func TestJournalAndStoreFail(t *testing.T) {
 		}
 	}
 }
+
+// The records that are to be marked may begin before what the journal still has, when a secondary was split before the start record of its
+// resync came: what is still there is marked then.
+func TestMarkWhatTheJournalHas(t *testing.T) {
+	d, w, _ := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g, p := d.a.site.groupByName("g"), d.a.site.pairByName("x")
+	d.wait("the journal is freed", func() bool { _, ok := g.journal.Locate(1); return !ok })
+	g.keep(g.journal.Marks().Freed) // no checkpoint takes the record away
+	must(t, w.write(t.Context(), 0, 100, 1, false))
+	p.att.bits.reset()
+	must(t, g.markRecords(t.Context(), 0, map[uint32]*attachment{p.att.number: p.att}))
+	if !p.att.bits.test(100 * blockSize / regionSize) {
+		t.Fatal("a record that is in the journal was not marked")
+	}
+}
+
+// A pair of a group whose restore journal failed cannot be taken up again: the mirror would never come.
+func TestResyncToFailedJournal(t *testing.T) {
+	d, _, _ := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g := d.b.site.groupByName("g@tokyo")
+	g.mu.Lock()
+	g.failed = "test"
+	g.mu.Unlock()
+	refused(t, d.a.site.ResyncGroup(t.Context(), "g"), KindBusy)
+	g.mu.Lock()
+	g.failed = ""
+	g.mu.Unlock()
+	d.a.resync("g", "x", "y")
+}

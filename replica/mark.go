@@ -57,13 +57,17 @@ func (g *group) markRecords(ctx context.Context, after journal.Seq, byNumber map
 	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
 		return err
 	}
+	freed := g.journal.Marks().Freed
+	g.keep(freed)
+	defer g.letGo()
 	pos, ok := g.journal.Locate(after + 1)
 	if !ok {
-		return nil
+		pos = freed // what is gone was restored by the peer, or was marked before it went
 	}
+	end := g.journal.Marks().Durable
 	cursor := g.journal.NewCursor(pos)
 	buf := make([]byte, batchMax)
-	for {
+	for cursor.Position() < end { // what came later marks itself
 		n, _, err := cursor.Read(buf, len(buf))
 		if err != nil {
 			return err
@@ -82,6 +86,7 @@ func (g *group) markRecords(ctx context.Context, after journal.Seq, byNumber map
 			}
 		}
 	}
+	return nil
 }
 
 // markDurable marks a range and returns when the marks are in the database. It costs a transaction only where a mark is new.

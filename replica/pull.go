@@ -197,7 +197,11 @@ func (p *pullSession) receive() error {
 // gate lets batches pass in the order of their ordinals; what comes early waits.
 func (p *pullSession) gate(b *quicwire.Batch) error {
 	if b.Ordinal != p.ordinal+1 {
-		if b.Ordinal <= p.ordinal || len(p.early) >= pullWindow/(64<<10) {
+		held := len(b.Data)
+		for _, e := range p.early {
+			held += len(e.Data)
+		}
+		if b.Ordinal <= p.ordinal || held > pullWindow || len(p.early) >= pullWindow/(64<<10) {
 			return fmt.Errorf("group %s: batch %d arrived, %d was next", p.g.name, b.Ordinal, p.ordinal+1)
 		}
 		p.early[b.Ordinal] = b
@@ -336,6 +340,9 @@ func (g *group) target(rec *journal.Record) (*attachment, error) {
 	if size := uint64(a.pair.rec.Size); rec.Offset > size || rec.Length > size-rec.Offset || rec.Length == 0 {
 		return nil, fmt.Errorf("group %s: the %s lies outside of volume %s (%d bytes)", g.name, rec, a.pair.rec.Volume, size)
 	}
+	if rec.Length > max(discardMax, baseZeroMax) {
+		return nil, fmt.Errorf("group %s: the %s is longer than a record may be", g.name, rec) // its regions would fill the memory
+	}
 	return a, nil
 }
 
@@ -343,6 +350,9 @@ func (g *group) target(rec *journal.Record) (*attachment, error) {
 // moved meanwhile, so the primary waits too.
 func (g *group) reserveRoom(ctx context.Context, rec *journal.Record) (journal.Reservation, error) {
 	for {
+		if e := g.storeErr.Load(); e != nil {
+			return journal.Reservation{}, *e // the mirror is opened again until the stores take bytes
+		}
 		for len(rec.Payload) == 0 && g.overlayRegions() > overlayRegionsMax {
 			g.kickRestore()
 			if err := pause(ctx, 5*time.Millisecond); err != nil {

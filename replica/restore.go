@@ -282,6 +282,9 @@ func (g *group) storeFailed(err error) {
 	g.site.events.add(slog.LevelError, g.object(), "%v", e)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.pulling != nil {
+		g.pulling.cancel() // a record that waits for room holds a lock that hosts need
+	}
 	for name := range g.pairs {
 		g.report(fact{pair: name, input: EvRestoreFailed, text: e.Error()})
 	}
@@ -378,7 +381,7 @@ func (g *group) freeable(upTo journal.Position) journal.Position {
 	g.mu.Lock()
 	keep, after := g.role == Primary && g.active(), g.peerRestore
 	if g.keeping {
-		upTo = min(upTo, g.keepFrom)
+		upTo = min(upTo, max(g.keepFrom, g.journal.Marks().Freed))
 	}
 	g.mu.Unlock()
 	if !keep {

@@ -334,28 +334,11 @@ func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncP
 	if m.Mode != quicwire.ResyncSame || len(m.Pairs) == 0 {
 		return refuse(KindInvalid, "site %s does not know this kind of resync", s.cfg.Name)
 	}
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	var pairs []*pair
-	for _, ref := range m.Pairs {
-		p, err := s.peerPair(peer, ref.Name, ref.Generation)
-		if err != nil {
-			return err
-		}
-		if p.group != g {
-			return refuse(KindInvalid, "pair %s of site %s is not in group %s", ref.Name, s.cfg.Name, g.name)
-		}
-		pairs = append(pairs, p)
-	}
-	if err := g.run(ctx, EvPeerResync, pairs, runOptions{}); err != nil {
+	pairs, ready, err := g.takeUp(ctx, peer, m.Pairs)
+	if err != nil {
 		return err
 	}
-	g.mu.Lock()
-	ready := &quicwire.ResyncReady{LastSeq: uint64(g.restoredSeq)}
-	for _, p := range pairs {
-		ready.Pairs = append(ready.Pairs, p.wire())
-	}
-	g.mu.Unlock()
+	// No lock is held while the peer reads. The maps do not change: hosts cannot write an S-VOL in COPY.
 	if err := send(ready); err != nil {
 		return err
 	}
@@ -367,6 +350,43 @@ func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncP
 		}
 	}
 	return nil
+}
+
+// takeUp brings pairs of a restore group back to COPY, with everything received in their stores.
+func (g *group) takeUp(ctx context.Context, peer string, refs []quicwire.PairRef) ([]*pair, *quicwire.ResyncReady, error) {
+	s := g.site
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	var pairs []*pair
+	for _, ref := range refs {
+		p, err := s.peerPair(peer, ref.Name, ref.Generation)
+		if err != nil {
+			return nil, nil, err
+		}
+		if p.group != g {
+			return nil, nil, refuse(KindInvalid, "pair %s of site %s is not in group %s", ref.Name, s.cfg.Name, g.name)
+		}
+		pairs = append(pairs, p)
+	}
+	g.mu.Lock()
+	failed := g.failed
+	g.mu.Unlock()
+	if failed != "" {
+		return nil, nil, refuse(KindBusy, "the restore journal of group %s failed at site %s (%s): mend its disk and restart pairfs there, then resync", g.name, s.cfg.Name, failed)
+	}
+	if e := g.storeErr.Load(); e != nil {
+		return nil, nil, fault(KindBusy, *e, "site %s cannot take pairs of group %s up again", s.cfg.Name, g.name)
+	}
+	if err := g.run(ctx, EvPeerResync, pairs, runOptions{}); err != nil {
+		return nil, nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ready := &quicwire.ResyncReady{LastSeq: uint64(g.restoredSeq)}
+	for _, p := range pairs {
+		ready.Pairs = append(ready.Pairs, p.wire())
+	}
+	return pairs, ready, nil
 }
 
 // spans yields the runs of marked regions, ascending.
