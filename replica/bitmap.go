@@ -35,11 +35,6 @@ type bitmap struct {
 	change  sync.RWMutex // shared: a change of words, dirty and set1; alone: a look at them together
 }
 
-// run is a stretch of a bitmap: Skip clear regions, then Len set ones. The form in which a bitmap travels.
-type run struct {
-	Skip, Len uint64
-}
-
 // newBitmap returns an empty bitmap for a volume of size bytes.
 func newBitmap(size int64) *bitmap {
 	if size < 0 {
@@ -205,18 +200,6 @@ func (b *bitmap) nextRun(from, limit int64) (first, n int64) {
 	return first, min(max(end-first, 1), limit)
 }
 
-// or marks every region that is marked in other, which must be of a volume of the same size.
-func (b *bitmap) or(other *bitmap) {
-	if other.size != b.size {
-		panic(fmt.Sprintf("replica: union of bitmaps of %d and %d bytes", b.size, other.size))
-	}
-	for i := range other.words {
-		if w := atomic.LoadUint64(&other.words[i]); w != 0 {
-			b.or1(int64(i), w)
-		}
-	}
-}
-
 // fill marks every region.
 func (b *bitmap) fill() { b.setRegions(0, b.regions) }
 
@@ -302,57 +285,4 @@ func lastBit(p []byte) int64 {
 		}
 	}
 	return -1
-}
-
-// runs returns the marked regions from region from on as at most limit runs. Fewer than limit runs mean that nothing is marked behind
-// them; otherwise the next call begins at runsEnd.
-func (b *bitmap) runs(from int64, limit int) []run {
-	var out []run
-	at := from
-	for {
-		first, n := b.nextRun(at, b.regions)
-		if n == 0 {
-			return out
-		}
-		switch k := len(out) - 1; {
-		case k >= 0 && first == at: // set behind the last run meanwhile
-			out[k].Len += uint64(n)
-		case len(out) >= limit:
-			return out
-		default:
-			out = append(out, run{Skip: uint64(first - at), Len: uint64(n)})
-		}
-		at = first + n
-	}
-}
-
-// runsEnd returns the region behind the runs that begin at from.
-func runsEnd(from int64, runs []run) int64 {
-	for _, r := range runs {
-		from += int64(r.Skip + r.Len)
-	}
-	return from
-}
-
-// applyRuns marks the regions of runs that begin at region from, and returns the region behind them. The runs may come from a peer: one
-// that is empty or passes the volume's end is an error, and nothing is marked then.
-func (b *bitmap) applyRuns(from int64, runs []run) (int64, error) {
-	if from < 0 || from > b.regions {
-		return from, fmt.Errorf("bitmap runs begin at region %d of %d", from, b.regions)
-	}
-	at := uint64(from)
-	end := uint64(b.regions)
-	for i, r := range runs {
-		if r.Len == 0 || r.Skip > end-at || r.Len > end-at-r.Skip {
-			return from, fmt.Errorf("bitmap run %d (skip %d, length %d) at region %d of %d is empty or passes the end: the volumes differ in size, or the peer is at fault",
-				i, r.Skip, r.Len, at, end)
-		}
-		at += r.Skip + r.Len
-	}
-	at = uint64(from)
-	for _, r := range runs {
-		b.setRegions(int64(at+r.Skip), int64(at+r.Skip+r.Len))
-		at += r.Skip + r.Len
-	}
-	return int64(at), nil
 }

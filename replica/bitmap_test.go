@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"pairfs/quicwire"
 )
 
 // bitmapModel is a bitmap as a set, with the pages that a database would hold.
@@ -120,22 +122,13 @@ func (m *bitmapModel) same(t *rapid.T, b *bitmap) {
 }
 
 func (m *bitmapModel) travel(t *rapid.T) {
-	limit := rapid.IntRange(1, 4).Draw(t, "runs at a time")
 	there := newBitmap(m.b.size)
-	for from := int64(0); ; {
-		rs := m.b.runs(from, limit)
-		next, err := there.applyRuns(from, rs)
-		if err != nil || next != runsEnd(from, rs) {
-			t.Fatalf("applied up to %d instead of %d: %v", next, runsEnd(from, rs), err)
-		}
-		if from = next; len(rs) < limit {
-			break
+	for f := range quicwire.Bitmaps("p", regionSize, uint64(m.b.regions), m.b.spans) {
+		for first, n := range f.Spans() {
+			there.setRegions(int64(first), int64(first+n))
 		}
 	}
 	m.same(t, there)
-	union := newBitmap(m.b.size)
-	union.or(there)
-	m.same(t, union)
 }
 
 // TestBitmapModel holds the bitmap against a set, with its pages and its runs.
@@ -169,7 +162,7 @@ func TestBitmapFillAndReset(t *testing.T) {
 	}
 	empty := newBitmap(0)
 	empty.fill()
-	if empty.any() || empty.setRange(0, 5) || empty.next(0) != -1 || empty.bytes() != 0 || empty.runs(0, 3) != nil {
+	if empty.any() || empty.setRange(0, 5) || empty.next(0) != -1 || empty.bytes() != 0 {
 		t.Error("a volume without a byte has a marked region")
 	}
 }
@@ -220,7 +213,7 @@ func TestBitmapRefusesWhatIsNotThere(t *testing.T) {
 	b := newBitmap(10 * regionSize)
 	for name, f := range map[string]func(){
 		"set": func() { b.set(10) }, "clear": func() { b.clear(-1) }, "test": func() { b.test(64) },
-		"range": func() { b.setRange(-1, 1) }, "or": func() { b.or(newBitmap(regionSize)) },
+		"range": func() { b.setRange(-1, 1) },
 	} {
 		func() {
 			defer func() {
@@ -282,62 +275,6 @@ func TestBitmapTakeWaitsForAChange(t *testing.T) {
 	if d := cmp.Diff([]int{0}, <-taken); d != "" {
 		t.Error(d)
 	}
-}
-
-// runsOf makes runs of bytes for the fuzzer: a byte each, large values standing for huge numbers.
-func runsOf(data []byte) (rs []run) {
-	wide := func(x byte) uint64 {
-		if x >= 250 {
-			return math.MaxUint64 - uint64(255-x)
-		}
-		return uint64(x)
-	}
-	for i := 0; i+1 < len(data); i += 2 {
-		rs = append(rs, run{wide(data[i]), wide(data[i+1])})
-	}
-	return rs
-}
-
-// FuzzApplyRuns: runs from a peer are either refused and change nothing, or mark exactly what they say.
-func FuzzApplyRuns(f *testing.F) {
-	for _, seed := range [][]byte{{}, {0, 1}, {3, 4, 1, 2}, {0, 200}, {199, 1}, {200, 1}, {255, 255}, {1, 255}, {5, 0}, {10, 10, 0, 10}, {250, 6, 250, 6}} {
-		f.Add(int64(0), seed)
-		f.Add(int64(17), seed)
-	}
-	f.Add(int64(-1), []byte{0, 1})
-	f.Add(int64(201), []byte{})
-	f.Fuzz(func(t *testing.T, from int64, data []byte) {
-		b := newBitmap(200*regionSize - 5)
-		rs := runsOf(data)
-		next, err := b.applyRuns(from, rs)
-		if err != nil {
-			if b.any() || b.takeDirty() != nil || next != from {
-				t.Fatalf("runs %v at %d were refused, yet %d regions are marked", rs, from, b.count())
-			}
-			return
-		}
-		want := map[int64]bool{}
-		at := from
-		for _, r := range rs {
-			at += int64(r.Skip)
-			for range r.Len {
-				want[at] = true
-				at++
-			}
-		}
-		if at != next || at > b.regions || b.count() != int64(len(want)) {
-			t.Fatalf("runs %v at %d end at %d, want %d, with %d regions", rs, from, next, at, b.count())
-		}
-		for r := range want {
-			if !b.test(r) {
-				t.Fatalf("region %d is not marked", r)
-			}
-		}
-		back := newBitmap(b.size)
-		if _, err := back.applyRuns(0, b.runs(0, 1000)); err != nil || back.count() != b.count() {
-			t.Fatalf("%d of %d regions came back: %v", back.count(), b.count(), err)
-		}
-	})
 }
 
 func BenchmarkBitmapSet(b *testing.B) {

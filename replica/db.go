@@ -20,7 +20,6 @@ import (
 //	site      "format"        1, little endian uint32; a larger number was written by a newer pairfs and is refused
 //	          "name"          the site's name
 //	          "volumes"       last volume id given, uint64
-//	          "generations"   last pair generation given, uint64
 //	peers     peer name       JSON peerRecord
 //	volumes   volume name     JSON volumeRecord
 //	groups    group name      JSON groupRecord
@@ -86,7 +85,6 @@ type pairRecord struct {
 	Generation   uint64
 	Size         int64
 	CopyNone     bool
-	Creating     bool        // primary: the secondary may not have been asked yet
 	Starting     bool        // secondary: a resync was granted, its start record has not come yet
 	StartSeq     journal.Seq // updates from this number on are replicated
 	StopSeq      journal.Seq // updates up to this number are; noStop while replicating

@@ -72,12 +72,13 @@
 //
 // Each group has three: restoreLoop (restore passes, checkpoints), work (facts, times) and pullLoop (the secondary's mirror session, with
 // two of its own). A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own. Commands run in the
-// caller's goroutine. All end with the group's context.
+// caller's goroutine. A journal that failed is given up in a goroutine of its own (failOver). All end with the group's context.
 //
 // # Locks
 //
 // Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for), group.cmd (one change of states at a
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
-// record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then those inside of
-// journal, overlay, bitmap and event log. Facts are queued, so reporting one takes no lock.
+// record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
+// inside of journal, overlay, bitmap and event log. Facts are queued, so reporting one takes no lock. A sender that ends a copy only tries
+// group.cmd: it must not wait for a command that waits for the peer.
 package replica

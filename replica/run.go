@@ -275,7 +275,7 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 		g.peerDurable = max(g.peerDurable, r.Seq-1)
 	}
 	for _, p := range pairs {
-		p.rec.StartSeq, p.rec.StopSeq, p.rec.Creating = r.Seq, noStop, false
+		p.rec.StartSeq, p.rec.StopSeq = r.Seq, noStop
 	}
 	return r, nil
 }

@@ -280,10 +280,6 @@ func (s *store) sync() error {
 	return s.lost
 }
 
-// startWriteback lets the kernel begin to write the range out, so that the next sync has less to wait for. Best effort: an error of the
-// disk shows at that sync.
-func (s *store) startWriteback(off, n int64) { _ = s.file.Writeback(off, n) }
-
 // close closes the file. It does not sync.
 func (s *store) close() error {
 	if err := s.file.Close(); err != nil {

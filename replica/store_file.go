@@ -19,7 +19,6 @@ type storeFile interface {
 	Stat() (size, allocated int64, err error)
 	Seek(off int64, whence int) (int64, error) // SEEK_DATA and SEEK_HOLE
 	Sync() error                               // fdatasync
-	Writeback(off, n int64) error              // sync_file_range: begins, does not wait
 	Close() error
 }
 
@@ -101,10 +100,5 @@ func (s *osStoreFile) Seek(off int64, whence int) (at int64, err error) {
 }
 
 func (s *osStoreFile) Sync() error { return s.control(unix.Fdatasync) }
-
-func (s *osStoreFile) Writeback(off, n int64) error {
-	// Only WRITE: with one of the WAIT flags the call would swallow an error that the next fdatasync must report.
-	return s.control(func(fd int) error { return unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) })
-}
 
 func (s *osStoreFile) Close() error { return bare(s.f.Close()) }

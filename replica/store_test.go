@@ -443,7 +443,6 @@ func TestStoreSpace(t *testing.T) {
 	at(s.seekHole, 0, 0)
 	_, err := s.writeAt(bytes.Repeat([]byte{1}, 2*mib), 4*mib)
 	must(err)
-	s.startWriteback(4*mib, 2*mib)
 	must(s.sync())
 	at(s.seekData, 0, 4*mib)
 	at(s.seekHole, 4*mib, 6*mib)
