@@ -192,7 +192,7 @@ func describe(err error) error {
 	var handshake *quic.HandshakeTimeoutError
 	switch {
 	case errors.Is(err, errNotPinned):
-		return err
+		return fmt.Errorf("the site there has another key than the one given for this peer; compare with `pairfs key` there: %w", err)
 	case errors.As(err, &app):
 		return &ProtocolError{Code: CloseCode(app.ErrorCode), Message: app.ErrorMessage, Remote: app.Remote}
 	case errors.As(err, &transport) && transport.Remote && transport.ErrorCode == tlsAlertBadCertificate:

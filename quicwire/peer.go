@@ -109,6 +109,19 @@ func (e *Endpoint) Connected(name string) (since time.Time, ok bool) {
 	return p.since, true
 }
 
+// Trouble says why the peer has no live connection: what the last dial or the end of the last connection came to. It is nil while there
+// is one, and for a peer that was never set.
+func (e *Endpoint) Trouble(name string) error {
+	p := e.peerByName(name)
+	if p == nil {
+		return nil
+	}
+	if c, _ := p.oldest(); c != nil {
+		return nil
+	}
+	return p.why()
+}
+
 func (e *Endpoint) peerByName(name string) *peer {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"pairfs/quicwire"
 )
@@ -50,9 +51,8 @@ func (s *Site) makeVolume(name string, size int64, madeBy string) (*Volume, erro
 	if there {
 		return nil, refuse(KindExists, "volume %s exists already", name)
 	}
-	// A store without a volume is what a crash between the two steps below left.
-	if err := removeIfThere(s.storePath(name)); err != nil {
-		return nil, fault(KindInternal, err, "volume %s cannot be made", name)
+	if err := clearLeftover(s.storePath(name)); err != nil {
+		return nil, err
 	}
 	rec := volumeRecord{MadeBy: madeBy}
 	v, err := s.openVolume(name, rec, true)
@@ -84,6 +84,48 @@ func (s *Site) makeVolume(name string, size int64, madeBy string) (*Volume, erro
 	s.volumes[name] = v
 	s.mu.Unlock()
 	return v, nil
+}
+
+// clearLeftover removes a store that no volume has, if it is what a crash while a volume was made or renamed leaves: without data, or a
+// second name of another store. Bytes of unknown origin are never removed.
+func clearLeftover(path string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		return fault(KindInternal, err, "the store %s cannot be looked at", path)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Blocks > 0 && st.Nlink == 1 {
+		return refuse(KindExists, "there is a store %s with data that no volume of this site has: move it away first", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fault(KindInternal, err, "the empty store %s cannot be removed", path)
+	}
+	return nil
+}
+
+// handedOver records that hosts write to a volume that a peer made: from now on it is this site's own, and the peer needs a reservation to
+// take it again. It returns once that is durable. The volume's mode lock is held shared.
+func (s *Site) handedOver(v *Volume) error {
+	v.growMu.Lock()
+	defer v.growMu.Unlock()
+	if !v.handed.Load() {
+		return nil
+	}
+	err := s.db.update(func(tx *bolt.Tx) error {
+		rec, _, err := get[volumeRecord](tx, bucketVolumes, v.name)
+		if err != nil {
+			return err
+		}
+		rec.Written = true
+		return put(tx, bucketVolumes, v.name, rec)
+	})
+	if err != nil {
+		return fault(KindInternal, err, "volume %s cannot be recorded as written", v.name)
+	}
+	v.handed.Store(false)
+	return nil
 }
 
 // RemoveVolume removes an unpaired volume. Its bytes go with the last handle that is open.
@@ -152,8 +194,8 @@ func (s *Site) RenameVolume(from, to string) error {
 		return refuse(KindExists, "volume %s exists already: remove it first", to)
 	}
 	// The link comes first and the old name goes last: whatever a crash leaves, the database names a store that is there.
-	if err := removeIfThere(s.storePath(to)); err != nil {
-		return fault(KindInternal, err, "volume %s cannot be renamed to %s", from, to)
+	if err := clearLeftover(s.storePath(to)); err != nil {
+		return err
 	}
 	err = os.Link(s.storePath(from), s.storePath(to))
 	if err == nil {

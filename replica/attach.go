@@ -60,6 +60,11 @@ func (g *group) release(ctx context.Context, p *pair) error {
 	if err := g.drainVolume(ctx, a); err != nil {
 		return fault(KindBusy, err, "pair %s is still being deleted: its last records could not be restored; mend the cause and delete it again", p.name)
 	}
+	if secondary && p.wroteHere() {
+		if err := g.site.handedOver(v); err != nil {
+			return err
+		}
+	}
 	err := g.site.db.update(func(tx *bolt.Tx) error { return dropPair(tx, p.name) })
 	if err != nil {
 		return fault(KindInternal, err, "pair %s could not be removed from the database", p.name)
@@ -69,6 +74,9 @@ func (g *group) release(ctx context.Context, p *pair) error {
 	g.site.events.add(slog.LevelInfo, p.object(), "deleted: volume %s is SMPL", v.name)
 	return nil
 }
+
+// wroteHere reports whether hosts wrote to an S-VOL while it was split: only they mark its bitmap.
+func (p *pair) wroteHere() bool { return p.att.bits.any() }
 
 // drainVolume empties the overlay of a volume whose mode lock is held.
 func (g *group) drainVolume(ctx context.Context, a *attachment) error {

@@ -62,11 +62,20 @@ func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 	if spec.Group == "" {
 		spec.Group = defaultGroup
 	}
-	v, g, err := s.claim(spec)
+	v, g, made, err := s.claim(spec)
 	if err != nil {
 		return err
 	}
 	defer s.unclaim(spec)
+	err = s.createIn(ctx, g, v, spec)
+	if err != nil && made {
+		s.wg.Go(func() { s.dropGroup(g) }) // it was made for this pair
+	}
+	return err
+}
+
+// createIn makes the pair in its group.
+func (s *Site) createIn(ctx context.Context, g *group, v *Volume, spec PairSpec) error {
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
 	if s.groupByName(g.name) != g {
@@ -79,24 +88,25 @@ func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 }
 
 // claim checks a create and keeps pair name and volume for it; no lock is held while the peer is asked.
-func (s *Site) claim(spec PairSpec) (*Volume, *group, error) {
+func (s *Site) claim(spec PairSpec) (v *Volume, g *group, made bool, err error) {
 	s.cmd.Lock()
 	defer s.cmd.Unlock()
-	v, err := s.checkCreate(spec)
+	v, err = s.checkCreate(spec)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
-	g := s.groupByName(spec.Group)
+	g = s.groupByName(spec.Group)
 	if g == nil {
 		if spec.Group != defaultGroup {
-			return nil, nil, refuse(KindNotFound, "there is no group %s: create it (pairfs group create %s), or leave the group out to use %s", spec.Group, spec.Group, defaultGroup)
+			return nil, nil, false, refuse(KindNotFound, "there is no group %s: create it (pairfs group create %s), or leave the group out to use %s", spec.Group, spec.Group, defaultGroup)
 		}
 		if g, err = s.addGroup(defaultGroup, RoleNone, 0, 0); err != nil {
-			return nil, nil, err
+			return nil, nil, false, err
 		}
+		made = true
 	}
 	s.claimed["pair "+spec.Name], s.claimed["volume "+spec.Volume] = true, true
-	return v, g, nil
+	return v, g, made, nil
 }
 
 func (s *Site) unclaim(spec PairSpec) {
@@ -204,6 +214,9 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 		return v.storeError(err, "flushed", 0)
 	}
 	if err := s.ask(ctx, spec.Peer, req, createTimeout(int64(req.JournalSize))); err != nil {
+		if k := KindOf(err); k == KindTimeout || k == KindUnreachable {
+			s.wg.Go(func() { s.undoCreate(spec, rec.Generation) }) // it may be on its way there
+		}
 		return err
 	}
 	err := s.joinPair(ctx, g, v, spec.Name, rec)
@@ -214,6 +227,12 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 		}
 	}
 	return err
+}
+
+// undoCreate takes back what a create whose answer was lost may have made at the peer. What it cannot reach is replaced by the next create
+// of the pair, or deleted there.
+func (s *Site) undoCreate(spec PairSpec, generation uint64) {
+	_ = s.ask(s.ctx, spec.Peer, &quicwire.DeletePair{Pair: spec.Name, Generation: generation}, requestTimeout)
 }
 
 // createTimeout leaves the peer time to make a journal of that size.
@@ -374,7 +393,26 @@ func (g *group) resync(ctx context.Context, pairs []*pair) error {
 	if failed != "" && g.role != Secondary {
 		return refuse(KindBusy, "the journal of group %s failed (%s): mend its disk and restart pairfs, then resync", g.name, failed)
 	}
-	return g.run(ctx, CmdResync, pairs, runOptions{ask: g.askResync})
+	err := g.run(ctx, CmdResync, pairs, runOptions{ask: g.askResync})
+	if k := KindOf(err); err != nil && (k == KindTimeout || k == KindUnreachable || k == KindInternal || k == KindNoSpace) {
+		g.undoResync(pairs)
+	}
+	return err
+}
+
+// undoResync tells a peer that may have granted a resync which did not begin here. It cannot overtake another resync: group.cmd is held.
+func (g *group) undoResync(pairs []*pair) {
+	g.mu.Lock()
+	req, peer := &quicwire.SuspendPair{}, g.rec.Peer
+	for _, p := range pairs {
+		if p.rec.State.Status.suspended() {
+			req.Pairs = append(req.Pairs, quicwire.PairRef{Name: p.name, Generation: p.rec.Generation})
+		}
+	}
+	g.mu.Unlock()
+	if len(req.Pairs) > 0 {
+		_ = g.site.ask(g.ctx, peer, req, askInterval) // out of reach it finds out when the mirror opens again
+	}
 }
 
 // askResync asks the peer to take pairs up again; its bitmaps are merged into ours.
@@ -503,10 +541,13 @@ func (s *Site) onGroup(name string, fn func(*group, []*pair) error) error {
 
 // remember keeps a refusal as the pair's last error.
 func (s *Site) remember(p *pair, err error) error {
-	if err != nil {
-		p.group.mu.Lock()
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	switch {
+	case err != nil:
 		p.rec.LastError = err.Error()
-		p.group.mu.Unlock()
+	case !p.rec.State.Status.suspended():
+		p.rec.LastError = "" // what a suspended pair has says why it is
 	}
 	return err
 }

@@ -50,6 +50,7 @@ type volumeRecord struct {
 	ID       uint64
 	Reserved string // peer for which the volume was set aside
 	MadeBy   string // peer that made it as an S-VOL: counts against its quota
+	Written  bool   // hosts here wrote to it since: the peer may not take it again unasked
 }
 
 type groupRecord struct {
@@ -109,7 +110,7 @@ func openDatabase(path, site string) (*database, error) {
 		return nil, fmt.Errorf("open %s: another pairfs daemon uses this state directory; stop it first (pairfs umount)", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w: the file is damaged or no database of a site; restore it from a copy", path, err)
 	}
 	d := &database{db: db}
 	if err := d.init(site); err != nil {

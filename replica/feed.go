@@ -38,7 +38,7 @@ type feedSession struct {
 func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.MirrorOpen, stream *quicwire.MirrorStream) {
 	g, err := s.mirrorGroup(peer, open)
 	if err != nil {
-		if KindOf(err) != KindBusy {
+		if KindOf(err) != KindBusy && s.firstIn(time.Minute, "mirror "+peer+" "+open.Group) {
 			s.events.add(slog.LevelWarn, "peer/"+peer, "mirror of group %q refused: %v", open.Group, err)
 		}
 		_ = stream.Send(ctx, &quicwire.MirrorAccept{Code: resultCode(KindOf(err)), Message: err.Error(), Session: open.Session})
@@ -93,6 +93,9 @@ func (g *group) setLinked(up bool) {
 		return
 	}
 	g.linked, g.linkChange = up, time.Now()
+	if g.rec.Peer == "" {
+		return // the last pair is gone
+	}
 	word := "is down: writes are kept in the journal"
 	if g.role == Secondary {
 		word = "is down"
@@ -226,6 +229,9 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if known && !sure && p.rec.State.Role == Primary && p.rec.State.Status.active() && Status(t.Status).suspended() && journal.Seq(t.Seq) < p.rec.StartSeq {
 			g.asked = time.Time{} // suspended since before the last start: said before the resync, or split before its start arrived
 			continue
+		}
+		if known && p.rec.granted() && Status(t.Status).suspended() {
+			continue // said before the resync that was granted, or about to be overtaken by its start record
 		}
 		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
 		if !ok {

@@ -376,6 +376,9 @@ func (g *group) watchPairs() (clear []*pair) {
 	for _, p := range g.pairs {
 		st := p.rec.State
 		switch {
+		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.rec.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
+			g.asked = now
+			g.pulling.cancel() // the start record does not come: a new session compares the states
 		case lost && st.Status.active():
 			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, g.site.cfg.PathWatch)})
 		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:

@@ -111,6 +111,7 @@ func TestI5PathLost(t *testing.T) {
 	w.some(rng, 50)
 	d.wantCovered("x", "y")
 	g := d.a.site.groupByName("g")
+	must(t, g.journal.Sync(context.Background(), g.journal.Marks().Reserved))
 	must(t, g.restorePass())
 	must(t, g.doCheckpoint(context.Background()))
 	if used := g.journal.Usage().Used; used > 1<<20 {

@@ -39,6 +39,12 @@ func (p *pair) wire() quicwire.PairState {
 	}
 }
 
+// granted reports whether this side, the secondary, granted a resync a moment ago whose start record has not come: what the primary says
+// of its state meanwhile may be from before.
+func (r *pairRecord) granted() bool {
+	return r.State.Role == Secondary && r.State.Status == COPY && r.Starting && time.Since(r.Since) < requestTimeout
+}
+
 // applyAccess lets the write path see what the state allows. Requires group.mu.
 func (p *pair) applyAccess() { p.att.writable.Store(p.rec.State.mayWrite()) }
 

@@ -40,8 +40,8 @@ func (s *Site) Status() SiteStatus {
 
 func (s *Site) peerPicture(name string, p peer) PeerStatus {
 	since, up := s.endpoint.Connected(name)
-	if !up {
-		since = p.changed
+	if err := s.endpoint.Trouble(name); err != nil {
+		since, p.lastError = p.changed, err.Error()
 	}
 	return PeerStatus{
 		Name: name, Address: p.rec.Address, Fingerprint: p.rec.Fingerprint, Connected: up, Since: since,

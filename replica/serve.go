@@ -46,6 +46,9 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 		if err == nil {
 			return nil
 		}
+	case *quicwire.SuspendPair:
+		what = fmt.Sprintf("end of a resync of %d pairs", len(m.Pairs))
+		err = s.serveUndo(peer, m)
 	case *quicwire.PairStates:
 		return s.serveStates(peer, m)
 	default:
@@ -91,7 +94,7 @@ func (s *Site) replaceOrphan(peer string, m *quicwire.CreatePair) error {
 	}
 	g := p.group
 	g.mu.Lock()
-	orphan := p.rec.Peer == peer && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 && p.rec.State.Status != PAIR && p.rec.Generation != m.Generation
+	orphan := p.rec.Peer == peer && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 && p.rec.Generation != m.Generation
 	g.mu.Unlock()
 	if !orphan {
 		return refuse(KindExists, "site %s has a pair %s already: choose another name, or delete it there first", s.cfg.Name, m.Pair)
@@ -127,14 +130,25 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 	switch {
 	case paired:
 		return nil, false, refuse(KindBusy, "volume %s of site %s is in a pair already", m.Volume, s.cfg.Name)
-	case reserved != peer && v.madeBy != peer:
-		return nil, false, refuse(KindAccess, "volume %s exists at site %s and was not set aside for %s: there, `echo \"reserve peer=%s\" > .ctl/volumes/%s`, or choose another name with remote=", m.Volume, s.cfg.Name, peer, peer, m.Volume)
+	case reserved != peer && (v.madeBy != peer || !v.handed.Load()):
+		return nil, false, refuse(KindAccess, "volume %s exists at site %s and was not set aside for %s (or hosts there wrote to it since): there, `echo \"reserve peer=%s\" > .ctl/volumes/%s`, or choose another name with remote=", m.Volume, s.cfg.Name, peer, peer, m.Volume)
 	case v.Size() != int64(m.Size):
 		return nil, false, refuse(KindInvalid, "volume %s of site %s has %d bytes, the P-VOL has %d: they must be equal", m.Volume, s.cfg.Name, v.Size(), m.Size)
 	case v.writers.Load() > 0:
 		return nil, false, refuse(KindBusy, "volume %s of site %s is open for writing there: close it first", m.Volume, s.cfg.Name)
 	}
 	return v, false, nil
+}
+
+// quota is what S-VOLs the peer may create here, in bytes. A restore journal may be as large, or of the default size: the journal of a
+// peer is not to take the whole disk either.
+func (s *Site) quota(peer string) int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if p := s.peers[peer]; p != nil {
+		return p.rec.Quota
+	}
+	return 0
 }
 
 // joinSecondary takes the volume into the restore group of the peer's group, which is made on demand. Site.cmd is held.
@@ -151,7 +165,7 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 	made := g == nil
 	if made {
 		var err error
-		size := min(max(int64(m.JournalSize), journalMin), volumeMax)
+		size := min(max(int64(m.JournalSize), journalMin), max(journalDefault, s.quota(peer)))
 		if g, err = s.addGroup(name, Secondary, size, 1); err != nil {
 			return err
 		}
@@ -325,6 +339,32 @@ func (s *Site) serveDelete(ctx context.Context, peer string, m *quicwire.DeleteP
 	return p.group.run(s.ctx, EvPeerDelete, []*pair{p}, runOptions{})
 }
 
+// serveUndo splits pairs again whose resync was granted here and could not begin at the primary.
+func (s *Site) serveUndo(peer string, m *quicwire.SuspendPair) error {
+	for _, ref := range m.Pairs {
+		p, err := s.peerPair(peer, ref.Name, ref.Generation)
+		if err != nil {
+			return err
+		}
+		if err := p.group.undoStart(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *group) undoStart(p *pair) error {
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	g.mu.Lock()
+	granted := p.rec.State.Role == Secondary && p.rec.Starting
+	g.mu.Unlock()
+	if !granted {
+		return nil
+	}
+	return g.run(g.ctx, EvPeerSplit, []*pair{p}, runOptions{text: "the primary could not begin the resync: see its events, then resync there again"})
+}
+
 // serveResync takes pairs of a restore group up again and sends their bitmaps: what hosts wrote here since the split.
 func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncPairs, send quicwire.SendFunc) error {
 	g := s.groupByName(m.Group + "@" + peer)
@@ -403,17 +443,25 @@ func (b *bitmap) spans(yield func(first, n uint64) bool) {
 	}
 }
 
+// firstIn reports whether what is named was not asked for during the time before: what somebody tries for ever is told now and then.
+func (s *Site) firstIn(d time.Duration, what string) bool {
+	s.refusedMu.Lock()
+	defer s.refusedMu.Unlock()
+	now := time.Now()
+	if now.Sub(s.told[what]) < d {
+		return false
+	}
+	if len(s.told) >= eventsMax {
+		clear(s.told)
+	}
+	s.told[what] = now
+	return true
+}
+
 // Refused implements [quicwire.Handler]: somebody was not let in. The same key is an event once a minute, all of them one a second at most:
 // whoever tries for ever must not push other events out.
 func (s *Site) Refused(addr net.Addr, fp quicwire.Fingerprint, reason string) {
-	now := time.Now()
-	s.refusedMu.Lock()
-	quiet := now.Sub(s.refusedAt) < time.Second || fp == s.refusedKey && now.Sub(s.refusedAt) < time.Minute
-	if !quiet {
-		s.refusedAt, s.refusedKey = now, fp
-	}
-	s.refusedMu.Unlock()
-	if quiet {
+	if !s.firstIn(time.Minute, "key "+fp.String()) || !s.firstIn(time.Second, "key") {
 		return
 	}
 	key := "no key"

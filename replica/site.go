@@ -64,9 +64,8 @@ type Site struct {
 
 	invalidate atomic.Pointer[func(*Volume, int64, int64)]
 
-	refusedMu  sync.Mutex
-	refusedAt  time.Time            // guarded by refusedMu: the last event of a refused connection
-	refusedKey quicwire.Fingerprint // guarded by refusedMu
+	refusedMu sync.Mutex
+	told      map[string]time.Time // guarded by refusedMu: when something was told last, see firstIn
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -86,7 +85,7 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 		return nil, err
 	}
 	s := &Site{
-		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), started: time.Now(), claimed: map[string]bool{},
+		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), started: time.Now(), claimed: map[string]bool{}, told: map[string]time.Time{},
 		volumes: map[string]*Volume{}, groups: map[string]*group{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
 	s.events = newEventLog(s.log)
@@ -123,6 +122,24 @@ func (c *Config) fill() error {
 	return nil
 }
 
+// checkLost refuses a state directory that lost its database or its key: without the database the stores are bytes of nobody, and a new
+// site in the same place would write over them; without its key no peer would know the site again.
+func checkLost(dir string) error {
+	_, dbErr := os.Lstat(filepath.Join(dir, "site.db"))
+	if errors.Is(dbErr, os.ErrNotExist) {
+		for _, sub := range []string{"volumes", "journals"} {
+			if left, err := os.ReadDir(filepath.Join(dir, sub)); err == nil && len(left) > 0 {
+				return refuse(KindInternal, "%s has no site.db, but %s holds %s and more: restore site.db, or move the whole directory away to begin anew", dir, filepath.Join(dir, sub), left[0].Name())
+			}
+		}
+		return nil
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "key.pem")); errors.Is(err, os.ErrNotExist) {
+		return refuse(KindInternal, "%s has a site.db and no key.pem: restore the key, for peers know the site by it; or make a new one (pairfs key --state %s) and give it to every peer", dir, dir)
+	}
+	return nil
+}
+
 // DefaultRingDir finds a folder on tmpfs for staging rings: /dev/shm, or /run where that is one; /dev/shm if neither is.
 func DefaultRingDir() string {
 	for _, dir := range []string{"/dev/shm", "/run"} {
@@ -139,6 +156,9 @@ func (s *Site) open() error {
 		return err
 	}
 	var err error
+	if err := checkLost(s.cfg.StateDir); err != nil {
+		return err
+	}
 	if s.db, err = openDatabase(filepath.Join(s.cfg.StateDir, "site.db"), s.cfg.Name); err != nil {
 		return err
 	}
@@ -342,6 +362,7 @@ func (s *Site) openVolume(name string, rec volumeRecord, create bool) (*Volume, 
 		return nil, errors.Join(err, st.close())
 	}
 	v := &Volume{site: s, id: rec.ID, name: name, store: st, reserved: rec.Reserved, madeBy: rec.MadeBy}
+	v.handed.Store(rec.MadeBy != "" && !rec.Written)
 	v.size.Store(size)
 	v.modified.Store(time.Now().UnixNano())
 	return v, nil

@@ -31,6 +31,7 @@ type Volume struct {
 	writers   atomic.Int64 // handles open for writing
 	reserved  string       // guarded by site.mu
 	madeBy    string       // guarded by site.mu
+	handed    atomic.Bool  // a peer made it, and no host wrote to it since its pair ended
 	growMu    sync.Mutex   // one growth of an unpaired volume at a time
 	removed   atomic.Bool  // its store is closed with the last handle
 	closeOnce sync.Once    // of the store of a removed volume
@@ -192,6 +193,11 @@ func (v *Volume) writePlain(p []byte, off int64, sync bool) (int, error) {
 	if off+int64(len(p)) > volumeMax {
 		return 0, refuse(KindNoSpace, "volume %s cannot grow past %d bytes", v.name, int64(volumeMax))
 	}
+	if v.handed.Load() {
+		if err := v.site.handedOver(v); err != nil {
+			return 0, err
+		}
+	}
 	end := off + int64(len(p))
 	if end > v.size.Load() {
 		v.growMu.Lock()
@@ -268,6 +274,11 @@ func (v *Volume) zeroRange(ctx context.Context, off, n int64, punch bool) error 
 		step := min(end-off, discardMax)
 		err := v.retry(ctx, func() error {
 			a := v.att
+			if a == nil && v.handed.Load() {
+				if err := v.site.handedOver(v); err != nil {
+					return err
+				}
+			}
 			switch {
 			case a == nil && punch:
 				return v.store.punch(off, step)
