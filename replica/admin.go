@@ -308,7 +308,7 @@ func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
 		s.peers[spec.Name] = &peer{rec: rec, changed: time.Now()}
 	}
 	s.mu.Unlock()
-	s.events.add(slog.LevelInfo, "peer/"+spec.Name, "added: %s at %s, may create %d bytes of S-VOLs", spec.Fingerprint, spec.Address, spec.Quota)
+	s.events.add(slog.LevelInfo, "peer/"+spec.Name, "added: %s at %s, may create %s of S-VOLs", spec.Fingerprint, spec.Address, iec(spec.Quota))
 	return nil
 }
 

@@ -173,7 +173,7 @@ func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group
 		volumes = 1
 	}
 	if size < journalMin || size > volumeMax {
-		return nil, refuse(KindInvalid, "a journal volume of %d bytes is out of range: %d to %d", size, int64(journalMin), int64(volumeMax))
+		return nil, refuse(KindInvalid, "a journal volume of %s is out of range: %s to %s", iec(size), iec(journalMin), iec(volumeMax))
 	}
 	if volumes < 1 || volumes > journalVolumesMax {
 		return nil, refuse(KindInvalid, "%d journal volumes are out of range: 1 to %d", volumes, journalVolumesMax)
@@ -210,7 +210,7 @@ func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group
 	s.groups[name] = g
 	s.mu.Unlock()
 	g.start()
-	s.events.add(slog.LevelInfo, g.object(), "created with a journal of %d × %d bytes", volumes, size)
+	s.events.add(slog.LevelInfo, g.object(), "created with a journal of %d × %s", volumes, iec(size))
 	return g, nil
 }
 
@@ -228,7 +228,7 @@ func (s *Site) ringSize() (int, error) {
 		size /= 2
 	}
 	if size > left {
-		return 0, refuse(KindNoSpace, "the memory bound of %d bytes leaves no room for the ring of another group: mount with a larger --memory, or put the volume into an existing group", s.cfg.Memory)
+		return 0, refuse(KindNoSpace, "the memory bound of %s leaves no room for the ring of another group: mount with a larger --memory, or put the volume into an existing group", iec(s.cfg.Memory))
 	}
 	return int(size), nil
 }

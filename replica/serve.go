@@ -122,7 +122,7 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 	if v == nil {
 		used := s.quotaUsed(peer)
 		if used+int64(m.Size) > quota {
-			return nil, false, refuse(KindNoSpace, "site %s lets %s create %d bytes of S-VOLs, of which %d are used: %d more do not fit; raise it there (pairfs peer add … --create=SIZE)", s.cfg.Name, peer, quota, used, m.Size)
+			return nil, false, refuse(KindNoSpace, "site %s lets %s create %s of S-VOLs, of which %s are used: %s more do not fit; raise it there (pairfs peer add … --create=SIZE)", s.cfg.Name, peer, iec(quota), iec(used), iec(int64(m.Size)))
 		}
 		v, err := s.makeVolume(m.Volume, int64(m.Size), peer)
 		return v, true, err

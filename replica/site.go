@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
@@ -108,7 +109,7 @@ func (c *Config) fill() error {
 		c.Memory = memoryDefault
 	}
 	if c.Memory < memoryMin {
-		return refuse(KindInvalid, "a memory bound of %d bytes is too small: at least %d", c.Memory, int64(memoryMin))
+		return refuse(KindInvalid, "a memory bound of %s is too small: at least %s", iec(c.Memory), iec(memoryMin))
 	}
 	if c.PathWatch == 0 {
 		c.PathWatch = pathWatchDefault
@@ -512,6 +513,9 @@ func (s *Site) Statfs() (unix.Statfs_t, error) {
 	return st, nil
 }
 
+// iec writes a size for an operator.
+func iec(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+
 // checkSpace refuses what the file system of the state directory cannot hold.
 func (s *Site) checkSpace(n int64, what string) error {
 	st, err := s.Statfs()
@@ -519,7 +523,7 @@ func (s *Site) checkSpace(n int64, what string) error {
 		return err
 	}
 	if free := int64(st.Bavail) * st.Bsize; n > free {
-		return refuse(KindNoSpace, "%s needs %d bytes, the file system of %s has %d free", what, n, s.cfg.StateDir, free)
+		return refuse(KindNoSpace, "%s needs %s, the file system of %s has %s free", what, iec(n), s.cfg.StateDir, iec(free))
 	}
 	return nil
 }
