@@ -119,7 +119,7 @@ func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
 		g.mu.Unlock()
 		return g.persist(p)
 	case controlCopied:
-		// The primary unmarks what was copied when it is in the stores here.
+		// The primary is in PAIR, with nothing marked, when this is in the stores here.
 		defer g.kickCheckpoint()
 		return g.run(g.ctx, EvCopied, []*pair{p}, runOptions{})
 	case controlSuspend:

@@ -347,28 +347,14 @@ func (g *group) gather(first fact) (all []factGroup) {
 
 // watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete.
 func (g *group) watch() {
-	for _, p := range g.watchPairs() {
-		g.clearCopied(p)
-	}
+	g.watchPairs()
 	if g.askDue() {
 		g.wg.Go(g.askStates)
 	}
 }
 
-// clearCopied unmarks what a copy left marked, once all of it is in the peer's store. No transition is under way meanwhile, and hosts
-// mark nothing while a pair is in PAIR.
-func (g *group) clearCopied(p *pair) {
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if p.rec.State.Status == PAIR && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq {
-		p.att.bits.reset()
-	}
-}
-
-// watchPairs reports what is due and returns the pairs whose marks of a copy can go.
-func (g *group) watchPairs() (clear []*pair) {
+// watchPairs reports what is due.
+func (g *group) watchPairs() {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -385,17 +371,13 @@ func (g *group) watchPairs() (clear []*pair) {
 			g.report(fact{pair: p.name, input: EvDrained})
 		case st.Role == Primary && st.Status == Suspending && (now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)):
 			g.report(fact{pair: p.name, input: EvDrainTimeout, text: "the peer did not take all records in time: the rest is marked in the bitmap"})
-		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerDurable >= p.rec.PairSeq:
+		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq:
 			g.report(fact{pair: p.name, input: EvCopied})
-		}
-		if p.rec.State.Status == PAIR && st.Role == Primary && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq && p.att.bits.any() {
-			clear = append(clear, p)
 		}
 	}
 	if !g.fullSince.IsZero() && g.journal.Err() == nil {
 		g.watchFull(now)
 	}
-	return clear
 }
 
 // watchFull suspends the group when its journal stays full. Requires mu.

@@ -68,7 +68,7 @@ func (s *Site) serveCreate(_ context.Context, peer string, m *quicwire.CreatePai
 	if err := errors.Join(checkName("pair", m.Pair), checkName("volume", m.Volume), checkName("group", m.Group)); err != nil {
 		return err
 	}
-	if reservedNames[m.Pair] || m.Number == 0 || m.Generation == 0 || m.Size == 0 || m.Size > volumeMax || m.Copy > quicwire.CopyNone {
+	if reservedNames[m.Pair] || m.Number == 0 || m.Generation == 0 || m.Size == 0 || m.Size > volumeMax || m.JournalSize > volumeMax || m.Copy > quicwire.CopyNone {
 		return refuse(KindInvalid, "the request to create pair %s is not valid", m.Pair)
 	}
 	if err := s.replaceOrphan(peer, m); err != nil {
@@ -461,7 +461,7 @@ func (s *Site) firstIn(d time.Duration, what string) bool {
 // Refused implements [quicwire.Handler]: somebody was not let in. The same key is an event once a minute, all of them one a second at most:
 // whoever tries for ever must not push other events out.
 func (s *Site) Refused(addr net.Addr, fp quicwire.Fingerprint, reason string) {
-	if !s.firstIn(time.Minute, "key "+fp.String()) || !s.firstIn(time.Second, "key") {
+	if !s.firstIn(time.Second, "key") || !s.firstIn(time.Minute, "key "+fp.String()) {
 		return
 	}
 	key := "no key"

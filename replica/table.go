@@ -14,7 +14,7 @@ const (
 	CmdResync                    // copy the differences (pairresync)
 	CmdDelete                    // both sides back to SMPL (pairsplit -S)
 	CmdForceDelete               // this side back to SMPL, whatever the other does
-	EvCopied                     // the control record that ends the copy is durable on the secondary
+	EvCopied                     // the record that ends the copy: obeyed by the secondary; for the primary, all before it is in the store of the S-VOL
 	EvDrained                    // the control record that ends the replication was reached
 	EvDrainTimeout               // a flush did not end in time
 	EvPathLost                   // the mirror was down longer than path watch time
@@ -146,7 +146,7 @@ var rules = []rule{
 	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), CmdForceDelete, Accept, Deleting, NoSuspend, do(ActRelease), ""},
 
 	// Primary, facts.
-	{Primary, in(COPY), EvCopied, Accept, PAIR, NoSuspend, nil, ""},
+	{Primary, in(COPY), EvCopied, Accept, PAIR, NoSuspend, do(ActClearMap), ""},
 	{Primary, in(PAIR, Suspending, PSUS, PSUE, PFUS, Deleting), EvCopied, Ignore, 0, 0, nil, ""},
 	{Primary, in(Suspending), EvDrained, Accept, PSUS, PVOLByOperator, nil, ""},
 	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Deleting), EvDrained, Ignore, 0, 0, nil, ""},
