@@ -138,6 +138,7 @@ func (g *group) create() error {
 // open opens the journal of a group whose members are attached, replays what the stores do not hold yet and leaves it empty of work.
 func (g *group) open(m marksRecord) error {
 	g.restoredSeq, g.peerDurable, g.peerRestore = m.Seq, m.PeerDurable, m.PeerRestored
+	g.startedAt()
 	r := replay{g: g, from: m.Checkpoint}
 	j, rec, err := journal.Open(g.options(), m.Head, m.Known, r.record)
 	if err != nil {
@@ -165,6 +166,23 @@ func (g *group) open(m marksRecord) error {
 		return err
 	}
 	return g.doCheckpoint(g.ctx)
+}
+
+// startedAt takes the marks of the peer to the start of the replication, as [group.startPairs] did: a daemon that died before the next
+// checkpoint did not store them. Marks from before would name numbers that the journal has freed.
+func (g *group) startedAt() {
+	if g.role != Primary {
+		return
+	}
+	first := noStop
+	for _, p := range g.pairs {
+		if p.rec.State.Status.active() && p.rec.StartSeq != 0 {
+			first = min(first, p.rec.StartSeq)
+		}
+	}
+	if first != noStop {
+		g.peerRestore, g.peerDurable = max(g.peerRestore, first-1), max(g.peerDurable, first-1)
+	}
 }
 
 func (g *group) openError(err error) error {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 )
@@ -160,4 +161,40 @@ func TestI5CrashAfterFree(t *testing.T) {
 		d.wantCovered("x", "y")
 	}
 	d.mend()
+}
+
+// TestI5KillAfterResync: the primary is killed after a resync began and before a checkpoint stored the peer's marks. What was freed while
+// the pairs were split lies between the old marks and the start; records behind the start stay in the journal until the peer has them.
+func TestI5KillAfterResync(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g := d.a.site.groupByName("g")
+	checkpoint := func() {
+		t.Helper()
+		must(t, g.journal.Sync(context.Background(), g.journal.Marks().Reserved))
+		must(t, g.restorePass())
+		must(t, g.doCheckpoint(context.Background()))
+	}
+	w.some(rng, 50)
+	checkpoint()
+	w.some(rng, 5)
+	g.restoreMu.Lock() // no checkpoint from here on
+	err := d.a.site.ResyncGroup(context.Background(), "g")
+	d.cut()
+	w.some(rng, 50)
+	must(t, errors.Join(err, g.journal.Sync(context.Background(), g.journal.Marks().Reserved)))
+	d.a.crash(g.restoreMu.Unlock)
+	d.a.open()
+	g = d.a.site.groupByName("g")
+	w.some(rng, 20)
+	checkpoint()
+	if _, ok := g.journal.Locate(d.a.site.pairByName("x").rec.StartSeq); !ok {
+		t.Error("the start record was freed before the peer had it")
+	}
+	d.heal()
+	d.a.awaitBoth(PAIR, "x", "y")
+	w.some(rng, 20)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
 }

@@ -387,10 +387,11 @@ func (g *group) freeable(upTo journal.Position) journal.Position {
 	if !keep {
 		return upTo
 	}
-	if pos, ok := g.journal.Locate(after + 1); ok && pos < upTo {
-		return pos
+	pos, ok := g.journal.Locate(after + 1)
+	if !ok {
+		pos = g.journal.Marks().Freed // what the peer lacks cannot be told from what it has
 	}
-	return upTo
+	return min(upTo, pos)
 }
 
 // keep holds back the records from a position on, until letGo: they lead to a state that is not in the database yet, and a daemon that
