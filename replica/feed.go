@@ -87,25 +87,6 @@ func (s *Site) mirrorGroup(peer string, open *quicwire.MirrorOpen) (*group, erro
 	return g, nil
 }
 
-// setLinked records whether the mirror has a session. Requires mu.
-func (g *group) setLinked(up bool) {
-	if g.linked == up {
-		return
-	}
-	g.linked, g.linkChange = up, time.Now()
-	if g.rec.Peer == "" {
-		return // the last pair is gone
-	}
-	word := "is down: writes are kept in the journal"
-	if g.role == Secondary {
-		word = "is down"
-	}
-	if up {
-		word = "is up"
-	}
-	g.site.events.add(slog.LevelInfo, g.object(), "the mirror with %s %s", g.rec.Peer, word)
-}
-
 // watchAnew lets path watch time begin now if the mirror is down: until now there may have been no pair that missed it. Requires mu.
 func (g *group) watchAnew() {
 	if !g.linked {
@@ -190,71 +171,6 @@ func (f *feedSession) peerLostJournal(seq journal.Seq) error {
 			text: fmt.Sprintf("the secondary is at sequence number %d, behind what it had confirmed: it lost its journal or its database; the whole volume is marked, resync copies it", seq)})
 	}
 	return fmt.Errorf("group %s: the secondary is behind what it had confirmed", f.g.name)
-}
-
-// wireStates are the states of all pairs as the other side is told. Requires mu.
-func (g *group) wireStates() []quicwire.PairState {
-	out := make([]quicwire.PairState, 0, len(g.pairs))
-	for _, p := range g.pairs {
-		out = append(out, p.wire())
-	}
-	return out
-}
-
-// compare looks at the other side's states, all that it has in this group, and queues what follows for this one. sure says that the list
-// is younger than every pair here. Requires mu.
-func (g *group) compare(theirs []quicwire.PairState, sure bool) {
-	seen := map[string]quicwire.PairState{}
-	for _, t := range theirs {
-		seen[t.Name] = t
-	}
-	for _, p := range g.pairs {
-		t, known := seen[p.name]
-		if known && t.Generation != p.rec.Generation {
-			known = false // another pair of the same name
-		}
-		if p.rec.State.Role == Primary && known {
-			p.rec.State.Consistent = t.Consistent
-		}
-		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
-			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
-		}
-		if known && p.rec.State.Status == Suspending && SuspendType(t.SuspendType) == ByMCU {
-			continue // it obeyed the suspend record; its marks end the flush
-		}
-		if !known && p.rec.State.Role == Primary && !sure {
-			g.asked = time.Time{} // what was said may be older than the pair: ask
-			continue
-		}
-		if known && !sure && p.rec.State.Role == Primary && p.rec.State.Status.active() && Status(t.Status).suspended() && journal.Seq(t.Seq) < p.rec.StartSeq {
-			g.asked = time.Time{} // suspended since before the last start: said before the resync, or split before its start arrived
-			continue
-		}
-		if known && p.rec.granted() && Status(t.Status).suspended() {
-			continue // said before the resync that was granted, or about to be overtaken by its start record
-		}
-		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
-		if !ok {
-			continue
-		}
-		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
-		switch in {
-		case EvPeerDeleted:
-			f.text = fmt.Sprintf("the pair does not exist at %s any more: delete it here too", g.rec.Peer)
-		case EvPeerSplit:
-			f.text = fmt.Sprintf("the pair was split at %s", g.rec.Peer)
-		default:
-			f.text = fmt.Sprintf("%s says that the pair is %s (%s): see the events there, then resync from the primary", g.rec.Peer, Status(t.Status).On(otherRole(p.rec.State.Role)), SuspendType(t.SuspendType))
-		}
-		g.report(f)
-	}
-}
-
-func otherRole(r Role) Role {
-	if r == Primary {
-		return Secondary
-	}
-	return Primary
 }
 
 // tell sends this side's states on the session, if there is one; without one the next session begins with them.
@@ -358,38 +274,6 @@ func (f *feedSession) send() error {
 			return f.ctx.Err()
 		}
 	}
-}
-
-// sendStates tells the peer this side's states when they differ from what it was told.
-func (f *feedSession) sendStates() error {
-	f.g.mu.Lock()
-	now := f.g.wireStates()
-	same := sameStates(now, f.states)
-	f.g.mu.Unlock()
-	if same {
-		return nil
-	}
-	f.states = now
-	return f.stream.Send(f.ctx, &quicwire.PairStates{Pairs: now})
-}
-
-// sameStates compares what matters of two lists of states, in any order.
-func sameStates(a, b []quicwire.PairState) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	have := make(map[string]quicwire.PairState, len(b))
-	for _, p := range b {
-		p.Seq, p.Consistent = 0, false
-		have[p.Name] = p
-	}
-	for _, p := range a {
-		p.Seq, p.Consistent = 0, false
-		if q, ok := have[p.Name]; !ok || p != q {
-			return false
-		}
-	}
-	return true
 }
 
 func (f *feedSession) room() bool {

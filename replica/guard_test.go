@@ -62,8 +62,9 @@ func TestFormerSVOLNotTaken(t *testing.T) {
 	}
 	refused(t, create(), KindAccess)
 	d.b.reopen()
-	d.wait("the peer is back", func() bool { _, up := d.a.site.endpoint.Connected("osaka"); return up })
-	refused(t, create(), KindAccess)
+	var err error
+	d.wait("the peer is back", func() bool { err = create(); return KindOf(err) != KindUnreachable })
+	refused(t, err, KindAccess)
 	b := make([]byte, 8)
 	if _, err := d.b.vol("x").ReadAt(b, 0); err != nil || string(b) != "precious" {
 		t.Errorf("%q, %v", b, err)

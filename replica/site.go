@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
@@ -123,35 +122,6 @@ func (c *Config) fill() error {
 	return nil
 }
 
-// checkLost refuses a state directory that lost its database or its key: without the database the stores are bytes of nobody, and a new
-// site in the same place would write over them; without its key no peer would know the site again.
-func checkLost(dir string) error {
-	_, dbErr := os.Lstat(filepath.Join(dir, "site.db"))
-	if errors.Is(dbErr, os.ErrNotExist) {
-		for _, sub := range []string{"volumes", "journals"} {
-			if left, err := os.ReadDir(filepath.Join(dir, sub)); err == nil && len(left) > 0 {
-				return refuse(KindInternal, "%s has no site.db, but %s holds %s and more: restore site.db, or move the whole directory away to begin anew", dir, filepath.Join(dir, sub), left[0].Name())
-			}
-		}
-		return nil
-	}
-	if _, err := os.Lstat(filepath.Join(dir, "key.pem")); errors.Is(err, os.ErrNotExist) {
-		return refuse(KindInternal, "%s has a site.db and no key.pem: restore the key, for peers know the site by it; or make a new one (pairfs key --state %s) and give it to every peer", dir, dir)
-	}
-	return nil
-}
-
-// DefaultRingDir finds a folder on tmpfs for staging rings: /dev/shm, or /run where that is one; /dev/shm if neither is.
-func DefaultRingDir() string {
-	for _, dir := range []string{"/dev/shm", "/run"} {
-		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC {
-			return dir
-		}
-	}
-	return "/dev/shm"
-}
-
 func (s *Site) open() error {
 	if err := s.openDirs(); err != nil {
 		return err
@@ -176,48 +146,6 @@ func (s *Site) open() error {
 		return err
 	}
 	return s.listen()
-}
-
-// openDirs makes the folders and refuses a state directory that others can read.
-func (s *Site) openDirs() error {
-	base := filepath.Base(s.cfg.StateDir)
-	abs, err := filepath.Abs(s.cfg.StateDir)
-	if err != nil || base == "" {
-		return fmt.Errorf("state directory %s: %w", s.cfg.StateDir, err)
-	}
-	s.cfg.StateDir = abs
-	for _, dir := range []string{abs, filepath.Join(abs, "volumes"), filepath.Join(abs, "journals")} {
-		if err := privateDir(dir); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// openRings makes the folder of the staging rings, pairfs-SITE-KEY on tmpfs, KEY being 8 digits that stand for the site's key: the ring of
-// a killed daemon holds acknowledged writes, so another site that happens to have the same name must not come near it.
-func (s *Site) openRings() error {
-	fp := s.identity.Fingerprint()
-	s.ringDir = filepath.Join(s.cfg.RingDir, fmt.Sprintf("pairfs-%s-%x", s.cfg.Name, fp[:4]))
-	return privateDir(s.ringDir)
-}
-
-// privateDir makes a folder of mode 0700, or checks that there is one.
-func privateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	fi, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("look at %s: %w", dir, err)
-	}
-	if !fi.IsDir() {
-		return fmt.Errorf("%s is not a directory; pairfs does not follow links in its state directory", dir)
-	}
-	if fi.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o): chmod 700 %s", dir, fi.Mode().Perm(), dir)
-	}
-	return nil
 }
 
 func (s *Site) listen() error {
@@ -329,138 +257,7 @@ func (s *Site) Close(ctx context.Context) error {
 	return err
 }
 
-// loadVolumes opens the stores.
-func (s *Site) loadVolumes() error {
-	recs, err := load[volumeRecord](s.db, bucketVolumes)
-	if err != nil {
-		return err
-	}
-	for name, rec := range recs {
-		if err := checkName("volume", name); err != nil {
-			return err
-		}
-		v, err := s.openVolume(name, rec, false)
-		if err != nil {
-			return fmt.Errorf("volume %s: %w", name, err)
-		}
-		s.volumes[name] = v
-	}
-	return nil
-}
-
 func (s *Site) storePath(name string) string { return filepath.Join(s.cfg.StateDir, "volumes", name) }
-
-func (s *Site) openVolume(name string, rec volumeRecord, create bool) (*Volume, error) {
-	st, err := openStore(s.storePath(name), create)
-	if err != nil {
-		return nil, err
-	}
-	if wrap := s.cfg.wrapStore; wrap != nil {
-		st.file = wrap(name, st.file)
-	}
-	size, err := st.size()
-	if err != nil {
-		return nil, errors.Join(err, st.close())
-	}
-	v := &Volume{site: s, id: rec.ID, name: name, store: st, reserved: rec.Reserved, madeBy: rec.MadeBy}
-	v.handed.Store(rec.MadeBy != "" && !rec.Written)
-	v.size.Store(size)
-	v.modified.Store(time.Now().UnixNano())
-	return v, nil
-}
-
-// loadGroups attaches the pairs and opens the journals.
-func (s *Site) loadGroups() error {
-	groups, err := load[groupRecord](s.db, bucketGroups)
-	if err != nil {
-		return err
-	}
-	marks, err := load[marksRecord](s.db, bucketMarks)
-	if err != nil {
-		return err
-	}
-	pairs, err := load[pairRecord](s.db, bucketPairs)
-	if err != nil {
-		return err
-	}
-	for name, rec := range groups {
-		s.groups[name] = s.newGroup(name, rec)
-	}
-	for name, rec := range pairs {
-		if err := s.loadPair(name, rec); err != nil {
-			return err
-		}
-	}
-	for name, g := range s.groups {
-		if err := s.openGroup(g, marks[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Site) loadPair(name string, rec pairRecord) error {
-	g, v := s.groups[rec.Group], s.volumes[rec.Volume]
-	if g == nil || v == nil {
-		return fmt.Errorf("pair %s: site.db names group %q and volume %q, which it does not have: run pairfs check", name, rec.Group, rec.Volume)
-	}
-	if v.Size() != rec.Size {
-		return fmt.Errorf("pair %s: the store of volume %s has %d bytes, the pair has %d: the store was changed behind pairfs; restore it, or make it that size and resync", name, rec.Volume, v.Size(), rec.Size)
-	}
-	p := g.attach(v, name, rec)
-	s.pairs[name] = p
-	return s.db.loadBitmap(name, p.att.bits)
-}
-
-// openGroup opens one group; a journal that was given up, or is not there, is made anew with its pairs suspended.
-func (s *Site) openGroup(g *group, m marksRecord) error {
-	_, err := os.Lstat(g.dir())
-	lost := errors.Is(err, os.ErrNotExist)
-	if g.rec.Failed == "" && !lost {
-		return g.open(m)
-	}
-	reason := g.rec.Failed
-	if lost {
-		reason = "its journal is not there any more"
-	}
-	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
-	for _, p := range g.pairs {
-		if out := Step(p.rec.State, EvFailure); out.Verdict == Accept && (lost || p.rec.State.Status != PSUE) {
-			g.enter(p, EvFailure, out, runOptions{text: "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"})
-		}
-		// A lost restore journal held what the primary keeps and marks until it is restored here; only what hosts wrote here is unknown.
-		if p.rec.State.Role == Primary || (lost && p.rec.State.SVOLWrite) {
-			p.att.bits.fill()
-		}
-		p.rec.State.Consistent = p.rec.State.Consistent && !lost
-		p.applyAccess()
-	}
-	// A crash in the middle of what follows begins it anew: the group counts as failed until the new journal is there.
-	g.rec.Failed = reason
-	err = g.commit(g.attachments(), func(tx *bolt.Tx) error {
-		for name, p := range g.pairs {
-			if err := put(tx, bucketPairs, name, p.rec); err != nil {
-				return err
-			}
-		}
-		return put(tx, bucketGroups, g.name, g.rec)
-	})
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(g.remove(), g.create()); err != nil {
-		return err
-	}
-	g.rec.Failed = ""
-	fresh := marksRecord{LastSeq: m.LastSeq, Seq: m.Seq, PeerDurable: m.PeerDurable, PeerRestored: m.PeerRestored}
-	err = s.db.update(func(tx *bolt.Tx) error {
-		return errors.Join(put(tx, bucketMarks, g.name, fresh), put(tx, bucketGroups, g.name, g.rec))
-	})
-	if err != nil {
-		return err
-	}
-	return g.open(fresh)
-}
 
 func (s *Site) groupByName(name string) *group {
 	s.mu.RLock()

@@ -1,0 +1,181 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"pairfs/journal"
+	"time"
+)
+
+// What arrives at a secondary is checked, put into the restore journal with the number it has, and shown by the overlay at once.
+
+// record puts one record into the restore journal and the overlay.
+func (p *pullSession) record(rec *journal.Record, t *touched) error {
+	g := p.g
+	if rec.Kind == journal.KindControl {
+		return p.control(rec)
+	}
+	// The mode lock keeps the volume in the group until the record is published, as it does for a host's write.
+	if m := g.member(rec.Volume); m != nil {
+		m.vol.mode.RLock()
+		defer m.vol.mode.RUnlock()
+	}
+	a, err := g.target(rec)
+	if err != nil {
+		return err
+	}
+	if a == nil {
+		rec = &journal.Record{Kind: journal.KindSkip, Seq: rec.Seq, Time: rec.Time}
+		rec.CRC = journal.ChecksumRecord(rec)
+	}
+	r, err := g.reserveRoom(p.ctx, rec)
+	if err != nil {
+		return err
+	}
+	copy(r.Payload, rec.Payload)
+	if a != nil && !a.alreadyZero(rec) {
+		a.overlay.insert(int64(rec.Offset), int64(rec.Length), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), len(rec.Payload) == 0)
+		a.vol.modified.Store(time.Now().UnixNano())
+		t.add(a.vol, int64(rec.Offset), int64(rec.Length))
+	}
+	g.journal.Publish(r, rec.CRC)
+	if rec.Advances() {
+		g.mu.Lock()
+		g.lastSeq = rec.Seq
+		g.mu.Unlock()
+	}
+	return nil
+}
+
+// alreadyZero reports whether a record only says that a range is zeroes which is a hole in the store, with nothing above it in the overlay.
+// It need not go there then: the initial copy of a sparse volume of 1 TiB would put 16 million regions there for nothing. Only the pull may
+// ask, because no other writer is under way on an S-VOL that is replicated.
+func (a *attachment) alreadyZero(rec *journal.Record) bool {
+	from, to := int64(rec.Offset), int64(rec.Offset+rec.Length)
+	return len(rec.Payload) == 0 && a.holeAt(from, to) == to
+}
+
+func (g *group) member(number uint32) *attachment {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members[number]
+}
+
+// target finds the volume that a record is for, nil for one that changes nothing here. What does not belong here ends the session.
+func (g *group) target(rec *journal.Record) (*attachment, error) {
+	if rec.Flags&journal.FlagLocal != 0 {
+		return nil, fmt.Errorf("group %s: the %s should never have left the primary", g.name, rec)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if rec.Advances() && rec.Seq != g.lastSeq+1 || !rec.Advances() && rec.Seq != g.lastSeq {
+		return nil, fmt.Errorf("group %s: the %s came behind sequence number %d", g.name, rec, g.lastSeq)
+	}
+	a := g.members[rec.Volume]
+	switch {
+	case rec.Kind == journal.KindSkip:
+		return nil, nil
+	case a == nil:
+		if rec.Kind == journal.KindBase {
+			return nil, fmt.Errorf("group %s: the %s is for no pair of this group", g.name, rec)
+		}
+		return nil, nil // of a pair that was deleted here
+	case !a.pair.rec.State.Status.active():
+		return nil, fmt.Errorf("group %s: the %s is for pair %s, which is %s here", g.name, rec, a.pair.name, a.pair.rec.State.Status)
+	case rec.Kind == journal.KindBase && a.pair.rec.State.Status != COPY:
+		return nil, fmt.Errorf("group %s: the %s is for pair %s, which is not being copied", g.name, rec, a.pair.name)
+	}
+	if size := uint64(a.pair.rec.Size); rec.Offset > size || rec.Length > size-rec.Offset || rec.Length == 0 {
+		return nil, fmt.Errorf("group %s: the %s lies outside of volume %s (%d bytes)", g.name, rec, a.pair.rec.Volume, size)
+	}
+	if rec.Length > max(discardMax, baseZeroMax) {
+		return nil, fmt.Errorf("group %s: the %s is longer than a record may be", g.name, rec) // its regions would fill the memory
+	}
+	return a, nil
+}
+
+// reserveRoom reserves room for a record of the primary, waiting while journal, ring or overlay are full: the window of the pull is not
+// moved meanwhile, so the primary waits too.
+func (g *group) reserveRoom(ctx context.Context, rec *journal.Record) (journal.Reservation, error) {
+	for {
+		if e := g.storeErr.Load(); e != nil {
+			return journal.Reservation{}, *e // the mirror is opened again until the stores take bytes
+		}
+		for len(rec.Payload) == 0 && g.overlayRegions() > overlayRegionsMax {
+			g.kickRestore()
+			if err := pause(ctx, 5*time.Millisecond); err != nil {
+				return journal.Reservation{}, err
+			}
+		}
+		r, err := g.journal.Reserve(ctx, rec.Header())
+		if !errors.Is(err, journal.ErrFull) {
+			if errors.Is(err, journal.ErrFailed) {
+				g.journalFailed(err)
+			}
+			return r, err
+		}
+		g.waited.Add(1)
+		g.kickCheckpoint()
+		wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		_ = g.journal.WaitRoom(wait, journal.MaxPayload)
+		cancel()
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+	}
+}
+
+// control journals a control record and obeys it once it is durable.
+func (p *pullSession) control(rec *journal.Record) error {
+	g := p.g
+	c, err := parseControl(rec.Payload)
+	if err != nil {
+		return fmt.Errorf("group %s: %w", g.name, err)
+	}
+	g.mu.Lock()
+	last := g.lastSeq
+	jump := rec.Seq != last+1
+	bad := rec.Seq <= last || (jump && (rec.Flags&journal.FlagEpoch == 0 || !g.mayJump(c)))
+	g.mu.Unlock()
+	if bad {
+		return fmt.Errorf("group %s: the %s came behind sequence number %d", g.name, rec, last)
+	}
+	r, err := g.reserveRoom(p.ctx, rec)
+	if err != nil {
+		return err
+	}
+	copy(r.Payload, rec.Payload)
+	g.keep(r.Pos) // before it is published, so before a checkpoint can pass over it
+	defer g.letGo()
+	g.journal.Publish(r, rec.CRC)
+	if err := g.journal.Sync(p.ctx, r.End); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.lastSeq = rec.Seq
+	g.mu.Unlock()
+	return g.obeyControl(rec.Seq, c)
+}
+
+// mayJump reports whether a start record may leave out sequence numbers: only if no pair but those that start, or whose own start record
+// is still to come, is replicated, so that what is left out is in the bitmaps. Requires mu.
+func (g *group) mayJump(c control) bool {
+	if c.op == controlSeq {
+		return !g.active()
+	}
+	if c.op != controlStart {
+		return false
+	}
+	starts := map[uint32]bool{}
+	for _, n := range c.numbers {
+		starts[n] = true
+	}
+	for _, p := range g.pairs {
+		waits := p.rec.StartSeq == 0 || p.rec.Starting // for a start record of its own, behind this one
+		if p.rec.State.Status.active() && !waits && !starts[p.rec.Number] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,189 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"pairfs/journal"
+	"pairfs/quicwire"
+	"time"
+)
+
+// Both sides tell each other the states of their pairs whenever a mirror opens and whenever one changes. What follows for this side is found by
+// comparing them, so what was missed while the link was down needs no log of messages.
+
+// setLinked records whether the mirror has a session. Requires mu.
+func (g *group) setLinked(up bool) {
+	if g.linked == up {
+		return
+	}
+	g.linked, g.linkChange = up, time.Now()
+	if g.rec.Peer == "" {
+		return // the last pair is gone
+	}
+	word := "is down: writes are kept in the journal"
+	if g.role == Secondary {
+		word = "is down"
+	}
+	if up {
+		word = "is up"
+	}
+	g.site.events.add(slog.LevelInfo, g.object(), "the mirror with %s %s", g.rec.Peer, word)
+}
+
+// wireStates are the states of all pairs as the other side is told. Requires mu.
+func (g *group) wireStates() []quicwire.PairState {
+	out := make([]quicwire.PairState, 0, len(g.pairs))
+	for _, p := range g.pairs {
+		out = append(out, p.wire())
+	}
+	return out
+}
+
+// compare looks at the other side's states, all that it has in this group, and queues what follows for this one. sure says that the list
+// is younger than every pair here. Requires mu.
+func (g *group) compare(theirs []quicwire.PairState, sure bool) {
+	seen := map[string]quicwire.PairState{}
+	for _, t := range theirs {
+		seen[t.Name] = t
+	}
+	for _, p := range g.pairs {
+		t, known := seen[p.name]
+		if known && t.Generation != p.rec.Generation {
+			known = false // another pair of the same name
+		}
+		if p.rec.State.Role == Primary && known {
+			p.rec.State.Consistent = t.Consistent
+		}
+		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
+			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
+		}
+		if known && p.rec.State.Status == Suspending && SuspendType(t.SuspendType) == ByMCU {
+			continue // it obeyed the suspend record; its marks end the flush
+		}
+		if !known && p.rec.State.Role == Primary && !sure {
+			g.asked = time.Time{} // what was said may be older than the pair: ask
+			continue
+		}
+		if known && !sure && p.rec.State.Role == Primary && p.rec.State.Status.active() && Status(t.Status).suspended() && journal.Seq(t.Seq) < p.rec.StartSeq {
+			g.asked = time.Time{} // suspended since before the last start: said before the resync, or split before its start arrived
+			continue
+		}
+		if known && p.rec.granted() && Status(t.Status).suspended() {
+			continue // said before the resync that was granted, or about to be overtaken by its start record
+		}
+		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
+		if !ok {
+			continue
+		}
+		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
+		switch in {
+		case EvPeerDeleted:
+			f.text = fmt.Sprintf("the pair does not exist at %s any more: delete it here too", g.rec.Peer)
+		case EvPeerSplit:
+			f.text = fmt.Sprintf("the pair was split at %s", g.rec.Peer)
+		default:
+			f.text = fmt.Sprintf("%s says that the pair is %s (%s): see the events there, then resync from the primary", g.rec.Peer, Status(t.Status).On(otherRole(p.rec.State.Role)), SuspendType(t.SuspendType))
+		}
+		g.report(f)
+	}
+}
+
+func otherRole(r Role) Role {
+	if r == Primary {
+		return Secondary
+	}
+	return Primary
+}
+
+// sendStates tells the peer this side's states when they differ from what it was told.
+func (f *feedSession) sendStates() error {
+	f.g.mu.Lock()
+	now := f.g.wireStates()
+	same := sameStates(now, f.states)
+	f.g.mu.Unlock()
+	if same {
+		return nil
+	}
+	f.states = now
+	return f.stream.Send(f.ctx, &quicwire.PairStates{Pairs: now})
+}
+
+// sameStates compares what matters of two lists of states, in any order.
+func sameStates(a, b []quicwire.PairState) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	have := make(map[string]quicwire.PairState, len(b))
+	for _, p := range b {
+		p.Seq, p.Consistent = 0, false
+		have[p.Name] = p
+	}
+	for _, p := range a {
+		p.Seq, p.Consistent = 0, false
+		if q, ok := have[p.Name]; !ok || p != q {
+			return false
+		}
+	}
+	return true
+}
+
+// serveStates answers with the states of those of the named pairs that the peer has with this site.
+func (s *Site) serveStates(peer string, m *quicwire.PairStates) quicwire.Frame {
+	answer := &quicwire.PairStates{}
+	for _, ref := range m.Pairs {
+		if p, err := s.peerPair(peer, ref.Name, ref.Generation); err == nil {
+			p.group.mu.Lock()
+			answer.Pairs = append(answer.Pairs, p.wire())
+			p.group.mu.Unlock()
+		}
+	}
+	return answer
+}
+
+// askDue reports whether a primary should ask the peer for its states beside the mirror: the peer is connected, but no mirror was opened
+// for a while, or a list of states had no word of a pair. So a pair that was deleted there while the link was down is found out.
+func (g *group) askDue() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.role != Primary || len(g.pairs) == 0 || time.Since(g.asked) < askInterval {
+		return false
+	}
+	if !g.asked.IsZero() && (g.linked || !g.active() || time.Since(g.linkChange) < askInterval) {
+		return false
+	}
+	if _, up := g.site.endpoint.Connected(g.rec.Peer); !up {
+		return false
+	}
+	g.asked = time.Now()
+	return true
+}
+
+// askStates asks the peer for the states of this group's pairs and compares them.
+func (g *group) askStates() {
+	ctx, cancel := context.WithTimeout(g.ctx, requestTimeout)
+	defer cancel()
+	g.cmd.Lock()
+	g.mu.Lock()
+	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
+	starts := map[string]journal.Seq{}
+	for name, p := range g.pairs {
+		starts[name] = p.rec.StartSeq
+	}
+	g.mu.Unlock()
+	g.cmd.Unlock()
+	answer, err := g.site.endpoint.Request(ctx, peer, req)
+	states, ok := answer.(*quicwire.PairStates)
+	if err != nil || !ok {
+		return // the next time it is due
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, p := range g.pairs {
+		if start, ok := starts[name]; !ok || start != p.rec.StartSeq {
+			g.asked = time.Time{}
+			return // a pair came meanwhile, or was taken up again
+		}
+	}
+	g.compare(states.Pairs, true)
+}
