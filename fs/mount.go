@@ -64,9 +64,8 @@ func mount(site backend, cfg Config) (*Mounted, error) {
 	keepFromChildren()
 	m := &Mounted{tree: t, server: server, dir: dir, done: make(chan struct{})}
 	go m.serve()
-	if err := server.WaitMount(); err != nil {
-		return nil, errors.Join(fmt.Errorf("mount at %s does not answer: %w", dir, err), m.Unmount())
-	}
+	// NewServer has mounted and greeted the kernel. No server.WaitMount: it opens a file in the mount and polls it, and a process that is
+	// killed while it does so waits for its own answer for ever, with the mount and the lock of the state directory.
 	return m, nil
 }
 

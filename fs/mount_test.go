@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -137,5 +138,32 @@ func TestMountLine(t *testing.T) {
 	}
 	if _, _, ok := mountLine("nonsense"); ok {
 		t.Error("nonsense was taken")
+	}
+}
+
+// TestKilledWhileItStarts: a process that is killed at any moment behind its mount ends, and gives back what it held. It would not if it
+// had a file of its own mount open: the end of the process flushes that file, and nobody is left to answer.
+func TestKilledWhileItStarts(t *testing.T) {
+	dir := mountDir(t)
+	for i := range 40 {
+		c := launch(t, dir)
+		until(t, "the mount is there", func() bool {
+			typ, err := mountedAt(dir)
+			return err == nil && typ == "fuse."+fsType
+		})
+		time.Sleep(time.Duration(i%20) * 100 * time.Microsecond)
+		c.cmd.Process.Kill()
+		ended := make(chan error, 1)
+		go func() { ended <- c.cmd.Wait() }()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Errorf("start %d: the process does not die", i)
+			unix.Unmount(dir, unix.MNT_FORCE) // fails, and aborts the connection all the same
+			<-ended
+		}
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
