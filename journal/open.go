@@ -57,7 +57,7 @@ func Open(o Options, head Head, known Position, visit RecoverFunc) (_ *Journal, 
 	}
 	j := &Journal{opts: o, log: o.Logger, vols: v}
 	j.index.init(v.capacity)
-	s := &scan{v: v, win: newWindow(v, windowSize), pos: head.Position, last: head.Seq, index: &j.index, visit: visit,
+	s := &scan{v: v, win: newWindow(v, windowSize), pos: head.Position, last: head.Seq, index: &j.index, visit: visit, received: o.Received,
 		limit: pageFloor(head.Position) + Position(v.capacity)}
 	if rec, err = s.recover(r, known); err != nil {
 		return nil, rec, err

@@ -11,7 +11,8 @@ type staged struct {
 
 // replay finds the records in the ring that follow the tail of the scan without a gap. A record that was published is taken whole; one
 // that was reserved only is stepped over, its size is known. The walk ends at the first place that holds neither. A record that is
-// there but does not fit is damage: it was acknowledged.
+// there but does not fit is damage: it was acknowledged. If s.received, the walk ends before a numbered record that was reserved only; see
+// Options.
 func (s *scan) replay(r *ring) (list []staged, err error) {
 	at := *s
 	for at.pos-s.pos < Position(min(r.size, maxUnflushed)) {
@@ -33,6 +34,9 @@ func (s *scan) replay(r *ring) (list []staged, err error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("staging ring %s holds an acknowledged record that cannot be taken; remove the file to go on without it and resync: %w", r.path, err)
+		}
+		if s.received && reserved && rec.Advances() {
+			break
 		}
 		list = append(list, staged{at.pos, size, !reserved})
 		at.last, at.pos = rec.Seq, at.pos+Position(size)

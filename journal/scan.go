@@ -4,14 +4,16 @@ import "fmt"
 
 // scan walks a journal on disk from its head to the first place where no valid record stands.
 type scan struct {
-	v       *volumes
-	win     *window
-	pos     Position // of the next record
-	last    Seq
-	limit   Position // a whole lap from the page of the head: there live records stand again
-	index   *index
-	visit   RecoverFunc
-	records int
+	v    *volumes
+	win  *window
+	pos  Position // of the next record
+	last Seq
+	// received is Options.Received
+	received bool
+	limit    Position // a whole lap from the page of the head: there live records stand again
+	index    *index
+	visit    RecoverFunc
+	records  int
 
 	later Position // last sealed header of this lap that was found behind pos
 	bad   error    // what is wrong with the record at pos, for the message

@@ -117,7 +117,7 @@ func (g *group) dir() string { return filepath.Join(g.site.cfg.StateDir, "journa
 func (g *group) ringPath() string { return filepath.Join(g.site.ringDir, g.name+".ring") }
 
 func (g *group) options() journal.Options {
-	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Logger: g.site.log.With("group", g.name)}
+	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Received: g.rec.Role == Secondary, Logger: g.site.log.With("group", g.name)}
 }
 
 // bytes gives the ring's memory to the overlay.
