@@ -198,3 +198,35 @@ func TestRingFailedFlush(t *testing.T) {
 	}
 	closeOK(t, j)
 }
+
+// TestRingRestartReceived: in a journal of received records a number that was only reserved is not taken: the peer sends it again.
+func TestRingRestartReceived(t *testing.T) {
+	j, fsys, o := ringJournal(t)
+	update(t, j, 5000)
+	base, err := j.Reserve(t.Context(), journal.Header{Kind: journal.KindBase, Volume: 5, Length: 700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := j.Reserve(t.Context(), journal.Header{Kind: journal.KindUpdate, Volume: 5, Length: 10000, Seq: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := kill(t, fsys, o)
+	for _, r := range []journal.Reservation{base, lost} {
+		j.Publish(r, r.Checksum())
+	}
+	j.Close()
+	d.rise(t)
+
+	o.Received = true
+	j, rec, _ := open(t, o, journal.Head{}, 0)
+	if rec.LastSeq != 1 || rec.Records != 1 {
+		t.Errorf("recovery is %+v, want the one published record", rec)
+	}
+	again, err := j.Reserve(t.Context(), journal.Header{Kind: journal.KindUpdate, Volume: 5, Length: 10000, Seq: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Publish(again, again.Checksum())
+	syncTo(t, j, again.End)
+}
