@@ -79,7 +79,7 @@ func TestPeersStayInTheirBounds(t *testing.T) {
 	} {
 		wantErrno(t, kyoto.Ctl(row.pair, row.line), row.errno)
 	}
-	if !s.B.HasEvent("peer/kyoto", "lets kyoto create 33554432 bytes") {
+	if !s.B.HasEvent("peer/kyoto", "lets kyoto create 32 MiB") {
 		t.Error("osaka has no event of the create over the quota")
 	}
 	if after := s.B.snapshot(t); after != before {
