@@ -23,7 +23,7 @@ type Options struct {
 	FlushDelay time.Duration
 	// Received says that numbered records come from a peer, which keeps each until it hears that it is durable. Recovery then ends at
 	// the first one that the ring holds reserved and not published: the peer sends it again, where a skip would take its place for good.
-	// Records without a number behind it (FlagLocal) end with it.
+	// What hosts of this side wrote behind it (FlagLocal) stays, behind the last number that is there.
 	Received bool
 	// Logger gets what an operator should know about recovery and failure; nil means none.
 	Logger *slog.Logger

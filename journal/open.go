@@ -183,7 +183,7 @@ func (s *scan) complete(r *ring, n next, rec *Recovery) (err error) {
 			}
 			off += Position(size)
 		}
-		if !x.published {
+		if x.as == asSkip {
 			rec.Skipped++
 		}
 	}

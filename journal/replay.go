@@ -4,17 +4,28 @@ import "fmt"
 
 // staged is one record that only the ring holds.
 type staged struct {
-	pos       Position
-	size      int
-	published bool
+	pos  Position
+	size int
+	as   stagedAs
 }
+
+// stagedAs says what becomes of a staged record.
+type stagedAs uint8
+
+const (
+	asItIs    stagedAs = iota // it was published: taken whole
+	asSkip                    // it was reserved only, so never acknowledged: its number is stepped over
+	asLocal                   // a host wrote it behind a received record that is dropped: taken with the number before that
+	asNothing                 // received, and sent again by the peer: its place becomes a pad
+)
 
 // replay finds the records in the ring that follow the tail of the scan without a gap. A record that was published is taken whole; one
 // that was reserved only is stepped over, its size is known. The walk ends at the first place that holds neither. A record that is
-// there but does not fit is damage: it was acknowledged. If s.received, the walk ends before a numbered record that was reserved only; see
-// Options.
+// there but does not fit is damage: it was acknowledged. If s.received, a numbered record that was reserved only and everything received
+// behind it are left to the peer to be sent again; what hosts of this side wrote behind it stays. See Options.
 func (s *scan) replay(r *ring) (list []staged, err error) {
 	at := *s
+	resent := false
 	for at.pos-s.pos < Position(min(r.size, maxUnflushed)) {
 		b := r.at(at.pos, MaxRecord)
 		if le.Uint16(b) != recordMagic || Position(le.Uint64(b[atPosition:])) != at.pos {
@@ -35,13 +46,27 @@ func (s *scan) replay(r *ring) (list []staged, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("staging ring %s holds an acknowledged record that cannot be taken; remove the file to go on without it and resync: %w", r.path, err)
 		}
-		if s.received && reserved && rec.Advances() {
-			break
-		}
-		list = append(list, staged{at.pos, size, !reserved})
+		resent = resent || s.received && reserved && rec.Advances()
+		list = append(list, staged{at.pos, size, takenAs(&rec, reserved, resent)})
 		at.last, at.pos = rec.Seq, at.pos+Position(size)
 	}
+	for n := len(list); n > 0 && list[n-1].as == asNothing; n-- {
+		list = list[:n-1]
+	}
 	return list, nil
+}
+
+// takenAs decides about one staged record: reserved and not published, and at or behind the first that the peer sends again.
+func takenAs(rec *Record, reserved, resent bool) stagedAs {
+	switch {
+	case resent && !reserved && rec.Flags&FlagLocal != 0:
+		return asLocal
+	case resent:
+		return asNothing
+	case reserved:
+		return asSkip
+	}
+	return asItIs
 }
 
 // image builds the pages that complete the journal: the recovered part of the page in which the tail lies, the staged records, and a pad to the end of the
@@ -62,10 +87,15 @@ func (s *scan) image(list []staged, r *ring) (pages []byte, base, tail Position,
 	last := s.last
 	for _, x := range list {
 		dst, src := pages[x.pos-base:][:x.size], r.at(x.pos, uint64(x.size))
-		if x.published {
+		switch x.as {
+		case asItIs:
 			copy(dst, src)
-		} else {
+		case asLocal:
+			renumber(dst, src, s.v.seed, last)
+		case asSkip:
 			stepOver(dst, src, s.v.seed)
+		case asNothing:
+			writePad(dst, s.v.seed, x.pos, last, uint64(x.size))
 		}
 		last = Seq(le.Uint64(dst[atSeq:]))
 	}
@@ -73,6 +103,18 @@ func (s *scan) image(list []staged, r *ring) (pages []byte, base, tail Position,
 		writePad(pages[tail-base:], s.v.seed, tail, last, uint64(rest))
 	}
 	return pages, base, pageCeil(tail), nil
+}
+
+// renumber writes into dst a record without a number of its own, behind another one than it was written behind. Its bytes were checked.
+func renumber(dst, src []byte, seed uint32, last Seq) {
+	copy(dst, src)
+	le.PutUint64(dst[atSeq:], uint64(last))
+	rec := getHeader(dst)
+	n := 0
+	if hasPayload(rec.Kind, rec.Flags) {
+		n = int(rec.Length)
+	}
+	setWord(dst, seed, checksum(dst[:HeaderSize], dst[HeaderSize:HeaderSize+n]))
 }
 
 // stepOver writes into dst what takes the place of a record that was reserved but never published, and so never acknowledged: a skip

@@ -230,3 +230,60 @@ func TestRingRestartReceived(t *testing.T) {
 	j.Publish(again, again.Checksum())
 	syncTo(t, j, again.End)
 }
+
+// TestRingRestartReceivedLocal: what hosts of this side wrote behind a received record that is sent again stays, without the number that
+// it was written behind; what was received behind it goes too.
+func TestRingRestartReceivedLocal(t *testing.T) {
+	j, fsys, o := ringJournal(t)
+	update(t, j, 5000)
+	all := []journal.Header{
+		{Kind: journal.KindUpdate, Volume: 5, Length: 10000, Seq: 2},
+		{Kind: journal.KindUpdate, Volume: 7, Offset: 4096, Length: 3000, Flags: journal.FlagLocal},
+		{Kind: journal.KindUpdate, Volume: 5, Length: 800, Seq: 3},
+		{Kind: journal.KindBase, Volume: 5, Length: 900},
+		{Kind: journal.KindDiscard, Volume: 7, Offset: 65536, Length: 65536, Flags: journal.FlagLocal},
+		{Kind: journal.KindUpdate, Volume: 5, Length: 100, Seq: 4},
+		{Kind: journal.KindUpdate, Volume: 7, Offset: 0, Length: 10, Flags: journal.FlagLocal}, // not published
+	}
+	var list []journal.Reservation
+	for i, h := range all {
+		r, err := j.Reserve(t.Context(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range r.Payload {
+			r.Payload[k] = byte(i + 1)
+		}
+		if list = append(list, r); i > 0 && i < len(all)-1 {
+			j.Publish(r, r.Checksum())
+		}
+	}
+	d := kill(t, fsys, o)
+	j.Publish(list[0], list[0].Checksum())
+	j.Publish(list[len(list)-1], list[len(list)-1].Checksum())
+	j.Close()
+	d.rise(t)
+
+	o.Received = true
+	for range 2 { // with the ring, then from the disk alone
+		j, rec, got := open(t, o, journal.Head{}, 0)
+		if rec.LastSeq != 1 || len(got) != 3 || rec.Skipped != 0 {
+			t.Fatalf("recovery is %+v with %d records, want number 1 and two writes of this side", rec, len(got))
+		}
+		if r := got[1]; r.Seq != 1 || r.Volume != 7 || r.Offset != 4096 || len(r.Payload) != 3000 || r.Payload[2999] != 2 || journal.ChecksumRecord(&r) != r.CRC {
+			t.Errorf("the first write of this side came back as %s", &r)
+		}
+		if r := got[2]; r.Seq != 1 || r.Kind != journal.KindDiscard || r.Offset != 65536 || r.Length != 65536 {
+			t.Errorf("the discard of this side came back as %s", &r)
+		}
+		closeOK(t, j)
+	}
+	j, _, _ = open(t, o, journal.Head{}, 0)
+	again, err := j.Reserve(t.Context(), all[0])
+	if err != nil {
+		t.Fatalf("number 2 cannot be received again: %v", err)
+	}
+	j.Publish(again, again.Checksum())
+	syncTo(t, j, again.End)
+	closeOK(t, j)
+}
