@@ -2,13 +2,10 @@ package replica
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
 	bolt "go.etcd.io/bbolt"
-
-	"pairfs/journal"
 )
 
 // attach makes the tie between a volume, a pair and a group in memory. The volume's mode lock is held, or nothing uses it yet.
@@ -125,121 +122,4 @@ func (s *Site) forgetPair(p *pair) {
 	if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, g.name, rec) }); err != nil {
 		s.events.add(slog.LevelError, g.object(), "%v", err)
 	}
-}
-
-// dropGroup stops a group without pairs and removes it, unless a pair came meanwhile.
-func (s *Site) dropGroup(g *group) {
-	s.cmd.Lock()
-	defer s.cmd.Unlock()
-	if err := s.removeGroup(g); err != nil && !errors.Is(err, errGroupInUse) && s.ctx.Err() == nil {
-		s.events.add(slog.LevelError, g.object(), "the group is not needed any more and could not be removed: %v", err)
-	}
-}
-
-var errGroupInUse = errors.New("the group has pairs")
-
-// removeGroup removes a group that has no pairs. Site.cmd is held.
-func (s *Site) removeGroup(g *group) error {
-	g.cmd.Lock()
-	g.mu.Lock()
-	used := len(g.pairs) > 0
-	g.mu.Unlock()
-	if used || s.closing || s.groupByName(g.name) != g {
-		g.cmd.Unlock()
-		return errGroupInUse
-	}
-	s.mu.Lock()
-	delete(s.groups, g.name)
-	s.mu.Unlock()
-	g.cmd.Unlock()
-	if err := g.stop(s.ctx); err != nil {
-		s.log.Warn("group stopped with an error", "group", g.name, "error", err)
-	}
-	err := s.db.update(func(tx *bolt.Tx) error {
-		return errors.Join(tx.Bucket(bucketGroups).Delete([]byte(g.name)), tx.Bucket(bucketMarks).Delete([]byte(g.name)))
-	})
-	return errors.Join(err, g.remove())
-}
-
-// addGroup makes a new group with its journal and starts it. Site.cmd is held.
-func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group, error) {
-	if err := checkName("group", name); err != nil {
-		return nil, err
-	}
-	if size == 0 {
-		size = journalDefault
-	}
-	if volumes == 0 {
-		volumes = 1
-	}
-	if size < journalMin || size > volumeMax {
-		return nil, refuse(KindInvalid, "a journal volume of %s is out of range: %s to %s", iec(size), iec(journalMin), iec(volumeMax))
-	}
-	if volumes < 1 || volumes > journalVolumesMax {
-		return nil, refuse(KindInvalid, "%d journal volumes are out of range: 1 to %d", volumes, journalVolumesMax)
-	}
-	size = size &^ (journal.PageSize - 1)
-	s.mu.RLock()
-	count := len(s.groups)
-	s.mu.RUnlock()
-	if count >= groupsMax {
-		return nil, refuse(KindNoSpace, "the site has %d groups, which is the most", count)
-	}
-	ring, err := s.ringSize()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.checkSpace(size*int64(volumes), "the journal of group "+name); err != nil {
-		return nil, err
-	}
-	g := s.newGroup(name, groupRecord{Role: role, Size: size, Volumes: volumes, RingSize: ring})
-	// What is there without a group is what a crash in the middle of making or removing one left.
-	if err := g.remove(); err != nil {
-		return nil, fault(KindInternal, err, "group %s cannot be made", name)
-	}
-	if err := g.create(); err != nil {
-		return nil, errors.Join(err, g.remove())
-	}
-	if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, name, g.rec) }); err != nil {
-		return nil, errors.Join(err, g.remove())
-	}
-	if err := g.open(marksRecord{}); err != nil {
-		return nil, fault(KindInternal, err, "the new group %s cannot be opened", name)
-	}
-	s.mu.Lock()
-	s.groups[name] = g
-	s.mu.Unlock()
-	g.start()
-	s.events.add(slog.LevelInfo, g.object(), "created with a journal of %d × %s", volumes, iec(size))
-	return g, nil
-}
-
-// ringSize chooses the ring of a new group: half of what the memory bound leaves for the first, a quarter for others, so that many groups
-// fit and the first ones are fast.
-func (s *Site) ringSize() (int, error) {
-	used := s.memoryUsed()
-	left := s.cfg.Memory/4*ringQuarters - used - mirrorBuffers
-	share := left / 4
-	if used == 0 {
-		share = left / 2
-	}
-	size := int64(ringMax)
-	for size > ringMin && size > share {
-		size /= 2
-	}
-	if size > left {
-		return 0, refuse(KindNoSpace, "the memory bound of %s leaves no room for the ring of another group: mount with a larger --memory, or put the volume into an existing group", iec(s.cfg.Memory))
-	}
-	return int(size), nil
-}
-
-// memoryUsed is what rings and buffers of all groups may hold.
-func (s *Site) memoryUsed() int64 {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var n int64
-	for _, g := range s.groups {
-		n += int64(g.rec.RingSize) + mirrorBuffers
-	}
-	return n
 }

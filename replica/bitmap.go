@@ -286,3 +286,29 @@ func lastBit(p []byte) int64 {
 	}
 	return -1
 }
+
+// spans yields the runs of marked regions, ascending.
+func (b *bitmap) spans(yield func(first, n uint64) bool) {
+	for r := b.next(0); r >= 0; {
+		first, n := b.nextRun(r, b.regions)
+		if !yield(uint64(first), uint64(n)) {
+			return
+		}
+		if first+n >= b.regions {
+			return
+		}
+		r = b.next(first + n)
+	}
+}
+
+// isDirty reports whether a page differs from the database.
+func (b *bitmap) isDirty() bool {
+	b.change.RLock()
+	defer b.change.RUnlock()
+	for i := range b.dirty {
+		if atomic.LoadUint64(&b.dirty[i]) != 0 {
+			return true
+		}
+	}
+	return false
+}

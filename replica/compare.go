@@ -1,12 +1,12 @@
 package replica
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
+	"time"
+
 	"pairfs/journal"
 	"pairfs/quicwire"
-	"time"
 )
 
 // Both sides tell each other the states of their pairs whenever a mirror opens and whenever one changes. What follows for this side is found by
@@ -139,51 +139,4 @@ func (s *Site) serveStates(peer string, m *quicwire.PairStates) quicwire.Frame {
 		}
 	}
 	return answer
-}
-
-// askDue reports whether a primary should ask the peer for its states beside the mirror: the peer is connected, but no mirror was opened
-// for a while, or a list of states had no word of a pair. So a pair that was deleted there while the link was down is found out.
-func (g *group) askDue() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.role != Primary || len(g.pairs) == 0 || time.Since(g.asked) < askInterval {
-		return false
-	}
-	if !g.asked.IsZero() && (g.linked || !g.active() || time.Since(g.linkChange) < askInterval) {
-		return false
-	}
-	if _, up := g.site.endpoint.Connected(g.rec.Peer); !up {
-		return false
-	}
-	g.asked = time.Now()
-	return true
-}
-
-// askStates asks the peer for the states of this group's pairs and compares them.
-func (g *group) askStates() {
-	ctx, cancel := context.WithTimeout(g.ctx, requestTimeout)
-	defer cancel()
-	g.cmd.Lock()
-	g.mu.Lock()
-	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
-	starts := map[string]journal.Seq{}
-	for name, p := range g.pairs {
-		starts[name] = p.rec.StartSeq
-	}
-	g.mu.Unlock()
-	g.cmd.Unlock()
-	answer, err := g.site.endpoint.Request(ctx, peer, req)
-	states, ok := answer.(*quicwire.PairStates)
-	if err != nil || !ok {
-		return // the next time it is due
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for name, p := range g.pairs {
-		if start, ok := starts[name]; !ok || start != p.rec.StartSeq {
-			g.asked = time.Time{}
-			return // a pair came meanwhile, or was taken up again
-		}
-	}
-	g.compare(states.Pairs, true)
 }

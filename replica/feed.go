@@ -87,13 +87,6 @@ func (s *Site) mirrorGroup(peer string, open *quicwire.MirrorOpen) (*group, erro
 	return g, nil
 }
 
-// watchAnew lets path watch time begin now if the mirror is down: until now there may have been no pair that missed it. Requires mu.
-func (g *group) watchAnew() {
-	if !g.linked {
-		g.linkChange = time.Now()
-	}
-}
-
 // run carries the session until it ends.
 func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
 	if err := f.stream.Send(f.ctx, accept); err != nil {
@@ -306,86 +299,4 @@ func (f *feedSession) mayFeed() bool {
 	}
 	f.cursor = g.journal.NewCursor(pos)
 	return true
-}
-
-// sendUpdates sends the next records of the journal, and reports whether there were any.
-func (f *feedSession) sendUpdates() (bool, error) {
-	n, _, err := f.cursor.Read(f.buf, batchMax)
-	if err != nil {
-		err = fmt.Errorf("read the journal of group %s behind sequence number %d: %w", f.g.name, f.lastSeq, err)
-		if !errors.Is(err, journal.ErrFreed) && !errors.Is(err, journal.ErrClosed) {
-			f.g.journalFailed(err)
-		}
-		return false, err
-	}
-	if n == 0 {
-		return false, nil
-	}
-	first, last, count, err := f.filter(f.buf[:n])
-	if err != nil {
-		f.g.journalFailed(err)
-		return false, err
-	}
-	if count == 0 {
-		return true, nil
-	}
-	return true, f.batch(first, last, count)
-}
-
-// filter copies into out what the peer is to get: records of pairs that are replicated at their number as they are, of others a skip
-// with the same number, so that numbers stay dense; records of this side alone not at all.
-func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err error) {
-	f.out = f.out[:0]
-	first = 1
-	for len(b) > 0 {
-		rec, size, err := journal.Parse(b)
-		if err != nil {
-			return 0, 0, 0, fmt.Errorf("a record of group %s behind sequence number %d is damaged in its journal: %w", f.g.name, f.lastSeq, err)
-		}
-		raw := b[:size]
-		b = b[size:]
-		if !rec.Advances() {
-			continue
-		}
-		if rec.Kind != journal.KindControl && rec.Kind != journal.KindSkip && !f.g.sends(&rec) {
-			skip := journal.Record{Kind: journal.KindSkip, Seq: rec.Seq, Time: rec.Time}
-			f.out, err = journal.EncodeRecord(f.out, &skip)
-			if err != nil {
-				return 0, 0, 0, err
-			}
-		} else {
-			f.out = append(f.out, raw...)
-		}
-		if count == 0 {
-			first = rec.Seq
-		}
-		last = rec.Seq
-		count++
-	}
-	return first, last, count, nil
-}
-
-// sends reports whether the record goes to the peer with its data.
-func (g *group) sends(rec *journal.Record) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	a := g.members[rec.Volume]
-	return a != nil && a.replicated(rec.Seq)
-}
-
-// batch sends what is in out.
-func (f *feedSession) batch(first, last journal.Seq, count int) error {
-	f.ordinal++
-	f.sent += uint64(len(f.out))
-	f.g.sent.Add(uint64(len(f.out)))
-	if last >= first {
-		f.g.mu.Lock()
-		f.lastSeq = last
-		f.g.mu.Unlock()
-	}
-	m := f.g.journal.Marks()
-	return f.stream.Send(f.ctx, &quicwire.Batch{
-		Ordinal: f.ordinal, First: uint64(first), Last: uint64(last), Count: uint32(count),
-		NewestSeq: uint64(m.AppendedSeq), NewestTime: uint64(time.Now().UnixNano()), RawLen: uint32(len(f.out)), Data: f.out,
-	})
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,21 +76,6 @@ type group struct {
 	wg     sync.WaitGroup
 }
 
-// ioGate bounds waits for ring room: it is cancelled when the store fails, so that no host hangs behind a store that cannot take bytes.
-type ioGate struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-}
-
-// fact is something that happened to a pair, to be stepped by the group's worker. Who reports it of several pairs holds mu meanwhile.
-type fact struct {
-	pair  string
-	input Input
-	seq   journal.Seq // number that the other side names, 0 if none
-	text  string      // what to tell the operator
-	fill  bool        // nothing is known any more: mark the whole volume
-}
-
 func (s *Site) newGroup(name string, rec groupRecord) *group {
 	g := &group{
 		site: s, name: name, role: rec.Role, rec: rec,
@@ -102,12 +86,6 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
 	g.openGate()
 	return g
-}
-
-func (g *group) openGate() {
-	gate := &ioGate{}
-	gate.ctx, gate.cancel = context.WithCancel(g.ctx)
-	g.io.Store(gate)
 }
 
 func (g *group) object() string { return "group/" + g.name }
@@ -253,14 +231,6 @@ func (g *group) attachments() []*attachment {
 	return all
 }
 
-func (g *group) overlayRegions() int64 {
-	var n int64
-	for _, a := range g.attachments() {
-		n += int64(a.overlay.regions())
-	}
-	return n
-}
-
 // active reports whether any pair is replicated. Requires mu.
 func (g *group) active() bool {
 	for _, p := range g.pairs {
@@ -281,192 +251,3 @@ func (g *group) allPairs() []*pair {
 	}
 	return all
 }
-
-// report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
-// found again, by the next exchange of states or the next tick.
-func (g *group) report(f fact) {
-	select {
-	case g.facts <- f:
-	default:
-	}
-}
-
-// work steps facts and watches times, one after the other.
-func (g *group) work() {
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-g.ctx.Done():
-			return
-		case f := <-g.facts:
-			g.obeyFact(f)
-		case <-g.watchReq:
-			g.watch()
-		case <-tick.C:
-			g.watch()
-		}
-	}
-}
-
-// obeyFact steps the pairs that a fact is about. What is reported of several pairs at once, under g.mu, is one step of all of them, at one
-// sequence number: a group that is suspended by a failure is one prefix too.
-func (g *group) obeyFact(f fact) {
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	for _, f := range g.gather(f) {
-		if g.ctx.Err() != nil || len(f.pairs) == 0 {
-			continue
-		}
-		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill})
-		if err != nil && g.ctx.Err() == nil {
-			g.site.events.add(slog.LevelError, g.object(), "%s could not be dealt with: %v", f.input, err)
-		}
-	}
-}
-
-// factGroup is what was reported of several pairs.
-type factGroup struct {
-	fact
-	pairs []*pair
-}
-
-// gather takes all facts that are queued together with the first and joins those of one kind.
-func (g *group) gather(first fact) (all []factGroup) {
-	g.mu.Lock() // who reports several does it under this lock, so they are all there now
-	defer g.mu.Unlock()
-	add := func(f fact) {
-		p := g.pairs[f.pair]
-		if p == nil {
-			return
-		}
-		for i := range all {
-			if h := &all[i]; h.input == f.input && h.fill == f.fill {
-				if !slices.Contains(h.pairs, p) {
-					h.pairs = append(h.pairs, p)
-				}
-				if h.seq == 0 || f.seq != 0 && f.seq < h.seq {
-					h.seq = f.seq
-				}
-				return
-			}
-		}
-		all = append(all, factGroup{f, []*pair{p}})
-	}
-	for add(first); ; {
-		select {
-		case f := <-g.facts:
-			add(f)
-		default:
-			return all
-		}
-	}
-}
-
-// watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete.
-func (g *group) watch() {
-	g.watchPairs()
-	if g.askDue() {
-		g.wg.Go(g.askStates)
-	}
-}
-
-// watchPairs reports what is due.
-func (g *group) watchPairs() {
-	now := time.Now()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	lost := !g.linked && now.Sub(g.linkChange) > g.site.cfg.PathWatch
-	for _, p := range g.pairs {
-		st := p.rec.State
-		switch {
-		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.rec.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
-			g.asked = now
-			g.pulling.cancel() // the start record does not come: a new session compares the states
-		case lost && st.Status.active():
-			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, g.site.cfg.PathWatch)})
-		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
-			g.report(fact{pair: p.name, input: EvDrained})
-		case st.Role == Primary && st.Status == Suspending && (now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)):
-			g.report(fact{pair: p.name, input: EvDrainTimeout, text: "the peer did not take all records in time: the rest is marked in the bitmap"})
-		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq:
-			g.report(fact{pair: p.name, input: EvCopied})
-		}
-	}
-	if !g.fullSince.IsZero() && g.journal.Err() == nil {
-		g.watchFull(now)
-	}
-}
-
-// watchFull suspends the group when its journal stays full. Requires mu.
-func (g *group) watchFull(now time.Time) {
-	if u := g.journal.Usage(); u.Used+fullSlack < u.Capacity {
-		g.fullSince = time.Time{}
-		return
-	}
-	if g.role != Primary || (g.linked && now.Sub(g.fullSince) < overflowWatch) {
-		return
-	}
-	for _, p := range g.pairs {
-		if p.rec.State.Status.active() {
-			g.report(fact{pair: p.name, input: EvOverflow, text: fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up", g.name)})
-		}
-	}
-}
-
-// awaitRoom waits, with no lock held, until a write that asked for another attempt has a chance.
-func (g *group) awaitRoom(ctx context.Context) error {
-	if e := g.storeErr.Load(); e != nil {
-		return *e
-	}
-	g.waited.Add(1)
-	g.mu.Lock()
-	failed := g.failed != ""
-	g.mu.Unlock()
-	g.kickRestore()
-	g.kickCheckpoint()
-	if failed || g.journal.Err() != nil {
-		// journalFailed turns the volumes to direct mode; the next attempt waits for the mode lock that it holds meanwhile.
-		return pause(ctx, 5*time.Millisecond)
-	}
-	if g.overlayRegions() > overlayRegionsMax {
-		return pause(ctx, 2*time.Millisecond)
-	}
-	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	defer cancel()
-	err := g.journal.WaitRoom(wait, journal.MaxPayload)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil:
-		g.fullSince = time.Time{}
-	case g.fullSince.IsZero():
-		g.fullSince = time.Now()
-	}
-	return nil
-}
-
-// pause waits for a time or the context.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func kick(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-func (g *group) kickRestore() { kick(g.restoreReq) }
-
-func (g *group) kickCheckpoint() { kick(g.checkReq) }

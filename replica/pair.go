@@ -58,3 +58,14 @@ func (s PairState) level() slog.Level {
 	}
 	return slog.LevelInfo
 }
+
+// PairError returns the last sentence that a command or failure left for the pair.
+func (s *Site) PairError(name string) string {
+	p := s.pairByName(name)
+	if p == nil {
+		return ""
+	}
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	return p.rec.LastError
+}

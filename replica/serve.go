@@ -232,20 +232,6 @@ func (g *group) takeUp(ctx context.Context, peer string, refs []quicwire.PairRef
 	return pairs, ready, nil
 }
 
-// spans yields the runs of marked regions, ascending.
-func (b *bitmap) spans(yield func(first, n uint64) bool) {
-	for r := b.next(0); r >= 0; {
-		first, n := b.nextRun(r, b.regions)
-		if !yield(uint64(first), uint64(n)) {
-			return
-		}
-		if first+n >= b.regions {
-			return
-		}
-		r = b.next(first + n)
-	}
-}
-
 // firstIn reports whether what is named was not asked for during the time before: what somebody tries for ever is told now and then.
 func (s *Site) firstIn(d time.Duration, what string) bool {
 	s.refusedMu.Lock()
@@ -272,33 +258,4 @@ func (s *Site) Refused(addr net.Addr, fp quicwire.Fingerprint, reason string) {
 		key = "key " + fp.String()
 	}
 	s.events.add(slog.LevelWarn, "site", "a connection from %s with %s was refused: %s", addr, key, reason)
-}
-
-// PeerUp implements [quicwire.Handler].
-func (s *Site) PeerUp(peer string, _ quicwire.Hello) {
-	s.events.add(slog.LevelInfo, "peer/"+peer, "connected")
-	s.notePeer(peer, "")
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, g := range s.groups {
-		kick(g.pullReq)
-	}
-}
-
-// PeerDown implements [quicwire.Handler].
-func (s *Site) PeerDown(peer string, err error) {
-	if s.ctx.Err() != nil {
-		return
-	}
-	s.events.add(slog.LevelWarn, "peer/"+peer, "connection lost: %v", err)
-	s.notePeer(peer, fmt.Sprint(err))
-}
-
-func (s *Site) notePeer(peer, lastError string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.peers[peer]; p != nil {
-		p.changed = time.Now()
-		p.lastError = lastError
-	}
 }

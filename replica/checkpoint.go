@@ -1,0 +1,148 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/journal"
+)
+
+func (g *group) checkpointDue(u journal.Usage, age time.Duration) bool {
+	g.restoreMu.Lock()
+	behind := g.restored - g.checkpoint
+	g.restoreMu.Unlock()
+	g.mu.Lock()
+	for _, p := range g.pairs {
+		if p.rec.State.Status == Suspending || (p.rec.State.Status == COPY && age > time.Second) {
+			age = max(age, checkpointIdle+1) // somebody waits for the marks of this side
+		}
+	}
+	g.mu.Unlock()
+	if int64(behind) > u.Capacity/checkpointShare || (u.Used > u.Capacity/2 && age > 200*time.Millisecond) {
+		return true
+	}
+	return age > checkpointIdle && (behind > 0 || g.dirty())
+}
+
+// dirty reports whether a bitmap has pages that are not in the database, or the journal could be freed further.
+func (g *group) dirty() bool {
+	for _, a := range g.attachments() {
+		if a.bits.isDirty() {
+			return true
+		}
+	}
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	return g.freeable(g.checkpoint) > g.journal.Marks().Freed
+}
+
+// doCheckpoint makes what was restored permanent and frees the journal behind it. What replaced bytes of records before the mark must be
+// durable first, for only a replay can bring it back; so the journal is flushed before the stores.
+func (g *group) doCheckpoint(ctx context.Context) error {
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	atts := g.attachments()
+	for _, a := range atts {
+		if !a.vol.dirtySync.Swap(false) {
+			continue
+		}
+		if err := a.vol.store.sync(); err != nil {
+			a.vol.dirtySync.Store(true) // the next checkpoint must not pass over it
+			return fmt.Errorf("checkpoint of group %s: flush the store of volume %s: %w", g.name, a.vol.name, err)
+		}
+	}
+	head, err := g.journal.FreeHead(g.freeable(g.restored))
+	if err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	if err := g.commit(atts, func(tx *bolt.Tx) error { return g.putMarks(tx, head) }); err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	if err := g.journal.Free(head); err != nil {
+		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
+	}
+	g.checkpoint = g.restored
+	g.mu.Lock()
+	g.restoredSeq, g.checkedPos = g.restoreSeq, g.restored
+	pull := g.pulling
+	g.mu.Unlock()
+	if pull != nil {
+		pull.ack()
+	}
+	return nil
+}
+
+// commit writes the changed bitmap pages of the volumes together with what fn writes, in one transaction (I5). Pages that could not be
+// written are changed again before another commit can begin: a mark that frees the journal never overtakes a page that failed.
+func (g *group) commit(atts []*attachment, fn func(*bolt.Tx) error) error {
+	g.commitMu.Lock()
+	defer g.commitMu.Unlock()
+	taken := make([][]int, len(atts))
+	for i, a := range atts {
+		taken[i] = a.bits.takeDirty()
+	}
+	err := g.site.db.update(func(tx *bolt.Tx) error {
+		for i, a := range atts {
+			if err := putBitmap(tx, a.pair.name, a.bits, taken[i]); err != nil {
+				return err
+			}
+		}
+		return fn(tx)
+	})
+	if err != nil {
+		for i, a := range atts {
+			a.bits.redirty(taken[i])
+		}
+	}
+	return err
+}
+
+// putMarks writes the marks as of now.
+func (g *group) putMarks(tx *bolt.Tx, head journal.Head) error {
+	m := g.journal.Marks()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return put(tx, bucketMarks, g.name, marksRecord{
+		Head: head, Checkpoint: g.restored, Known: m.Durable, Seq: g.restoreSeq, LastSeq: max(m.DurableSeq, g.restoreSeq),
+		PeerRestored: g.peerRestore, PeerDurable: g.peerDurable,
+	})
+}
+
+// freeable is how far the journal may be freed when everything before upTo is in the stores: on a primary whose pairs are replicated it
+// stops at what the peer has not restored yet (I6), on both sides at a control record whose consequences are not stored yet.
+func (g *group) freeable(upTo journal.Position) journal.Position {
+	g.mu.Lock()
+	keep, after := g.role == Primary && g.active(), g.peerRestore
+	if g.keeping {
+		upTo = min(upTo, max(g.keepFrom, g.journal.Marks().Freed))
+	}
+	g.mu.Unlock()
+	if !keep {
+		return upTo
+	}
+	pos, ok := g.journal.Locate(after + 1)
+	if !ok {
+		pos = g.journal.Marks().Freed // what the peer lacks cannot be told from what it has
+	}
+	return min(upTo, pos)
+}
+
+// keep holds back the records from a position on, until letGo: they lead to a state that is not in the database yet, and a daemon that
+// dies before finds it again by replaying them.
+func (g *group) keep(from journal.Position) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keeping, g.keepFrom = true, from
+}
+
+func (g *group) letGo() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keeping = false
+}

@@ -1,0 +1,99 @@
+package replica
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"pairfs/journal"
+)
+
+// fact is something that happened to a pair, to be stepped by the group's worker. Who reports it of several pairs holds mu meanwhile.
+type fact struct {
+	pair  string
+	input Input
+	seq   journal.Seq // number that the other side names, 0 if none
+	text  string      // what to tell the operator
+	fill  bool        // nothing is known any more: mark the whole volume
+}
+
+// report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
+// found again, by the next exchange of states or the next tick.
+func (g *group) report(f fact) {
+	select {
+	case g.facts <- f:
+	default:
+	}
+}
+
+// work steps facts and watches times, one after the other.
+func (g *group) work() {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case f := <-g.facts:
+			g.obeyFact(f)
+		case <-g.watchReq:
+			g.watch()
+		case <-tick.C:
+			g.watch()
+		}
+	}
+}
+
+// obeyFact steps the pairs that a fact is about. What is reported of several pairs at once, under g.mu, is one step of all of them, at one
+// sequence number: a group that is suspended by a failure is one prefix too.
+func (g *group) obeyFact(f fact) {
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	for _, f := range g.gather(f) {
+		if g.ctx.Err() != nil || len(f.pairs) == 0 {
+			continue
+		}
+		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill})
+		if err != nil && g.ctx.Err() == nil {
+			g.site.events.add(slog.LevelError, g.object(), "%s could not be dealt with: %v", f.input, err)
+		}
+	}
+}
+
+// factGroup is what was reported of several pairs.
+type factGroup struct {
+	fact
+	pairs []*pair
+}
+
+// gather takes all facts that are queued together with the first and joins those of one kind.
+func (g *group) gather(first fact) (all []factGroup) {
+	g.mu.Lock() // who reports several does it under this lock, so they are all there now
+	defer g.mu.Unlock()
+	add := func(f fact) {
+		p := g.pairs[f.pair]
+		if p == nil {
+			return
+		}
+		for i := range all {
+			if h := &all[i]; h.input == f.input && h.fill == f.fill {
+				if !slices.Contains(h.pairs, p) {
+					h.pairs = append(h.pairs, p)
+				}
+				if h.seq == 0 || f.seq != 0 && f.seq < h.seq {
+					h.seq = f.seq
+				}
+				return
+			}
+		}
+		all = append(all, factGroup{f, []*pair{p}})
+	}
+	for add(first); ; {
+		select {
+		case f := <-g.facts:
+			add(f)
+		default:
+			return all
+		}
+	}
+}

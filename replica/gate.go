@@ -1,0 +1,108 @@
+package replica
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"pairfs/journal"
+	"pairfs/quicwire"
+)
+
+// gate lets batches pass in the order of their ordinals; what comes early waits.
+func (p *pullSession) gate(b *quicwire.Batch) error {
+	if b.Ordinal != p.ordinal+1 {
+		held := len(b.Data)
+		for _, e := range p.early {
+			held += len(e.Data)
+		}
+		if b.Ordinal <= p.ordinal || held > pullWindow || len(p.early) >= pullWindow/(64<<10) {
+			return fmt.Errorf("group %s: batch %d arrived, %d was next", p.g.name, b.Ordinal, p.ordinal+1)
+		}
+		p.early[b.Ordinal] = b
+		return nil
+	}
+	for b != nil {
+		if err := p.store(b); err != nil {
+			return err
+		}
+		b = p.early[p.ordinal+1]
+		delete(p.early, p.ordinal+1)
+	}
+	return nil
+}
+
+// store puts the records of a batch into the restore journal.
+func (p *pullSession) store(b *quicwire.Batch) error {
+	g := p.g
+	if b.Flags != quicwire.PackNone {
+		return fmt.Errorf("group %s: batch %d is packed in a way that was not agreed", g.name, b.Ordinal)
+	}
+	rest := b.Data
+	t := &touched{}
+	for n := uint32(0); n < b.Count; n++ {
+		rec, size, err := journal.Parse(rest)
+		if err != nil {
+			return p.damaged(b, err)
+		}
+		rest = rest[size:]
+		if err := p.record(&rec, t); err != nil {
+			return err
+		}
+	}
+	if len(rest) > 0 {
+		return p.damaged(b, fmt.Errorf("%d bytes behind the last record", len(rest)))
+	}
+	m := g.journal.Marks()
+	g.received.Add(uint64(len(b.Data)))
+	g.mu.Lock()
+	g.newestSeq, g.newestTime, g.lastHeard = journal.Seq(b.NewestSeq), int64(b.NewestTime), time.Now()
+	seq := g.lastSeq
+	g.mu.Unlock()
+	p.mu.Lock()
+	p.ordinal = b.Ordinal
+	p.taken += uint64(len(b.Data))
+	p.arrived = append(p.arrived, arrival{b.Ordinal, m.Reserved, seq})
+	p.mu.Unlock()
+	kick(p.wake)
+	t.tell(g.site)
+	return nil
+}
+
+// damaged is a batch whose bytes are not those that were sent (I7). It ends the session; what was durable stays, and the primary sends
+// the rest again.
+func (p *pullSession) damaged(b *quicwire.Batch, err error) error {
+	p.g.site.events.add(slog.LevelError, p.g.object(), "batch %d (sequence numbers %d to %d) from %s is damaged and was not used, it is asked for again: %v", b.Ordinal, b.First, b.Last, p.g.rec.Peer, err)
+	return fmt.Errorf("group %s: batch %d is damaged: %w", p.g.name, b.Ordinal, err)
+}
+
+// touched gathers the ranges of S-VOLs with open handles that a batch changed.
+type touched struct {
+	ranges []touchedRange
+}
+
+type touchedRange struct {
+	vol    *Volume
+	off, n int64
+}
+
+func (t *touched) add(v *Volume, off, n int64) {
+	if v.opens.Load() == 0 {
+		return
+	}
+	if k := len(t.ranges); k > 0 && t.ranges[k-1].vol == v && t.ranges[k-1].off+t.ranges[k-1].n == off {
+		t.ranges[k-1].n += n
+		return
+	}
+	t.ranges = append(t.ranges, touchedRange{v, off, n})
+}
+
+func (t *touched) tell(s *Site) {
+	f := s.invalidate.Load()
+	if f == nil {
+		return
+	}
+	for _, r := range t.ranges {
+		(*f)(r.vol, r.off, r.n)
+	}
+}

@@ -1,0 +1,115 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pairfs/journal"
+	"pairfs/quicwire"
+)
+
+// watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete.
+func (g *group) watch() {
+	g.watchPairs()
+	if g.askDue() {
+		g.wg.Go(g.askStates)
+	}
+}
+
+// watchPairs reports what is due.
+func (g *group) watchPairs() {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	lost := !g.linked && now.Sub(g.linkChange) > g.site.cfg.PathWatch
+	for _, p := range g.pairs {
+		st := p.rec.State
+		switch {
+		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.rec.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
+			g.asked = now
+			g.pulling.cancel() // the start record does not come: a new session compares the states
+		case lost && st.Status.active():
+			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, g.site.cfg.PathWatch)})
+		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
+			g.report(fact{pair: p.name, input: EvDrained})
+		case st.Role == Primary && st.Status == Suspending && (now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)):
+			g.report(fact{pair: p.name, input: EvDrainTimeout, text: "the peer did not take all records in time: the rest is marked in the bitmap"})
+		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq:
+			g.report(fact{pair: p.name, input: EvCopied})
+		}
+	}
+	if !g.fullSince.IsZero() && g.journal.Err() == nil {
+		g.watchFull(now)
+	}
+}
+
+// watchFull suspends the group when its journal stays full. Requires mu.
+func (g *group) watchFull(now time.Time) {
+	if u := g.journal.Usage(); u.Used+fullSlack < u.Capacity {
+		g.fullSince = time.Time{}
+		return
+	}
+	if g.role != Primary || (g.linked && now.Sub(g.fullSince) < overflowWatch) {
+		return
+	}
+	for _, p := range g.pairs {
+		if p.rec.State.Status.active() {
+			g.report(fact{pair: p.name, input: EvOverflow, text: fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up", g.name)})
+		}
+	}
+}
+
+// watchAnew lets path watch time begin now if the mirror is down: until now there may have been no pair that missed it. Requires mu.
+func (g *group) watchAnew() {
+	if !g.linked {
+		g.linkChange = time.Now()
+	}
+}
+
+// askDue reports whether a primary should ask the peer for its states beside the mirror: the peer is connected, but no mirror was opened
+// for a while, or a list of states had no word of a pair. So a pair that was deleted there while the link was down is found out.
+func (g *group) askDue() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.role != Primary || len(g.pairs) == 0 || time.Since(g.asked) < askInterval {
+		return false
+	}
+	if !g.asked.IsZero() && (g.linked || !g.active() || time.Since(g.linkChange) < askInterval) {
+		return false
+	}
+	if _, up := g.site.endpoint.Connected(g.rec.Peer); !up {
+		return false
+	}
+	g.asked = time.Now()
+	return true
+}
+
+// askStates asks the peer for the states of this group's pairs and compares them.
+func (g *group) askStates() {
+	ctx, cancel := context.WithTimeout(g.ctx, requestTimeout)
+	defer cancel()
+	g.cmd.Lock()
+	g.mu.Lock()
+	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
+	starts := map[string]journal.Seq{}
+	for name, p := range g.pairs {
+		starts[name] = p.rec.StartSeq
+	}
+	g.mu.Unlock()
+	g.cmd.Unlock()
+	answer, err := g.site.endpoint.Request(ctx, peer, req)
+	states, ok := answer.(*quicwire.PairStates)
+	if err != nil || !ok {
+		return // the next time it is due
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, p := range g.pairs {
+		if start, ok := starts[name]; !ok || start != p.rec.StartSeq {
+			g.asked = time.Time{}
+			return // a pair came meanwhile, or was taken up again
+		}
+	}
+	g.compare(states.Pairs, true)
+}
