@@ -49,13 +49,10 @@ func (s *Site) DeleteGroup(ctx context.Context, name string, o DeleteOptions) er
 	}(); err != nil {
 		return err
 	}
-	s.cmd.Lock()
-	defer s.cmd.Unlock()
-	if s.groupByName(name) != g {
-		return nil
-	}
-	if err := s.removeGroup(g); err != nil {
-		return fault(KindBusy, err, "group %s cannot be deleted", name)
+	wait, cancel := context.WithTimeout(ctx, removeWait)
+	defer cancel()
+	if err := s.removeIdle(wait, g); err != nil {
+		return fault(KindOf(err), err, "group %s cannot be deleted", name)
 	}
 	s.events.add(slog.LevelInfo, g.object(), "deleted")
 	return nil
@@ -63,24 +60,48 @@ func (s *Site) DeleteGroup(ctx context.Context, name string, o DeleteOptions) er
 
 // dropGroup stops a group without pairs and removes it, unless a pair came meanwhile.
 func (s *Site) dropGroup(g *group) {
-	s.cmd.Lock()
-	defer s.cmd.Unlock()
-	if err := s.removeGroup(g); err != nil && !errors.Is(err, errGroupInUse) && s.ctx.Err() == nil {
+	if err := s.removeIdle(s.ctx, g); err != nil && KindOf(err) != KindBusy {
 		s.events.add(slog.LevelError, g.object(), "the group is not needed any more and could not be removed: %v", err)
 	}
 }
 
-var errGroupInUse = errors.New("the group has pairs")
+// removeIdle removes a group that has no pairs as soon as no command on it is under way. A command may wait for the peer, so Site.cmd is not
+// held while that lasts: everybody else's commands would wait too.
+func (s *Site) removeIdle(ctx context.Context, g *group) error {
+	for {
+		s.cmd.Lock()
+		if g.cmd.TryLock() {
+			defer s.cmd.Unlock()
+			return s.removeLocked(g)
+		}
+		s.cmd.Unlock()
+		if pause(ctx, removeRetry) != nil {
+			return refuse(KindBusy, "a command on it is under way: try again when that has ended")
+		}
+	}
+}
 
-// removeGroup removes a group that has no pairs. Site.cmd is held.
+// removeGroup removes a restore group that has no pairs. Site.cmd is held: no command on a restore group waits for the peer.
 func (s *Site) removeGroup(g *group) error {
 	g.cmd.Lock()
+	return s.removeLocked(g)
+}
+
+// removeLocked removes a group that has no pairs. Site.cmd is held, and group.cmd, which is let go.
+func (s *Site) removeLocked(g *group) error {
 	g.mu.Lock()
 	used := len(g.pairs) > 0
 	g.mu.Unlock()
-	if used || s.closing || s.groupByName(g.name) != g {
+	switch {
+	case s.groupByName(g.name) != g:
 		g.cmd.Unlock()
-		return errGroupInUse
+		return nil // somebody else did it
+	case s.closing:
+		g.cmd.Unlock()
+		return refuse(KindBusy, "the site is closing")
+	case used:
+		g.cmd.Unlock()
+		return refuse(KindBusy, "it got a pair at this moment: delete that first")
 	}
 	s.mu.Lock()
 	delete(s.groups, g.name)

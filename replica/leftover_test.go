@@ -1,9 +1,11 @@
 package replica
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"pairfs/journal"
 	"pairfs/quicwire"
@@ -86,5 +88,34 @@ func TestRemovedVolumeIsClosed(t *testing.T) {
 	}
 	if _, err := os.Stat(d.a.site.storePath("v")); err == nil {
 		t.Fatal("the store is still there")
+	}
+}
+
+// A command on a group may wait for the peer for a long time. Who wants to remove the group waits for it, and holds nobody else's commands up.
+func TestGroupRemovedBehindACommand(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	s := d.a.site
+	g := s.groupByName("g")
+	g.cmd.Lock() // as a command does that waits for the peer
+	ctx, cancel := context.WithTimeout(t.Context(), 10*removeRetry)
+	defer cancel()
+	err := s.removeIdle(ctx, g)
+	refused(t, err, KindBusy)
+	done := make(chan struct{})
+	go func() { defer close(done); s.dropGroup(g) }()
+	d.a.volume("v") // needs the lock of commands that add and remove
+	if s.groupByName("g") != g {
+		t.Fatal("a group went under a command")
+	}
+	g.cmd.Unlock()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("the group stays when the command has ended")
+	}
+	if s.groupByName("g") != nil {
+		t.Fatal("the group is still there")
 	}
 }

@@ -69,6 +69,11 @@ const (
 	pullRetryMin = 20 * time.Millisecond
 	pullRetryMax = 2 * time.Second
 
+	// removeRetry is the pause before a group without pairs is removed that a command still holds; removeWait is how long who deletes it by
+	// a command waits for that.
+	removeRetry = 10 * time.Millisecond
+	removeWait  = 2 * time.Second
+
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
 
