@@ -41,6 +41,7 @@ func TestI3WriteAhead(t *testing.T) {
 
 	g := d.a.site.groupByName("g")
 	for range 5 {
+		g.settle(context.Background()) // the ring is empty: what follows fits while the disk stands still
 		release := disks["tokyo"].holdUp()
 		var passes sync.WaitGroup // a checkpoint may hold them up until the disk goes on
 		for range 2 {
@@ -92,6 +93,7 @@ func TestI3PeerNotAhead(t *testing.T) {
 	d.a.volume("x")
 	d.a.pair("g", "x")
 	for range 5 {
+		d.a.site.groupByName("g").settle(context.Background()) // as above
 		release := disk.holdUp()
 		w.some(rng, 20)
 		have := d.b.groupStatus("g@tokyo").AppendedSeq // before the mark that bounds it
