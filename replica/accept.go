@@ -10,12 +10,26 @@ import (
 
 // What arrives at a secondary is checked, put into the restore journal with the number it has, and shown by the overlay at once.
 
+// errUnstored is a pair whose delete is not in the database yet: its records cannot be left out before.
+var errUnstored = errors.New("its pair is being deleted here and that is not stored")
+
 // record puts one record into the restore journal and the overlay.
 func (p *pullSession) record(rec *journal.Record, t *touched) error {
-	g := p.g
 	if rec.Kind == journal.KindControl {
 		return p.control(rec)
 	}
+	err := p.update(rec, t)
+	if errors.Is(err, errUnstored) {
+		p.g.cmd.Lock()   // behind the command that deletes it, with no lock held that this command needs
+		p.g.cmd.Unlock() //nolint:staticcheck // an empty section is the point
+		err = p.update(rec, t)
+	}
+	return err
+}
+
+// update puts one record of a volume into the restore journal and the overlay.
+func (p *pullSession) update(rec *journal.Record, t *touched) error {
+	g := p.g
 	// The mode lock keeps the volume in the group until the record is published, as it does for a host's write.
 	if m := g.member(rec.Volume); m != nil {
 		m.vol.mode.RLock()
@@ -24,6 +38,9 @@ func (p *pullSession) record(rec *journal.Record, t *touched) error {
 	a, err := g.target(rec)
 	if err != nil {
 		return err
+	}
+	if a == nil && !rec.Advances() {
+		return nil // it takes no number, so nothing is missing without it
 	}
 	if a == nil {
 		rec = &journal.Record{Kind: journal.KindSkip, Seq: rec.Seq, Time: rec.Time}
@@ -76,11 +93,12 @@ func (g *group) target(rec *journal.Record) (*attachment, error) {
 	switch {
 	case rec.Kind == journal.KindSkip:
 		return nil, nil
-	case a == nil:
-		if rec.Kind == journal.KindBase {
-			return nil, fmt.Errorf("group %s: the %s is for no pair of this group", g.name, rec)
-		}
-		return nil, nil // of a pair that was deleted here
+	case a == nil || a.pair.leaving:
+		// Of a pair that was deleted here, or is being deleted, and that is durable: no start brings this history of it back, so whatever the
+		// primary takes for received, no resync builds upon it.
+		return nil, nil
+	case a.pair.rec.State.Status == Deleting:
+		return nil, fmt.Errorf("group %s: the %s cannot be taken: %w", g.name, rec, errUnstored)
 	case !a.pair.rec.State.Status.active():
 		return nil, fmt.Errorf("group %s: the %s is for pair %s, which is %s here", g.name, rec, a.pair.name, a.pair.rec.State.Status)
 	case rec.Kind == journal.KindBase && a.pair.rec.State.Status != COPY:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -37,17 +38,66 @@ func (g *group) detach(p *pair) {
 	p.att.vol.att = nil
 }
 
-// release ends Deleting: everything of the volume goes from journal to store, and the volume back to plain storage. It may be called
-// again if it failed half way.
+// release ends Deleting: everything of the volume goes from journal to store, and the volume back to plain storage. What fails half way is
+// tried again by the group's watch. group.cmd is held.
 func (g *group) release(ctx context.Context, p *pair) error {
+	err := g.tryRelease(ctx, p)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	g.mu.Lock()
+	p.releaseWait = min(max(2*p.releaseWait, releaseRetryMin), releaseRetryMax)
+	p.releaseAt = time.Now().Add(p.releaseWait)
+	p.rec.LastError = err.Error()
+	g.mu.Unlock()
+	g.tell() // the other side must not take it for a pair that follows
+	return err
+}
+
+// releaseRest tries again what release could not do, or what a daemon that died did not come to. The cause is told once: by the command that
+// met it first, or here.
+func (g *group) releaseRest() {
+	if len(g.leftToRelease()) == 0 || !g.cmd.TryLock() {
+		return // the command that is under way may be the one that deletes them
+	}
+	defer g.cmd.Unlock()
+	for _, p := range g.leftToRelease() {
+		fresh := p.releaseWait == 0
+		switch err := g.release(g.ctx, p); {
+		case err == nil:
+			g.tell()
+		case fresh && g.ctx.Err() == nil:
+			g.site.events.add(slog.LevelError, p.object(), "%v", err)
+		}
+	}
+}
+
+// leftToRelease returns the pairs in Deleting whose time for an attempt has come.
+func (g *group) leftToRelease() (due []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pairs {
+		if p.rec.State.Status == Deleting && time.Now().After(p.releaseAt) {
+			due = append(due, p)
+		}
+	}
+	return due
+}
+
+func (g *group) tryRelease(ctx context.Context, p *pair) error {
 	a := p.att
 	g.mu.Lock()
 	a.start.Store(uint64(noStop))
-	secondary := p.rec.State.Role == Secondary
-	if secondary && g.pulling != nil {
-		g.pulling.cancel()
-	}
+	secondary, stored := p.rec.State.Role == Secondary, p.leaving
 	g.mu.Unlock()
+	if !stored {
+		if err := g.persist(p); err != nil {
+			return fault(KindInternal, err, "pair %s is still being deleted: that could not be stored; it goes by itself when the disk of the state directory is mended", p.name)
+		}
+		g.mu.Lock()
+		p.leaving = true
+		g.mu.Unlock()
+	}
 	if g.journal.Err() == nil {
 		g.settle(ctx) // most of the work, while hosts go on
 	}
@@ -55,7 +105,7 @@ func (g *group) release(ctx context.Context, p *pair) error {
 	v.mode.Lock()
 	defer v.mode.Unlock()
 	if err := g.drainVolume(ctx, a); err != nil {
-		return fault(KindBusy, err, "pair %s is still being deleted: its last records could not be restored; mend the cause and delete it again", p.name)
+		return fault(KindBusy, err, "pair %s is still being deleted: its last records could not be restored; it goes by itself when the cause is mended", p.name)
 	}
 	if secondary && p.wroteHere() {
 		if err := g.site.handedOver(v); err != nil {
@@ -64,7 +114,7 @@ func (g *group) release(ctx context.Context, p *pair) error {
 	}
 	err := g.site.db.update(func(tx *bolt.Tx) error { return dropPair(tx, p.name) })
 	if err != nil {
-		return fault(KindInternal, err, "pair %s could not be removed from the database", p.name)
+		return fault(KindInternal, err, "pair %s is still being deleted: it could not be removed from the database; it goes by itself when the disk of the state directory is mended", p.name)
 	}
 	g.detach(p)
 	g.site.forgetPair(p)

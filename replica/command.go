@@ -148,9 +148,13 @@ func (g *group) askDelete(ctx context.Context, pairs []*pair) error {
 		g.mu.Lock()
 		req := &quicwire.DeletePair{Pair: p.name, Generation: p.rec.Generation}
 		peer := p.rec.Peer
+		p.asked = true
 		g.mu.Unlock()
 		err := g.site.ask(ctx, peer, req, requestTimeout)
 		if err != nil && KindOf(err) != KindNotFound {
+			g.mu.Lock()
+			p.asked = false
+			g.mu.Unlock()
 			return fmt.Errorf("%w; to delete this side alone use mode=force", err)
 		}
 	}

@@ -18,8 +18,8 @@ func (g *group) setLinked(up bool) {
 		return
 	}
 	g.linked, g.linkChange = up, time.Now()
-	if g.rec.Peer == "" {
-		return // the last pair is gone
+	if g.deserted() {
+		return
 	}
 	word := "is down: writes are kept in the journal"
 	if g.role == Secondary {
@@ -29,6 +29,16 @@ func (g *group) setLinked(up bool) {
 		word = "is up"
 	}
 	g.site.events.add(slog.LevelInfo, g.object(), "the mirror with %s %s", g.rec.Peer, word)
+}
+
+// deserted reports whether the last pair is gone, or about to go at both sides: that a mirror ends then is no news. Requires mu.
+func (g *group) deserted() bool {
+	for _, p := range g.pairs {
+		if !p.asked && !p.leaving {
+			return false
+		}
+	}
+	return true
 }
 
 // wireStates are the states of all pairs as the other side is told. Requires mu.
@@ -79,7 +89,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
 		switch in {
 		case EvPeerDeleted:
-			f.text = fmt.Sprintf("the pair does not exist at %s any more: delete it here too", g.rec.Peer)
+			f.text = fmt.Sprintf("the pair was deleted at %s: delete it here too", g.rec.Peer)
 		case EvPeerSplit:
 			f.text = fmt.Sprintf("the pair was split at %s", g.rec.Peer)
 		default:

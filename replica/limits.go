@@ -74,6 +74,10 @@ const (
 	removeRetry = 10 * time.Millisecond
 	removeWait  = 2 * time.Second
 
+	// releaseRetry is the pause before a pair that could not be deleted to its end is tried again: hosts wait at its volume meanwhile.
+	releaseRetryMin = time.Second
+	releaseRetryMax = time.Minute
+
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
 

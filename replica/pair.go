@@ -16,6 +16,12 @@ type pair struct {
 	rec    pairRecord
 	copier *copier // primary in COPY with a mirror session: the base records under way
 
+	leaving bool // in Deleting, and that is stored: records that arrive for it are none of anybody's business
+	asked   bool // primary: the peer was asked to delete it, and may end the mirror before it answers
+
+	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
+	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
+
 	drainBy   time.Time // primary in Suspending: when the flush is given up
 	copyStart time.Time // for the rate and the estimate
 	copyTotal int64     // bytes marked when the copy began

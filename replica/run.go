@@ -143,6 +143,7 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 	g.mu.Lock()
 	for _, p := range pairs {
 		p.applyAccess()
+		p.leaving = err == nil && p.rec.State.Status == Deleting
 	}
 	g.mu.Unlock()
 	for _, p := range pairs {

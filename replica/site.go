@@ -179,30 +179,19 @@ func (s *Site) listen() error {
 	return nil
 }
 
-// begin starts the groups, and ends deletes that were under way when the daemon ended.
+// begin starts the groups. Deletes that were under way when the daemon ended are ended by the watch of their group.
 func (s *Site) begin() {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	used := map[*group]bool{}
-	var deleting []*pair
 	for _, p := range s.pairs {
 		used[p.group] = true
-		if p.rec.State.Status == Deleting {
-			deleting = append(deleting, p)
-		}
 	}
 	for _, g := range s.groups {
 		g.start()
 		if g.role == Secondary && !used[g] {
 			s.wg.Go(func() { s.dropGroup(g) })
 		}
-	}
-	for _, p := range deleting {
-		s.wg.Go(func() {
-			if err := s.DeletePair(s.ctx, p.name, DeleteOptions{Force: true}); err != nil && s.ctx.Err() == nil {
-				s.events.add(slog.LevelError, p.object(), "%v", err)
-			}
-		})
 	}
 }
 

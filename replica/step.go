@@ -92,7 +92,7 @@ func peerInput(mine PairState, peer Status, typ SuspendType, known bool) (Input,
 		return 0, false
 	}
 	switch {
-	case !known:
+	case !known || peer == Deleting:
 		return EvPeerDeleted, true
 	case peer == PSUS && typ == DeletePairToRCU:
 		return EvPeerDeleted, mine.Role == Primary

@@ -9,9 +9,11 @@ import (
 	"pairfs/quicwire"
 )
 
-// watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete.
+// watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete, deletes that did not come
+// to their end.
 func (g *group) watch() {
 	g.watchPairs()
+	g.releaseRest()
 	if g.askDue() {
 		g.wg.Go(g.askStates)
 	}

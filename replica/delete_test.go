@@ -1,0 +1,173 @@
+package replica
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pairfs/journal"
+)
+
+// tells counts the events of a site about an object whose text has the words.
+func (n *node) tells(object, words string) (count int) {
+	for _, e := range n.site.Events() {
+		if e.Object == object && strings.Contains(e.Text, words) {
+			count++
+		}
+	}
+	return count
+}
+
+// stuck makes a duo with a pair whose delete at the site cannot come to its end while fail is set.
+func stuck(t *testing.T, site string) (d *duo, w *writer, fail *atomic.Bool) {
+	fail = &atomic.Bool{}
+	d = newDuo(t, withStores(site, probe(func(volume, what string, _ []byte, _ int64) error {
+		if volume == "x" && what == "write" && fail.Load() {
+			return unix.ENOSPC
+		}
+		return nil
+	})))
+	d.a.group("g")
+	for _, v := range []string{"x", "y"} {
+		d.a.volume(v)
+		d.a.pair("g", v)
+	}
+	w = newWriter(d.a, "x", "y")
+	fail.Store(true)
+	must(t, w.write(t.Context(), 0, 1, 1, true))
+	return d, w, fail
+}
+
+// A pair whose delete cannot come to its end goes by itself when the cause is mended. The cause is told once.
+func TestDeleteEndsByItself(t *testing.T) {
+	t.Parallel()
+	d, w, fail := stuck(t, "tokyo")
+	left, leave := context.WithCancel(t.Context())
+	leave() // who asked did not wait for the end
+	if d.a.site.DeletePair(left, "x", DeleteOptions{Force: true}) == nil {
+		t.Fatal("a delete that cannot end was said to have ended")
+	}
+	d.a.await(Deleting, "x")
+	p := d.a.site.pairByName("x")
+	d.wait("it is tried again", func() bool {
+		p.group.cmd.Lock()
+		defer p.group.cmd.Unlock()
+		return p.releaseWait > releaseRetryMin
+	})
+	if n := d.a.tells("pair/x", "still being deleted"); n != 1 {
+		t.Errorf("the cause was told %d times", n)
+	}
+	fail.Store(false)
+	d.a.await(SMPL, "x")
+	d.a.awaitBoth(PAIR, "y")
+	w.check(d.a, everyAck)
+}
+
+// A secondary that cannot end a delete does not follow any more, so the primary suspends the pair. It goes there when the cause is mended.
+func TestDeleteStuckAtSecondary(t *testing.T) {
+	t.Parallel()
+	if in, ok := peerInput(PairState{Role: Primary, Status: PAIR}, Deleting, NoSuspend, true); !ok || in != EvPeerDeleted {
+		t.Errorf("a peer that deletes the pair means %s, %v", in, ok)
+	}
+	d, _, fail := stuck(t, "osaka")
+	d.b.await(PSUE, "x") // its store takes nothing
+	if err := d.a.site.DeletePair(t.Context(), "x", DeleteOptions{}); err == nil {
+		t.Fatal("a delete that cannot end was said to have ended")
+	}
+	d.b.await(Deleting, "x")
+	d.a.await(PSUE, "x")
+	fail.Store(false)
+	d.b.await(SMPL, "x")
+	must(t, d.a.site.DeletePair(t.Context(), "x", DeleteOptions{}))
+	d.a.awaitBoth(SMPL, "x")
+}
+
+// A daemon that dies in the middle of a delete ends it when it is back.
+func TestDeleteOverRestart(t *testing.T) {
+	t.Parallel()
+	d, w, fail := stuck(t, "tokyo")
+	refused(t, d.a.site.DeletePair(t.Context(), "x", DeleteOptions{}), KindBusy)
+	d.a.crash(nil)
+	fail.Store(false)
+	d.a.open()
+	d.a.awaitBoth(SMPL, "x")
+	d.a.awaitBoth(PAIR, "y")
+	w.check(d.a, everyAck)
+}
+
+// Records that are under way for a pair while it is deleted do not end the mirror, and the S-VOL stays what it was at one moment.
+func TestDeleteIsQuiet(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	for _, v := range []string{"x", "y"} {
+		d.a.volume(v)
+		d.a.pair("g", v)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	w := newWriter(d.a, "x", "y")
+	var hosts sync.WaitGroup
+	hosts.Go(func() {
+		for i := int64(0); ctx.Err() == nil; i++ {
+			if err := w.write(ctx, int(i%2), i%500, 4, false); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+	must(t, d.a.site.DeletePair(t.Context(), "x", DeleteOptions{}))
+	stop()
+	hosts.Wait()
+	d.wait("the S-VOL of the other pair has everything", func() bool {
+		return diffAt(readAll(t, d.a.vol("y")), readAll(t, d.b.vol("y"))) < 0
+	})
+	w.check(d.a, everyAck)
+	must(t, w.h.check(map[int][]byte{0: readAll(t, d.b.vol("x"))}, whatever))
+	must(t, d.a.site.DeletePair(t.Context(), "y", DeleteOptions{}))
+	d.wait("the restore group goes", func() bool { return d.b.site.groupByName("g@tokyo") == nil })
+	for _, n := range []*node{d.a, d.b} {
+		for _, group := range []string{"group/g", "group/g@tokyo"} {
+			if n.tells(group, "is down") > 0 {
+				t.Errorf("%s: the mirror went down for a delete", n.cfg.Name)
+			}
+		}
+	}
+}
+
+// A base record that arrives for a pair that is gone, or leaves, changes nothing; an update leaves its number.
+func TestRecordsOfALeavingPair(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.pair("g", "x")
+	d.cut()
+	p := d.b.site.pairByName("x")
+	g := p.group
+	g.mu.Lock()
+	p.leaving, p.rec.State.Status = true, Deleting
+	seq := g.lastSeq
+	g.mu.Unlock()
+	s := &pullSession{g: g, ctx: t.Context()}
+	for _, number := range []uint32{p.att.number, p.att.number + 1} {
+		before := g.journal.Marks().Reserved
+		must(t, s.record(&journal.Record{Kind: journal.KindBase, Volume: number, Seq: seq, Length: 4096, Payload: make([]byte, 4096)}, &touched{}))
+		if g.journal.Marks().Reserved != before {
+			t.Error("a base record for a pair that is not there was journaled")
+		}
+		must(t, s.record(&journal.Record{Kind: journal.KindUpdate, Volume: number, Seq: seq + 1, Length: 4096, Payload: make([]byte, 4096)}, &touched{}))
+		seq++
+		if g.lastSeq != seq || p.att.overlay.len() != 0 {
+			t.Errorf("sequence number %d, %d extents", g.lastSeq, p.att.overlay.len())
+		}
+	}
+	g.mu.Lock()
+	p.leaving = false
+	g.mu.Unlock()
+	if s.record(&journal.Record{Kind: journal.KindUpdate, Volume: p.att.number, Seq: seq + 1, Length: 4096, Payload: make([]byte, 4096)}, &touched{}) == nil {
+		t.Error("a record was left out for a delete that a crash undoes")
+	}
+}
