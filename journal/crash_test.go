@@ -53,6 +53,8 @@ func TestCrash(t *testing.T) {
 			"kill":      func(t *rapid.T) { m.t = t; m.kill() },
 			"power cut": func(t *rapid.T) { m.t = t; m.cut() },
 			"cursor":    func(t *rapid.T) { m.t = t; m.read() },
+			"add":       func(t *rapid.T) { m.t = t; m.add() },
+			"remove":    func(t *rapid.T) { m.t = t; m.remove() },
 		})
 	})
 }
@@ -192,6 +194,7 @@ func (m *crashModel) reopen() {
 
 // half makes the next flush stop somewhere: what it wrote is not synced.
 func (m *crashModel) half() {
+	m.j.LetGo()
 	m.fs.Inject(journaltest.FailNth(rapid.IntRange(0, 3).Draw(m.t, "failing operation"), journaltest.OpWrite, journaltest.OpSync))
 	if p := m.j.Marks().Appended; m.j.Sync(context.Background(), p) == nil {
 		m.synced = max(m.synced, p)

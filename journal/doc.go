@@ -1,5 +1,5 @@
-// Package journal is the write-ahead log of one journal group: records in one order, kept in journal volumes of fixed size that are
-// used in a ring, and staged in shared memory so that a write is acknowledged at memory speed. It knows nothing of pairs; a data
+// Package journal is the write-ahead log of one journal group: records in one order, kept in journal volumes that are filled one after
+// the other and reused in a ring, to which volumes are added and from which they are removed while it is in use, and staged in shared memory so that a write is acknowledged at memory speed. It knows nothing of pairs; a data
 // volume is a number in a record. This comment is the specification of the format.
 //
 // # Promises
@@ -8,6 +8,8 @@
 //   - A record before the durable mark, which Sync moves, survives a power cut, and so does every record before it.
 //   - After any crash Open gives a prefix of what was published, beginning at the head: nothing before the durable mark is missing,
 //     sequence numbers are dense, no record is torn, and nothing that was lost in an earlier crash comes back later.
+//   - A change of the journal volumes is durable when it is accepted. A crash at any place of it leaves all of the above as it is, and the
+//     old layout or the new one.
 //   - A failed flush is final: the journal is failed, every later Reserve and Sync gives ErrFailed, and nothing is written again. After
 //     a failed fdatasync nobody knows which pages are on disk, so trying again would only hide that. Cursors go on.
 //   - The checksum computed when a record entered is kept and checked, never computed anew.
@@ -22,7 +24,7 @@
 // # Positions and numbers
 //
 // A Position is a byte position in an address space that never ends and is never used twice. Volume spans follow one another in it: journal volume 1,
-// 2, … n, 1, …, each as long as its data area. A record starts at a multiple of 64 and takes 64 bytes and its payload, rounded up to 64. It never
+// 2, … n, 1, …, each as long as its data area, until the layout changes. A record starts at a multiple of 64 and takes 64 bytes and its payload, rounded up to 64. It never
 // spans two journal volumes: the rest of one is filled by a pad, so the first bytes of every data area are a record header, once written.
 //
 // A Seq is the number of a record in its group. The rule, checked on append and on recovery: update, discard, control and skip
@@ -33,7 +35,8 @@
 //
 //	freed ≤ durable ≤ appended ≤ reserved        released ≤ appended
 //
-// Ring memory is reused when it is both durable and released; space of journal volumes when it is freed. The caller persists the Head that FreeHead
+// Ring memory is reused when it is both durable and released; space of journal volumes when it is freed: the journal grows up to the first place
+// in which something stands that is not, which without changes of the layout is freed + capacity. The caller persists the Head that FreeHead
 // gives before it calls Free with it. At most 32 MiB are reserved beyond the durable mark.
 //
 // # Record
@@ -72,19 +75,71 @@
 // # Journal volume
 //
 // Files DIR/000001, 000002, …; page 0 is the header, the data area follows. They are made under the name plus ".new", filled with
-// zeroes, synced, and renamed, the first one last: a journal exists if 000001 does.
+// zeroes, synced, and renamed, the first one last: a journal exists if 000001 does. Sizes may differ.
 //
 //	at  size
 //	 0  8  magic     "PAIRFSJV"
-//	 8  4  version   1
-//	12  4  index     from 1
+//	 8  4  version   1; 2: the journal has a layout file
+//	12  4  number    from 1
 //	16 16  journal id, random
 //	32  8  bytes of the data area, a multiple of 4096
-//	40  8  time of creation, Unix nanoseconds
-//	48  4  number of journal volumes
+//	40  8  time of creation of the journal, Unix nanoseconds
+//	48  4  version 1: number of journal volumes that Create made; version 2: 0
 //	52  8  0
 //	60  4  CRC32C over bytes 0–59
 //	64     zeroes up to 4096
+//
+// # Layout
+//
+// A layout is the order in which journal volumes are filled, from a position on, the base: a cycle of them, round after round. Before the
+// base lies the past, the spans that were filled under earlier layouts, back to the oldest that is needed. A journal volume in the
+// cycle is active (joining, as long as the tail is before the base of the layout that added it); one only in the past is leaving.
+//
+//	cycle 1 2 3; the tail is in 1, the oldest needed record in 2     … 2 3 1 2 3 1 2 …
+//	                                                                   └freed └tail
+//	4 is added: it comes next when 1 is full                         … 2 3 1 │ 4 2 3 1 4 2 …       base at │
+//	3 is removed: what stands in it is needed until it is freed      … 2 3 1 │ 4 2 1 4 2 1 …
+//	1, which is being filled, is removed: its span ends with the     … 2 3 1│ 4 2 4 2 …
+//	page in which the tail lies
+//
+// So a change takes effect at the end of the span that is being filled, and several may be under way. A span always begins at the beginning of a data
+// area. An addition makes room as soon as it is accepted, except when the tail has come up behind the freed mark in the same journal volume:
+// then when the freed mark leaves it. Numbers are never given twice. A journal volume without a needed byte is not in the layout any more, and its file is removed.
+//
+// A journal that was never changed has no layout file: its cycle is 1, 2 … n, the head tells where it begins, and an older program can use it. The first
+// change makes the file DIR/layout of two pages. Generation g stands in page g modulo 2, and the highest valid one holds. So the page that holds is never
+// written over, and no assumption on atomic sectors is made.
+//
+//	at  size
+//	 0  8  magic     "PAIRFSJL"
+//	 8  4  version   2
+//	12  4  number for the journal volume that is added next
+//	16 16  journal id
+//	32  8  generation, from 1
+//	40  8  time of creation of the journal, Unix nanoseconds
+//	48  8  base, a multiple of 4096
+//	56  1  entries in the list of journal volumes, 1 to 64
+//	57  1  entries in the past, 0 to 65
+//	58  1  entries in the cycle, 1 to 64
+//	59  1  0
+//	60  4  CRC32C over bytes 0–59 and 64–4095
+//
+//	  64  24 each: journal volumes by number: number 4, 0 4, bytes of the data area 8, base of the layout that added it (0: Create) 8
+//	2048  16 each: the past: first position of the span 8, place of its journal volume in the list from 0 4, 0 4; it ends where the next begins, or at the base
+//	3584   4 each: the cycle: place in the list
+//
+// The steps of a change, each made durable before the next:
+//
+//	first change only   layout.new written, renamed to layout: generation 1, the layout that holds already
+//	                    the header of 000001 gets version 2, by which an older program refuses the journal
+//	addition            NNNNNN.new preallocated, filled with zeroes, header written; renamed to NNNNNN
+//	addition, removal   the next generation is written; Reserve waits at its base meanwhile, so that no record stands there before
+//	end of a removal    when nothing of it is needed: the next generation, without it
+//	                    its file is removed; 000001 is cut to its header instead, because of the older program
+//
+// After a crash Open makes what it reads durable, then removes files with this journal's id that the layout does not list. With generation 1 the header of
+// 000001 may be torn in version, count and checksum; it is written again. When writing a generation fails, nobody knows which one the next
+// Open finds, so the journal is failed. What fails earlier leaves all as it was.
 //
 // # Staging ring
 //
@@ -98,7 +153,7 @@
 // # Flush
 //
 // A flush ends the last page with a pad, waits until everything reserved before is published, writes whole pages from the ring with
-// O_DIRECT, and calls fdatasync once per journal volume touched. A Sync that finds no flush running does it itself; who comes meanwhile waits, and is
+// O_DIRECT, and calls fdatasync once per span touched. A Sync that finds no flush running does it itself; who comes meanwhile waits, and is
 // served by the committer goroutine. The committer also flushes when 1 MiB is unflushed and when FlushDelay has passed.
 //
 // # Recovery
@@ -157,4 +212,5 @@
 // # History
 //
 //	version 1  first
+//	version 2  journal volumes and layout file: journal volumes are added and removed. Records and ring are as before
 package journal

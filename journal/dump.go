@@ -10,7 +10,7 @@ import (
 // DumpRecord is a record as it stands in a journal volume.
 type DumpRecord struct {
 	Record
-	JournalVolume int      // index, from 1
+	JournalVolume int      // number, from 1
 	FileOffset    int64    // of the header in the journal volume's file
 	Size          int      // bytes, header included
 	Synced        Position // durable mark when the record was made
@@ -19,9 +19,24 @@ type DumpRecord struct {
 
 // DumpVolume is a journal volume as its header describes it.
 type DumpVolume struct {
-	Index int
+	Index int // its number, from 1
 	Name  string
-	Bytes int64 // of the data area
+	Bytes int64    // of the data area
+	Since Position // where the layout begins that added it; 0 for those that Create made
+}
+
+// DumpSpan is a stretch of positions that a layout gives to a journal volume.
+type DumpSpan struct {
+	Start, End Position
+	Volume     int // number of the journal volume
+}
+
+// DumpLayout is where records stand. Positions before the first span, or before Base without one, were freed.
+type DumpLayout struct {
+	Generation uint64     // changes of the layout, and one for the layout file itself; 0: there is none, and Base and Past are not known
+	Past       []DumpSpan // filled under earlier layouts
+	Base       Position   // from here on the cycle is filled round after round
+	Cycle      []int      // numbers of the journal volumes in this order
 }
 
 // DumpSummary is what Dump knows of a journal besides its records.
@@ -29,7 +44,8 @@ type DumpSummary struct {
 	ID          [16]byte
 	Created     time.Time
 	Volumes     []DumpVolume
-	Capacity    int64
+	Layout      DumpLayout
+	Capacity    int64    // of the data areas of the cycle
 	Records     int      // without pads
 	Pads        int      //
 	Bad         int      // records with Err
@@ -54,11 +70,11 @@ func Dump(fsys FS, dir string, fn func(*DumpRecord) error) (sum DumpSummary, err
 		return sum, err
 	}
 	defer func() { err = errors.Join(err, v.close()) }()
-	sum = DumpSummary{ID: v.id, Created: time.Unix(0, v.created), Capacity: int64(v.capacity)}
+	m := v.plan.Load()
+	sum = DumpSummary{ID: v.id, Created: time.Unix(0, v.created), Layout: dumpLayout(v.generation, m), Capacity: int64(m.capacity)}
 	var runs []dumpRun
-	for i := range v.list {
-		vol := &v.list[i]
-		sum.Volumes = append(sum.Volumes, DumpVolume{vol.index, volumeName(vol.index), int64(vol.data)})
+	for _, vol := range m.table {
+		sum.Volumes = append(sum.Volumes, DumpVolume{vol.number, volumeName(vol.number), int64(vol.data), vol.since})
 		d := dumper{v: v, vol: vol}
 		found, err := d.runs()
 		if err != nil {
@@ -74,6 +90,18 @@ func Dump(fsys FS, dir string, fn func(*DumpRecord) error) (sum DumpSummary, err
 		}
 	}
 	return sum, nil
+}
+
+// dumpLayout describes a plan.
+func dumpLayout(generation uint64, m *plan) DumpLayout {
+	l := DumpLayout{Generation: generation, Base: m.base}
+	for _, s := range m.past {
+		l.Past = append(l.Past, DumpSpan{s.start, s.end, s.vol.number})
+	}
+	for _, v := range m.cycle {
+		l.Cycle = append(l.Cycle, v.number)
+	}
+	return l
 }
 
 // dumper reads one journal volume by offsets in its data area.
@@ -94,7 +122,7 @@ func (d *dumper) at(off uint64, n int) ([]byte, error) {
 		d.end = min(d.start+windowSize, d.vol.data)
 		if got, err := d.vol.file.ReadAt(d.buf[:d.end-d.start], int64(d.start+PageSize)); got < int(d.end-d.start) {
 			d.end = d.start
-			return nil, fmt.Errorf("read journal volume %d at %d: %w", d.vol.index, off, err)
+			return nil, fmt.Errorf("read journal volume %d at %d: %w", d.vol.number, off, err)
 		}
 	}
 	return d.buf[off-d.start : min(off+uint64(n), d.end)-d.start], nil
@@ -113,7 +141,7 @@ func (d *dumper) runs() (list []dumpRun, err error) {
 		}
 		r, size, err := parseHeader(b)
 		if b[2] > recordVersion {
-			return nil, fmt.Errorf("%w: record at offset %d of journal volume %d; use the program that wrote it", ErrVersion, off, d.vol.index)
+			return nil, fmt.Errorf("%w: record at offset %d of journal volume %d; use the program that wrote it", ErrVersion, off, d.vol.number)
 		}
 		if err != nil || off+uint64(size) > d.vol.data {
 			off += HeaderSize
@@ -143,7 +171,7 @@ func (d *dumper) show(run dumpRun, sum *DumpSummary, fn func(*DumpRecord) error)
 				return err
 			}
 		}
-		x := DumpRecord{Record: r, JournalVolume: run.vol.index, FileOffset: int64(off) + PageSize, Size: size, Synced: syncedMark(b, r.Position), Err: bad}
+		x := DumpRecord{Record: r, JournalVolume: run.vol.number, FileOffset: int64(off) + PageSize, Size: size, Synced: syncedMark(b, r.Position), Err: bad}
 		sum.count(&x)
 		if fn != nil {
 			if err := fn(&x); err != nil {

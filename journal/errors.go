@@ -12,6 +12,8 @@ var (
 	ErrVersion = errors.New("journal format is newer than this program")
 	// ErrFull says that the journal volumes have no room for the record until Free is called.
 	ErrFull = errors.New("journal volumes are full")
+	// ErrNeeded says that a journal volume cannot be removed, or none added, as the journal is now.
+	ErrNeeded = errors.New("journal volumes are needed as they are")
 	// ErrFreed says that the asked position or sequence number was freed, so its record is gone.
 	ErrFreed = errors.New("journal position was freed")
 	// ErrFailed says that an earlier flush did not reach the disk. It is final until the journal is opened again.

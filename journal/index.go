@@ -43,6 +43,24 @@ func (x *index) init(capacity uint64) {
 	x.entries = make([]indexEntry, capacity/uint64(x.step)+2)
 }
 
+// grow sizes the index anew when journal volumes were added. Entries that are closer than the new step go. Who adds is held off.
+func (x *index) grow(capacity uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if capacity/uint64(x.step)+2 <= uint64(len(x.entries)) {
+		return
+	}
+	entries, start, n := x.entries, x.start, x.n
+	x.init(capacity)
+	x.start, x.n = 0, 0
+	for i := range n {
+		if e := entries[(start+i)%len(entries)]; x.n == 0 || e.pos >= x.entries[x.n-1].pos+x.step {
+			x.entries[x.n] = e
+			x.n++
+		}
+	}
+}
+
 // add takes note of a record if it is time for an entry. Positions only grow; one goroutine at a time adds.
 func (x *index) add(r *Record) {
 	if r.Position < x.next {

@@ -55,7 +55,7 @@ func (o *Options) complete() error {
 }
 
 // Journal is an open journal. All methods may be called from any goroutine at any time, except where their comment says otherwise.
-// Lock order: life, flushMu, mu, front.mu, index.mu; waitMu and the bells come last and are held alone.
+// Lock order: layoutMu, life, flushMu, mu, front.mu, index.mu; waitMu and the bells come last and are held alone.
 type Journal struct {
 	opts Options
 	log  *slog.Logger
@@ -68,10 +68,13 @@ type Journal struct {
 
 	// mu is the reserve lock: it gives positions and sequence numbers.
 	mu      sync.Mutex
-	last    Seq      // number of the last reserved record
-	volEnd  Position // end of the volume span in which tail lies, or tail itself at a boundary
-	claimed Position // ring memory below is declared overwritten, see floor; multiple of PageSize, >= tail
-	ending  bool     // Close has begun
+	last    Seq       // number of the last reserved record
+	volEnd  Position  // end of the volume span in which tail lies, or tail itself at a boundary
+	claimed Position  // ring memory below is declared overwritten, see floor; multiple of PageSize, >= tail
+	limit   Position  // end of the room in the journal volumes; multiple of PageSize, >= tail
+	barrier Position  // nothing is reserved beyond while a layout that begins there is made durable; else MaxPosition
+	ending  bool      // Close has begun
+	gone    []*volume // in no layout any more, files still to be removed
 
 	tail    atomic.Uint64 // end of the last reserved record; stored under mu after its header is in the ring
 	floor   atomic.Uint64 // the ring still holds every position from here to tail; <= durable
@@ -93,6 +96,12 @@ type Journal struct {
 	kick    chan struct{}
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the committer has ended
+
+	layoutMu sync.Mutex     // held while the layout changes
+	changing sync.WaitGroup // calls that change it; added to under mu unless ending
+	tidy     chan struct{}  // asks the keeper goroutine to look for journal volumes that nothing needs
+	kept     chan struct{}  // closed when it has ended
+	left     bell           // a journal volume has gone
 
 	waitMu  sync.Mutex
 	waiters []*waiter // of Sync
@@ -134,19 +143,19 @@ func (j *Journal) Marks() Marks {
 
 // Usage is how full a journal is, in bytes.
 type Usage struct {
-	Used, Capacity     int64 // of the data areas of the journal volumes, from the freed mark to the tail
+	Used, Capacity     int64 // of the data areas of the journal volumes: from the freed mark to the tail, and to where ErrFull begins
 	RingUsed, RingSize int64
 	Flushes, Flushed   uint64 // number of flushes since Open, and the bytes they wrote
 }
 
-// Usage gives how full the journal is.
+// Usage gives how full the journal is. While journal volumes join or leave, the capacity is what fits from the freed mark on just now.
 func (j *Journal) Usage() Usage {
 	f := j.front.stats()
 	// The lock holds the tail still, so that no mark read after it seems too far behind.
 	j.mu.Lock()
-	low, freed, tail := j.ringLow(), Position(j.freed.Load()), Position(j.tail.Load())
+	low, freed, tail, limit := j.ringLow(), Position(j.freed.Load()), Position(j.tail.Load()), j.limit
 	j.mu.Unlock()
-	return Usage{Used: int64(tail - freed), Capacity: int64(j.vols.capacity), RingUsed: int64(tail - low), RingSize: int64(j.ring.size), Flushes: f.flushes, Flushed: f.bytes}
+	return Usage{Used: int64(tail - freed), Capacity: int64(limit - pageFloor(freed)), RingUsed: int64(tail - low), RingSize: int64(j.ring.size), Flushes: f.flushes, Flushed: f.bytes}
 }
 
 // ID is the random id given by Create.
@@ -169,6 +178,7 @@ func (j *Journal) fail(cause error) error {
 	j.ringRoom.ring()
 	j.diskRoom.ring()
 	j.newly.ring()
+	j.left.ring()
 	return j.Err()
 }
 
@@ -197,6 +207,8 @@ func (j *Journal) Close() error {
 	j.diskRoom.ring()
 	close(j.stop)
 	<-j.stopped
+	<-j.kept
+	j.changing.Wait()
 
 	j.flushMu.Lock()
 	flushErr := j.flush()
@@ -211,5 +223,6 @@ func (j *Journal) Close() error {
 	errs := []error{flushErr, j.ring.close(done), j.vols.close()}
 	j.life.Unlock()
 	j.newly.ring()
+	j.left.ring()
 	return errors.Join(errs...)
 }

@@ -24,10 +24,13 @@ const (
 	DefaultRingSize = 64 << 20
 	// MinVolumeSize holds the largest record and the pads around it with room to spare, so that a journal that is freed always goes on.
 	MinVolumeSize = 4 << 20
-	// MaxVolumes bounds the journal volumes of one journal; six digits name them, no one has had use for more than a handful.
+	// MaxVolumes bounds the journal volumes of one journal, those that are leaving included; a page of the layout file lists them all.
 	MaxVolumes = 64
 	// DefaultFlushDelay bounds the time for which a write that nobody syncs stays in memory alone.
 	DefaultFlushDelay = 5 * time.Millisecond
+	// maxVolumeSize and maxTotal keep sums of sizes far from overflow.
+	maxVolumeSize = 1 << 60
+	maxTotal      = 1 << 62
 	// MaxPosition keeps sums of positions and sizes far from overflow (58 years at 5 GB/s).
 	MaxPosition Position = 1 << 63
 

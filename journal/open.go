@@ -56,9 +56,10 @@ func Open(o Options, head Head, known Position, visit RecoverFunc) (_ *Journal, 
 		return nil, rec, err
 	}
 	j := &Journal{opts: o, log: o.Logger, vols: v}
-	j.index.init(v.capacity)
+	m := v.plan.Load()
+	j.index.init(m.total())
 	s := &scan{v: v, win: newWindow(v, windowSize), pos: head.Position, last: head.Seq, index: &j.index, visit: visit, received: o.Received,
-		limit: pageFloor(head.Position) + Position(v.capacity)}
+		limit: m.limit(head.Position)}
 	if rec, err = s.recover(r, known); err != nil {
 		return nil, rec, err
 	}
@@ -167,7 +168,7 @@ func (s *scan) complete(r *ring, n next, rec *Recovery) (err error) {
 		return fmt.Errorf("complete the journal: %w", err)
 	}
 	// What the scan found may have been in a cache only.
-	if err := s.v.sync(1<<len(s.v.list) - 1); err != nil {
+	if err := s.v.syncAll(); err != nil {
 		return err
 	}
 	onDisk := s.records
@@ -202,10 +203,14 @@ func (j *Journal) start(head Head, rec Recovery) {
 	j.freed.Store(uint64(head.Position))
 	j.freedSeq.Store(uint64(head.Seq))
 	j.front = front{pos: rec.Tail, seq: rec.LastSeq, durable: rec.Tail, durableSeq: rec.LastSeq}
-	_, j.volEnd, _ = j.vols.span(rec.Tail)
+	_, j.volEnd = j.vols.span(rec.Tail)
+	j.barrier = MaxPosition
+	j.tidy, j.kept = make(chan struct{}, 1), make(chan struct{})
+	j.relimit()
 	j.published = make(chan struct{}, 1)
 	j.arm, j.kick = make(chan struct{}, 1), make(chan struct{}, 1)
 	j.stop, j.stopped = make(chan struct{}), make(chan struct{})
 	j.roomQueue = make(chan struct{}, 1)
 	go j.commit()
+	go j.keep()
 }

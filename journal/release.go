@@ -6,7 +6,7 @@ import "fmt"
 // transaction that says that everything before it is no longer needed. The zero value is the head of a new journal.
 type Head struct {
 	Position    Position // start of a record (or of where the next will be)
-	Volume      int      // index of the journal volume that holds Position, from 1
+	Volume      int      // number of the journal volume that holds Position, from 1
 	VolumeStart Position // first position of that volume's span
 	Seq         Seq      // number of the last record before Position
 }
@@ -52,20 +52,42 @@ func (j *Journal) FreeHead(upTo Position) (Head, error) {
 			seq--
 		}
 	}
-	start, _, index := j.vols.span(upTo)
-	return Head{Position: upTo, Volume: index, VolumeStart: start, Seq: seq}, nil
+	s := j.vols.plan.Load().at(upTo)
+	if s.vol == nil {
+		return Head{}, fmt.Errorf("%w: free up to %d", ErrFreed, upTo)
+	}
+	return Head{Position: upTo, Volume: s.vol.number, VolumeStart: s.start, Seq: seq}, nil
 }
 
 // Free lets the space before h.Position be used again. h comes from FreeHead and must be durable in the caller's database by now,
 // because the next Open with an older head would find newer records there. Errors: ErrInvalid; going back is no error and does nothing.
 func (j *Journal) Free(h Head) error {
-	if start, _, index := j.vols.span(h.Position); h.Position > Position(j.durable.Load()) || h.Volume != index || h.VolumeStart != start {
+	j.mu.Lock()
+	if h.Position < Position(j.freed.Load()) {
+		j.mu.Unlock()
+		return nil
+	}
+	if h.Position > Position(j.durable.Load()) || !j.vols.plan.Load().holds(h) {
+		j.mu.Unlock()
 		return fmt.Errorf("%w: head %+v is not one of journal %s", ErrInvalid, h, j.opts.Dir)
 	}
 	// The number first: who sees the new position must see its number too.
 	raise(&j.freedSeq, uint64(h.Seq))
-	if raise(&j.freed, uint64(h.Position)) {
+	moved := raise(&j.freed, uint64(h.Position))
+	j.relimit()
+	j.mu.Unlock()
+	if moved {
 		j.diskRoom.ring()
 	}
 	return nil
+}
+
+// relimit sets the end of the room in the journal volumes after the freed mark or the layout changed, and has journal volumes that
+// nothing needs any more let go. mu is held.
+func (j *Journal) relimit() {
+	m, freed := j.vols.plan.Load(), Position(j.freed.Load())
+	j.limit = m.limit(freed)
+	if pageFloor(freed) >= m.tidyAt {
+		j.wantTidy()
+	}
 }

@@ -127,8 +127,8 @@ func (j *Journal) needed(size uint64) (pad, need uint64) {
 func (j *Journal) makeRoom(size uint64) (Position, error) {
 	pad, need := j.needed(size)
 	end := Position(j.tail.Load()) + Position(need)
-	if end > j.diskLimit() {
-		return 0, fmt.Errorf("%w: %d bytes are needed, %d are free in %s; free some, or make the journal larger", ErrFull, need, j.diskLimit()-Position(j.tail.Load()), j.opts.Dir)
+	if end > j.limit {
+		return 0, fmt.Errorf("%w: %d bytes are needed, %d are free in %s; free some, or add a journal volume", ErrFull, need, j.limit-Position(j.tail.Load()), j.opts.Dir)
 	}
 	limit := j.ringLimit()
 	if end > limit {
@@ -145,7 +145,7 @@ func (j *Journal) makeRoom(size uint64) (Position, error) {
 		j.pad(pad)
 	}
 	if tail := Position(j.tail.Load()); tail == j.volEnd {
-		_, j.volEnd, _ = j.vols.span(tail)
+		_, j.volEnd = j.vols.span(tail)
 	}
 	return Position(j.tail.Load()), nil
 }
@@ -173,19 +173,15 @@ func (j *Journal) place(rec *Record, size uint64) []byte {
 	return mem
 }
 
-// diskLimit is the end of the room in the journal volumes. The page of the freed mark may still hold live records.
-func (j *Journal) diskLimit() Position {
-	return pageFloor(Position(j.freed.Load())) + Position(j.vols.capacity)
-}
-
 // ringLow is the lowest position whose ring memory is in use.
 func (j *Journal) ringLow() Position {
 	return Position(min(j.durable.Load(), j.released.Load()))
 }
 
-// ringLimit is the end of the room in the ring. It is a multiple of PageSize, so a flush can always pad to the end of the page.
+// ringLimit is the end of the room in the ring, and of what may be reserved while the layout changes. It is a multiple of PageSize, so a
+// flush can always pad to the end of the page. mu is held.
 func (j *Journal) ringLimit() Position {
-	return min(pageFloor(j.ringLow())+Position(j.ring.size), Position(j.durable.Load())+maxUnflushed)
+	return min(pageFloor(j.ringLow())+Position(j.ring.size), Position(j.durable.Load())+maxUnflushed, j.barrier)
 }
 
 // WaitRoom waits until a record with n payload bytes can be reserved without ErrFull. Errors: the cause of ctx, ErrFailed, ErrClosed, ErrTooLarge.
@@ -200,7 +196,7 @@ func (j *Journal) WaitRoom(ctx context.Context, n int) error {
 			return false, ErrClosed
 		}
 		_, need := j.needed(sizeOf(KindUpdate, 0, uint64(n)))
-		return Position(j.tail.Load())+Position(need) <= j.diskLimit(), j.Err()
+		return Position(j.tail.Load())+Position(need) <= j.limit, j.Err()
 	})
 }
 

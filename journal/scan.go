@@ -10,7 +10,7 @@ type scan struct {
 	last Seq
 	// received is Options.Received
 	received bool
-	limit    Position // a whole lap from the page of the head: there live records stand again
+	limit    Position // of the plan: where the live records from the head on stand again
 	index    *index
 	visit    RecoverFunc
 	records  int
@@ -74,7 +74,7 @@ func (s *scan) classify(b []byte) (n next, ok bool) {
 
 // fitsHere checks a record against its place and the number before it.
 func (s *scan) fitsHere(r *Record, size int) error {
-	_, end, _ := s.v.span(s.pos)
+	_, end := s.v.span(s.pos)
 	if s.pos+Position(size) > min(end, s.limit) {
 		return fmt.Errorf("%w: %s reaches beyond the end of its journal volume", ErrCorrupt, r)
 	}
@@ -104,7 +104,7 @@ func (s *scan) accept(r *Record, size int) error {
 func (s *scan) lookAhead() (later, proof bool, err error) {
 	end := min(s.pos+maxLookahead, s.limit)
 	for p := s.pos + HeaderSize; p < end; {
-		_, spanEnd, _ := s.v.span(p)
+		_, spanEnd := s.v.span(p)
 		n := min(windowSize-int(p%PageSize), int(spanEnd-p), int(s.limit-p))
 		b, err := s.win.at(p, n, s.limit)
 		if err != nil {

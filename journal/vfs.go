@@ -30,6 +30,8 @@ type File interface {
 	Sync() error
 	// Preallocate gives the file its size and its blocks.
 	Preallocate(size int64) error
+	// Truncate cuts the file; what it cut is gone for good once Sync has returned.
+	Truncate(size int64) error
 	// Size is the size in bytes.
 	Size() (int64, error)
 	// Close lets the file go; it does not make anything durable.

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	volumeMagic   = "PAIRFSJV"
-	formatVersion = 1
-	// tempSuffix marks a journal volume that Create had not finished.
+	volumeMagic = "PAIRFSJV"
+	// fixedVersion is that of a journal whose journal volumes are those that Create made, formatVersion that of one with a layout file.
+	fixedVersion  = 1
+	formatVersion = 2
+	// tempSuffix marks a file that is not finished.
 	tempSuffix = ".new"
 )
 
@@ -22,11 +24,11 @@ const (
 // version is told from damage.
 type volumeHeader struct {
 	version uint32
-	index   uint32 // from 1
+	number  uint32 // from 1
 	id      [16]byte
 	data    uint64 // bytes after this page
 	created int64  // Unix nanoseconds
-	count   uint32 // journal volumes of this journal
+	count   uint32 // version 1: journal volumes that Create made; 0 in version 2
 }
 
 // encode gives the page.
@@ -34,7 +36,7 @@ func (h *volumeHeader) encode() []byte {
 	b := alignedBuf(PageSize)
 	copy(b, volumeMagic)
 	le.PutUint32(b[8:], h.version)
-	le.PutUint32(b[12:], h.index)
+	le.PutUint32(b[12:], h.number)
 	copy(b[16:], h.id[:])
 	le.PutUint64(b[32:], h.data)
 	le.PutUint64(b[40:], uint64(h.created))
@@ -45,7 +47,7 @@ func (h *volumeHeader) encode() []byte {
 
 // decodeVolumeHeader reads page 0 of the journal volume called name.
 func decodeVolumeHeader(name string, b []byte) (volumeHeader, error) {
-	h := volumeHeader{version: le.Uint32(b[8:]), index: le.Uint32(b[12:]), data: le.Uint64(b[32:]), created: int64(le.Uint64(b[40:])), count: le.Uint32(b[48:])}
+	h := volumeHeader{version: le.Uint32(b[8:]), number: le.Uint32(b[12:]), data: le.Uint64(b[32:]), created: int64(le.Uint64(b[40:])), count: le.Uint32(b[48:])}
 	copy(h.id[:], b[16:])
 	switch {
 	case string(b[:8]) != volumeMagic:
@@ -54,12 +56,21 @@ func decodeVolumeHeader(name string, b []byte) (volumeHeader, error) {
 		return h, fmt.Errorf("%w: first page of %s fails its checksum", ErrCorrupt, name)
 	case h.version > formatVersion:
 		return h, fmt.Errorf("%w: %s has version %d, this program knows %d; use a newer program", ErrVersion, name, h.version, formatVersion)
-	case h.version != formatVersion || !bytes.Equal(b[52:60], make([]byte, 8)) || !bytes.Equal(b[64:PageSize], make([]byte, PageSize-64)):
+	case h.version == 0 || !bytes.Equal(b[52:60], make([]byte, 8)) || !bytes.Equal(b[64:PageSize], make([]byte, PageSize-64)):
 		return h, fmt.Errorf("%w: first page of %s has version %d and bytes where zeroes belong", ErrCorrupt, name, h.version)
-	case h.data%PageSize != 0 || h.data < PageSize || h.data > 1<<60 || h.index == 0 || h.index > h.count || h.count > MaxVolumes:
-		return h, fmt.Errorf("%w: %s claims to be journal volume %d of %d with %d bytes", ErrCorrupt, name, h.index, h.count, h.data)
+	case h.data%PageSize != 0 || h.data < PageSize || h.data > maxVolumeSize || h.number == 0,
+		h.version == fixedVersion && (h.number > h.count || h.count > MaxVolumes), h.version != fixedVersion && h.count != 0:
+		return h, fmt.Errorf("%w: %s claims to be journal volume %d of %d with %d bytes", ErrCorrupt, name, h.number, h.count, h.data)
 	}
 	return h, nil
+}
+
+// numberOf is the number of the journal volume whose file has that name, 0 if it is no such name.
+func numberOf(name string) int {
+	if i, err := strconv.Atoi(name); err == nil && i > 0 && volumeName(i) == name {
+		return i
+	}
+	return 0
 }
 
 // volumeName is the file name of a journal volume.
@@ -74,26 +85,39 @@ func Create(o Options, sizes ...int64) error {
 	if len(sizes) == 0 || len(sizes) > MaxVolumes {
 		return fmt.Errorf("%w: %d journal volumes, 1 to %d are allowed", ErrInvalid, len(sizes), MaxVolumes)
 	}
+	total := int64(0)
 	for _, s := range sizes {
-		if s < MinVolumeSize || s%PageSize != 0 || s > 1<<60 {
-			return fmt.Errorf("%w: journal volume of %d bytes; at least %d and a multiple of %d are needed", ErrInvalid, s, MinVolumeSize, PageSize)
+		if err := checkSize(s, total); err != nil {
+			return err
 		}
+		total += s
 	}
 	if err := clearUnfinished(fsys, o.Dir); err != nil {
 		return err
 	}
-	h := volumeHeader{version: formatVersion, count: uint32(len(sizes)), created: time.Now().UnixNano()}
+	h := volumeHeader{version: fixedVersion, count: uint32(len(sizes)), created: time.Now().UnixNano()}
 	if _, err := rand.Read(h.id[:]); err != nil {
 		return fmt.Errorf("make an id for journal %s: %w", o.Dir, err)
 	}
 	for i := len(sizes); i >= 1; i-- {
-		h.index, h.data = uint32(i), uint64(sizes[i-1]-PageSize)
-		if err := createVolume(fsys, filepath.Join(o.Dir, volumeName(i)), &h, sizes[i-1]); err != nil {
+		h.number, h.data = uint32(i), uint64(sizes[i-1]-PageSize)
+		if err := createVolume(fsys, filepath.Join(o.Dir, volumeName(i)), &h, nil); err != nil {
 			return fmt.Errorf("create journal volume %d of %s: %w", i, o.Dir, err)
 		}
 		if err := fsys.SyncDir(o.Dir); err != nil {
 			return fmt.Errorf("create journal volume %d of %s: sync folder: %w", i, o.Dir, err)
 		}
+	}
+	return nil
+}
+
+// checkSize checks the size of a journal volume that joins others of total bytes.
+func checkSize(size, total int64) error {
+	if size < MinVolumeSize || size%PageSize != 0 || size > maxVolumeSize {
+		return fmt.Errorf("%w: journal volume of %d bytes; at least %d and a multiple of %d are needed", ErrInvalid, size, MinVolumeSize, PageSize)
+	}
+	if total > maxTotal-size {
+		return fmt.Errorf("%w: journal volumes of more than %d bytes together", ErrInvalid, int64(maxTotal))
 	}
 	return nil
 }
@@ -108,13 +132,12 @@ func clearUnfinished(fsys FS, dir string) error {
 		return fmt.Errorf("list journal %s: %w", dir, err)
 	}
 	for _, n := range names {
-		if n == volumeName(1) {
+		if n == volumeName(1) || n == layoutName {
 			return fmt.Errorf("create journal %s: %w", dir, ErrExist)
 		}
 	}
 	for _, n := range names {
-		base := strings.TrimSuffix(n, tempSuffix)
-		if i, err := strconv.Atoi(base); err != nil || volumeName(i) != base {
+		if numberOf(strings.TrimSuffix(n, tempSuffix)) == 0 {
 			continue
 		}
 		if err := fsys.Remove(filepath.Join(dir, n)); err != nil {
@@ -124,8 +147,9 @@ func clearUnfinished(fsys FS, dir string) error {
 	return nil
 }
 
-// createVolume makes one journal volume under a temporary name and gives it its name when all of it is durable.
-func createVolume(fsys FS, name string, h *volumeHeader, size int64) (err error) {
+// createVolume makes one journal volume under a temporary name and gives it its name when all of it is durable. A stop that is not nil
+// is asked before each piece and ends it with its error.
+func createVolume(fsys FS, name string, h *volumeHeader, stop func() error) (err error) {
 	f, err := fsys.Create(name + tempSuffix)
 	if err != nil {
 		return err
@@ -138,11 +162,17 @@ func createVolume(fsys FS, name string, h *volumeHeader, size int64) (err error)
 			err = fsys.Rename(name+tempSuffix, name)
 		}
 	}()
+	size := int64(h.data) + PageSize
 	if err := f.Preallocate(size); err != nil {
 		return fmt.Errorf("preallocate %d bytes: %w", size, err)
 	}
 	zero := alignedBuf(zeroPiece)
 	for off := int64(PageSize); off < size; off += zeroPiece {
+		if stop != nil {
+			if err := stop(); err != nil {
+				return err
+			}
+		}
 		if _, err := f.WriteAt(zero[:min(zeroPiece, size-off)], off); err != nil {
 			return fmt.Errorf("write zeroes at %d: %w", off, err)
 		}

@@ -23,9 +23,9 @@ func TestVersionOrDamage(t *testing.T) {
 		change func(b []byte)
 		want   error
 	}{
-		{"newer version", func(b []byte) { b[8] = 2; crc(b) }, journal.ErrVersion},
-		{"newer version that uses what is reserved", func(b []byte) { b[8] = 2; b[52] = 1; b[100] = 1; crc(b) }, journal.ErrVersion},
-		{"newer version without checksum", func(b []byte) { b[8] = 2 }, journal.ErrCorrupt},
+		{"newer version", func(b []byte) { b[8] = 3; crc(b) }, journal.ErrVersion},
+		{"newer version that uses what is reserved", func(b []byte) { b[8] = 3; b[52] = 1; b[100] = 1; crc(b) }, journal.ErrVersion},
+		{"newer version without checksum", func(b []byte) { b[8] = 3 }, journal.ErrCorrupt},
 		{"version 0", func(b []byte) { b[8] = 0; crc(b) }, journal.ErrCorrupt},
 		{"other magic", func(b []byte) { b[0]++; crc(b) }, journal.ErrCorrupt},
 		{"reserved bytes", func(b []byte) { b[52] = 1; crc(b) }, journal.ErrCorrupt},

@@ -1,81 +1,111 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"path/filepath"
-	"sort"
+	"sync/atomic"
 )
 
-// volume is one open journal volume.
-type volume struct {
-	index int // from 1
-	file  File
-	data  uint64 // bytes of the data area
-	start uint64 // bytes of the data areas of all volumes before it
-}
-
-// volumes are the journal volumes of a journal in index order, and the map from positions to them: position p stands in the cycle of
-// data areas at (p - origin) modulo capacity. The fields do not change after open; reads and writes of different ranges may run at once.
+// volumes are the journal volumes of a journal and the plan that maps positions to them. Reads and writes of different ranges may run at
+// once, and with a change of the plan.
 type volumes struct {
-	dir      string
-	id       [16]byte
-	seed     uint32 // CRC32C of id: start value of each hcrc
-	capacity uint64
-	origin   Position // of a lap; arithmetic modulo 2^64
-	created  int64
-	list     []volume
+	fsys    FS
+	dir     string
+	id      [16]byte
+	seed    uint32 // CRC32C of id: start value of each hcrc
+	created int64
+	plan    atomic.Pointer[plan]
+
+	// What follows is of the layout file and guarded by who changes the layout.
+	layout     File   // nil: the journal is of version 1 and has none
+	generation uint64 // of the page that holds now
+	next       int    // number for the journal volume that is added next
 }
 
-// openVolumes opens all journal volumes of dir and checks that they belong together.
+// openVolumes opens all journal volumes of dir and checks that they belong together. With write it ends what a crash interrupted.
 func openVolumes(fsys FS, dir string, write bool) (_ *volumes, err error) {
-	v := &volumes{dir: dir}
+	v := &volumes{fsys: fsys, dir: dir}
+	v.plan.Store(&plan{})
 	defer func() {
 		if err != nil {
 			v.close()
 		}
 	}()
-	count := 1
-	for i := 1; i <= count; i++ {
-		h, f, err := openVolume(fsys, filepath.Join(dir, volumeName(i)), write)
-		if err != nil {
-			return nil, fmt.Errorf("open journal volume %d of %s: %w", i, dir, err)
-		}
-		v.list = append(v.list, volume{index: i, file: f, data: h.data, start: v.capacity})
-		if i == 1 {
-			v.id, v.created, count = h.id, h.created, int(h.count)
-		}
-		if h.id != v.id || int(h.index) != i || int(h.count) != count {
-			return nil, fmt.Errorf("%w: %s/%s is journal volume %d of %d of journal %x, wanted %d of %d of %x",
-				ErrCorrupt, dir, volumeName(i), h.index, h.count, h.id, i, count, v.id)
-		}
-		v.capacity += h.data
+	has, err := v.openLayout(write)
+	if err != nil {
+		return nil, err
+	}
+	if has {
+		err = v.openListed(write)
+	} else {
+		err = v.openCounted(write)
+	}
+	if err != nil {
+		return nil, err
 	}
 	v.seed = crc32.Checksum(v.id[:], castagnoli)
 	return v, nil
 }
 
+// openCounted opens the journal volumes of a journal without a layout file: as many as the first says.
+func (v *volumes) openCounted(write bool) error {
+	m := &plan{}
+	for i, count := 1, 1; i <= count; i++ {
+		h, f, err := openVolume(v.fsys, v.path(i), write)
+		if err != nil {
+			return err
+		}
+		m.table = append(m.table, &volume{number: i, file: f, data: h.data})
+		v.plan.Store(m)
+		if i == 1 {
+			v.id, v.created, count = h.id, h.created, int(h.count)
+		}
+		if i == 1 && h.version != fixedVersion {
+			return fmt.Errorf("%w: %s is missing, and %s says that the journal has it; bring the file back, or delete the group and resync: %w",
+				ErrCorrupt, filepath.Join(v.dir, layoutName), v.path(1), fs.ErrNotExist)
+		}
+		if err := v.belongs(&h, i); err != nil {
+			return err
+		}
+		if h.version != fixedVersion || int(h.count) != count || m.total() > maxTotal {
+			return fmt.Errorf("%w: %s is journal volume %d of %d, wanted %d of %d; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(i), h.number, h.count, i, count)
+		}
+	}
+	v.next = len(m.table) + 1
+	v.plan.Store(newPlan(nil, 0, m.table))
+	if !write {
+		return nil
+	}
+	if err := ignoreMissing(v.fsys.Remove(filepath.Join(v.dir, layoutName+tempSuffix))); err != nil {
+		return fmt.Errorf("remove what an interrupted change of the journal volumes left: %w", err)
+	}
+	return nil
+}
+
+// belongs checks that a header is that of journal volume number of this journal.
+func (v *volumes) belongs(h *volumeHeader, number int) error {
+	if h.id != v.id {
+		return fmt.Errorf("%w: %s belongs to another journal, %x, and not to %x; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(number), h.id, v.id)
+	}
+	if int(h.number) != number {
+		return fmt.Errorf("%w: %s is journal volume %d of this journal, wanted %d; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(number), h.number, number)
+	}
+	return nil
+}
+
 // openVolume opens one file and reads its header.
 func openVolume(fsys FS, name string, write bool) (h volumeHeader, f File, err error) {
-	f, err = fsys.Open(name, write)
-	if errors.Is(err, fs.ErrNotExist) {
-		return h, nil, fmt.Errorf("it is missing; bring the file back, or delete the group and resync: %w", err)
-	}
+	f, size, page, err := openPage(fsys, name, write)
 	if err != nil {
 		return h, nil, err
 	}
-	page := alignedBuf(PageSize)
-	size, err := f.Size()
-	if err == nil {
-		_, err = f.ReadAt(page, 0)
-	}
-	if err == nil {
-		h, err = decodeVolumeHeader(name, page)
-	}
+	h, err = decodeVolumeHeader(name, page)
 	if err == nil && uint64(size) < h.data+PageSize {
-		err = fmt.Errorf("%w: %s has %d bytes, its header claims %d", ErrCorrupt, name, size, h.data+PageSize)
+		err = fmt.Errorf("%w: %s has %d bytes, its header claims %d; bring the whole file back, or delete the group and resync", ErrCorrupt, name, size, h.data+PageSize)
 	}
 	if err != nil {
 		f.Close()
@@ -84,65 +114,118 @@ func openVolume(fsys FS, name string, write bool) (h volumeHeader, f File, err e
 	return h, f, nil
 }
 
-// anchor fixes the map of positions from a head.
+// openPage opens a file and reads its first page.
+func openPage(fsys FS, name string, write bool) (f File, size int64, page []byte, err error) {
+	f, err = fsys.Open(name, write)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil, fmt.Errorf("journal volume %s is missing; bring the file back, or delete the group and resync: %w", name, err)
+	}
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("open journal volume %s: %w", name, err)
+	}
+	page = alignedBuf(PageSize)
+	if size, err = f.Size(); err == nil && size < PageSize {
+		err = fmt.Errorf("%w: it has %d bytes and so no header; bring the whole file back, or delete the group and resync", ErrCorrupt, size)
+	}
+	if err == nil {
+		_, err = f.ReadAt(page, 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, nil, fmt.Errorf("open journal volume %s: %w", name, err)
+	}
+	return f, size, page, nil
+}
+
+// path is the file name of a journal volume.
+func (v *volumes) path(number int) string { return filepath.Join(v.dir, volumeName(number)) }
+
+// anchor checks a head against the plan. Without a layout file the head fixes the plan first: it says where a round begins.
 func (v *volumes) anchor(h Head) error {
-	if h == (Head{}) {
-		return nil
+	m := v.plan.Load()
+	if v.layout == nil && h != (Head{}) {
+		vol := m.find(h.Volume)
+		if vol == nil || h.VolumeStart < m.starts[h.Volume-1] || h.VolumeStart%PageSize != 0 {
+			return v.badHead(h)
+		}
+		m = newPlan(nil, h.VolumeStart-m.starts[h.Volume-1], m.cycle)
+		v.plan.Store(m)
 	}
-	if h.Volume < 1 || h.Volume > len(v.list) || h.VolumeStart%PageSize != 0 || h.Position%HeaderSize != 0 || h.Position > MaxPosition ||
-		h.Position < h.VolumeStart || h.Position-h.VolumeStart >= Position(v.list[h.Volume-1].data) {
-		return fmt.Errorf("%w: head %+v does not fit the %d journal volumes of %s", ErrInvalid, h, len(v.list), v.dir)
+	if h.Position%HeaderSize != 0 || h.Position > MaxPosition || !m.holds(h) {
+		return v.badHead(h)
 	}
-	v.origin = h.VolumeStart - Position(v.list[h.Volume-1].start)
 	return nil
 }
 
-// at finds the volume in whose span p lies, and the offset of p in its data area.
-func (v *volumes) at(p Position) (*volume, uint64) {
-	x := uint64(p-v.origin) % v.capacity
-	i := sort.Search(len(v.list), func(i int) bool { return v.list[i].start > x }) - 1
-	return &v.list[i], x - v.list[i].start
+func (v *volumes) badHead(h Head) error {
+	return fmt.Errorf("%w: head %+v does not fit the journal volumes of %s; the head and the journal are not of the same time", ErrInvalid, h, v.dir)
+}
+
+// holds reports whether h is a head under this plan. At the beginning of a span the volume is not compared: a change of the layout may
+// have put another one there after the head was made, and nothing stands there yet.
+func (m *plan) holds(h Head) bool {
+	s := m.at(h.Position)
+	if s.vol == nil || h == (Head{}) {
+		return s.vol != nil
+	}
+	return s.start == h.VolumeStart && (s.vol.number == h.Volume || s.start == h.Position)
 }
 
 // span gives the first position and the end of the volume span that holds p.
-func (v *volumes) span(p Position) (start, end Position, index int) {
-	vol, off := v.at(p)
-	start = p - Position(off)
-	return start, start + Position(vol.data), vol.index
+func (v *volumes) span(p Position) (start, end Position) {
+	s := v.plan.Load().at(p)
+	return s.start, s.end
 }
 
-// read fills b with the bytes at p, all in one volume, p and len(b) multiples of PageSize.
+// read fills b with the bytes at p, all in one span, p and len(b) multiples of PageSize.
 func (v *volumes) read(p Position, b []byte) error {
-	vol, off := v.at(p)
-	if n, err := vol.file.ReadAt(b, int64(off+PageSize)); n < len(b) {
-		return fmt.Errorf("read %d bytes at position %d from journal volume %d of %s: %w", len(b), p, vol.index, v.dir, err)
+	s := v.plan.Load().at(p)
+	if s.vol == nil {
+		return fmt.Errorf("%w: position %d stands in no journal volume of %s any more", ErrCorrupt, p, v.dir)
+	}
+	if n, err := s.vol.file.ReadAt(b, int64(p-s.start+PageSize)); n < len(b) {
+		return fmt.Errorf("read %d bytes at position %d from journal volume %d of %s: %w", len(b), p, s.vol.number, v.dir, err)
 	}
 	return nil
 }
 
-// write writes b at p, split at the ends of volumes, and makes it durable. p, len(b) and the memory are aligned to pages.
+// write writes b at p, split at the ends of spans, and makes it durable. p, len(b) and the memory are aligned to pages.
 func (v *volumes) write(p Position, b []byte) error {
-	touched := uint64(0)
-	for len(b) > 0 {
-		vol, off := v.at(p)
-		n := min(uint64(len(b)), vol.data-off)
-		if _, err := vol.file.WriteAt(b[:n], int64(off+PageSize)); err != nil {
-			return fmt.Errorf("write %d bytes at position %d to journal volume %d of %s: %w", n, p, vol.index, v.dir, err)
+	m, end := v.plan.Load(), p+Position(len(b))
+	for q := p; q < end; {
+		s := m.at(q)
+		if s.vol == nil {
+			return fmt.Errorf("%w: position %d stands in no journal volume of %s any more", ErrCorrupt, q, v.dir)
 		}
-		touched |= 1 << (vol.index - 1)
-		p, b = p+Position(n), b[n:]
+		n := min(s.end, end) - q
+		if _, err := s.vol.file.WriteAt(b[q-p:][:n], int64(q-s.start+PageSize)); err != nil {
+			return fmt.Errorf("write %d bytes at position %d to journal volume %d of %s: %w", n, q, s.vol.number, v.dir, err)
+		}
+		q += n
 	}
-	return v.sync(touched)
+	for q := p; q < end; {
+		s := m.at(q)
+		if err := v.sync(s.vol); err != nil {
+			return err
+		}
+		q = s.end
+	}
+	return nil
 }
 
-// sync makes the journal volumes of a bit set durable.
-func (v *volumes) sync(set uint64) error {
-	for i := range v.list {
-		if set>>i&1 == 0 {
-			continue
-		}
-		if err := v.list[i].file.Sync(); err != nil {
-			return fmt.Errorf("sync journal volume %d of %s: %w", i+1, v.dir, err)
+// sync makes a journal volume durable.
+func (v *volumes) sync(vol *volume) error {
+	if err := vol.file.Sync(); err != nil {
+		return fmt.Errorf("sync journal volume %d of %s: %w", vol.number, v.dir, err)
+	}
+	return nil
+}
+
+// syncAll makes all journal volumes durable.
+func (v *volumes) syncAll() error {
+	for _, vol := range v.plan.Load().table {
+		if err := v.sync(vol); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -151,9 +234,23 @@ func (v *volumes) sync(set uint64) error {
 // close closes the files; everything durable was made so before.
 func (v *volumes) close() error {
 	var errs []error
-	for i := range v.list {
-		errs = append(errs, v.list[i].file.Close())
+	for _, vol := range v.plan.Load().table {
+		if vol.file != nil {
+			errs = append(errs, vol.file.Close())
+		}
 	}
-	v.list = nil
+	if v.layout != nil {
+		errs = append(errs, v.layout.Close())
+	}
 	return errors.Join(errs...)
+}
+
+// sameButVersion reports whether a header page is want, or the page of version 1 that it replaces, or torn between both: they
+// differ in version, count and checksum alone.
+func sameButVersion(page, want []byte) bool {
+	b := bytes.Clone(page)
+	for _, at := range []int{8, 48, 60} {
+		copy(b[at:at+4], want[at:])
+	}
+	return bytes.Equal(b, want)
 }

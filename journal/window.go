@@ -33,7 +33,7 @@ func (w *window) fill(p, limit Position) error {
 	}
 	w.start, w.end = 0, 0
 	start := pageFloor(p)
-	_, end, _ := w.v.span(p)
+	_, end := w.v.span(p)
 	end = min(end, limit, start+Position(w.size))
 	if end <= start {
 		return fmt.Errorf("%w: position %d is at or beyond %d", ErrCorrupt, p, limit)

@@ -145,6 +145,21 @@ func (f *file) Preallocate(size int64) error {
 	return nil
 }
 
+// Truncate implements journal.File. What it cuts may come back as zeroes if it was not synced.
+func (f *file) Truncate(size int64) error {
+	defer f.fs.mu.Unlock()
+	if err := f.enter(OpTruncate, nil, 0); err != nil {
+		return err
+	}
+	f.ino.data = f.ino.data[:min(size, int64(len(f.ino.data)))]
+	for b := range f.ino.dirty {
+		if b*block >= size {
+			delete(f.ino.dirty, b)
+		}
+	}
+	return nil
+}
+
 // Size implements journal.File.
 func (f *file) Size() (int64, error) {
 	defer f.fs.mu.Unlock()

@@ -18,6 +18,7 @@ const (
 	OpWrite       OpKind = "write"
 	OpSync        OpKind = "sync"
 	OpPreallocate OpKind = "preallocate"
+	OpTruncate    OpKind = "truncate"
 	OpSize        OpKind = "size"
 	OpClose       OpKind = "close"
 )
