@@ -124,15 +124,7 @@ func (j *Journal) WaitRemoved(ctx context.Context, number int) error {
 		if gone {
 			return true, nil
 		}
-		if err := j.Err(); err != nil {
-			return false, err
-		}
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		if j.ending {
-			return false, ErrClosed
-		}
-		return false, nil
+		return false, j.open()
 	})
 }
 
@@ -148,6 +140,16 @@ func (j *Journal) beginChange() error {
 	}
 	j.changing.Add(1)
 	return nil
+}
+
+// open is nil while the journal is neither closed nor failed.
+func (j *Journal) open() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.ending {
+		return ErrClosed
+	}
+	return j.Err()
 }
 
 // newNumber checks a size, makes sure that there is a layout file, and gives a number.
@@ -182,14 +184,10 @@ func (j *Journal) makeVolume(ctx context.Context, number int, size int64) (*volu
 	v := j.vols
 	h := v.header(number, uint64(size-PageSize))
 	err := createVolume(v.fsys, v.path(number), &h, func() error {
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
-		case <-j.stop:
-			return ErrClosed
-		default:
-			return j.Err()
 		}
+		return j.open()
 	})
 	if err != nil {
 		// What cannot be removed now goes at the next opening.

@@ -251,6 +251,14 @@ func (c *changeRun) staying() (stay []int) {
 	return stay
 }
 
+// numbers gives the numbers of all journal volumes.
+func numbers(j *journal.Journal) (list []int) {
+	for _, v := range j.Volumes() {
+		list = append(list, v.Number)
+	}
+	return list
+}
+
 // files checks that the folder holds the files of these journal volumes and nothing that a crash left but, for older programs, the first.
 func (c *changeRun) files(t *testing.T, want []int, x *layoutChange) {
 	t.Helper()
