@@ -200,12 +200,24 @@ func describe(err error) error {
 	case errors.As(err, &idle):
 		return fmt.Errorf("nothing was heard from the peer for %s: %w", idleTimeout, err)
 	case errors.As(err, &reset):
-		return fmt.Errorf("the peer was restarted: %w", err)
+		return reworded{"the peer was restarted", err} // how that was found out tells nobody anything
 	case errors.As(err, &handshake):
 		return fmt.Errorf("no answer: %w", err)
 	}
 	return err
 }
+
+// reworded is an error that is told in other words.
+type reworded struct {
+	text string
+	err  error
+}
+
+// Error gives the words alone.
+func (e reworded) Error() string { return e.text }
+
+// Unwrap gives what it was.
+func (e reworded) Unwrap() error { return e.err }
 
 // patience limits how long the peer may take to send the first frame of a stream.
 func patience(qs *quic.Stream) { qs.SetReadDeadline(time.Now().Add(firstFrameTimeout)) }

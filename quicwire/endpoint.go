@@ -115,6 +115,10 @@ func (e *Endpoint) open() error {
 			return err
 		}
 		if pc, err = net.ListenUDP("udp", addr); err != nil {
+			var op *net.OpError
+			if errors.As(err, &op) {
+				err = op.Err // the rest would say the address again
+			}
 			return err
 		}
 	}

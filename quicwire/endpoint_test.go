@@ -54,6 +54,8 @@ func TestListenErrors(t *testing.T) {
 		if e, err := Listen(cfg); err == nil {
 			t.Errorf("%s: it listens", why)
 			e.Close(t.Context())
+		} else if strings.Count(err.Error(), s.Addr().String()) > 1 {
+			t.Errorf("%s: %q says the address more than once", why, err)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (c *checker) run() error {
 		c.say(true, "site.db", "%v", err)
 		return nil
 	}
-	c.say(false, "site.db", "%d volumes, %d groups, %d pairs", len(c.volumes), len(c.groups), len(c.pairs))
+	c.say(false, "site.db", "%s, %s, %s", counted(len(c.volumes), "volume"), counted(len(c.groups), "group"), counted(len(c.pairs), "pair"))
 	for name := range c.volumes {
 		c.volume(name)
 	}
@@ -166,6 +166,6 @@ func (c *checker) group(name string, g groupRecord) {
 	case at < m.Known:
 		c.say(true, object, "its journal ends at position %d, but was durable up to %d", at, m.Known)
 	default:
-		c.say(false, object, "%d records in the journal, all with good checksums, up to position %d", records, at)
+		c.say(false, object, "%s in the journal, all with good checksums, up to position %d", counted(records, "record"), at)
 	}
 }

@@ -69,6 +69,14 @@ func fault(k Kind, err error, format string, args ...any) *Error {
 	return &Error{Kind: k, Msg: fmt.Sprintf(format, args...), Err: err}
 }
 
+// counted writes how many there are of something, for an operator.
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // KindOf returns the kind of err: that of the outermost [Error] in its chain, [KindInternal] for any other error.
 func KindOf(err error) Kind {
 	var e *Error

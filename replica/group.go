@@ -124,7 +124,7 @@ func (g *group) open(m marksRecord) error {
 	}
 	g.journal = j
 	if rec.Records > 0 || rec.FromRing > 0 {
-		g.site.events.add(slog.LevelInfo, g.object(), "journal replayed: %d records, %d of them from the staging ring, up to sequence number %d", rec.Records, rec.FromRing, rec.LastSeq)
+		g.site.events.add(slog.LevelInfo, g.object(), "journal replayed: %s, %d of them from the staging ring, up to sequence number %d", counted(rec.Records, "record"), rec.FromRing, rec.LastSeq)
 	}
 	mk := j.Marks()
 	g.lastSeq = max(rec.LastSeq, m.LastSeq)

@@ -31,16 +31,16 @@ func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
 		return fault(KindInvalid, err, "peer %s cannot be added", spec.Name)
 	}
 	if err := checkAddress(spec.Address); err != nil {
-		return err
+		return fault(KindInvalid, err, "peer %s cannot be added", spec.Name)
 	}
 	if spec.Quota < 0 {
-		return refuse(KindInvalid, "peer %s: create=%d makes no sense", spec.Name, spec.Quota)
+		return refuse(KindInvalid, "peer %s cannot be added: create=%d is no size", spec.Name, spec.Quota)
 	}
 	s.mu.RLock()
 	old := s.peers[spec.Name]
 	s.mu.RUnlock()
 	if old != nil && old.rec.Fingerprint != spec.Fingerprint && s.pairsWith(spec.Name) > 0 {
-		return refuse(KindBusy, "peer %s has another key and %d pairs here: a changed key is a changed site; delete its pairs first, or give its true key %s", spec.Name, s.pairsWith(spec.Name), old.rec.Fingerprint)
+		return refuse(KindBusy, "peer %s has another key and %s here: a changed key is a changed site; delete its pairs first, or give its true key %s", spec.Name, counted(s.pairsWith(spec.Name), "pair"), old.rec.Fingerprint)
 	}
 	rec := peerRecord{Address: spec.Address, Fingerprint: spec.Fingerprint, Quota: spec.Quota}
 	if err := s.endpoint.SetPeer(spec.Name, spec.Address, fp); err != nil {
@@ -91,7 +91,7 @@ func (s *Site) RemovePeer(_ context.Context, name string) error {
 		return refuse(KindNotFound, "there is no peer %s: `pairfs peer list` shows the peers of this site", name)
 	}
 	if n := s.pairsWith(name); n > 0 {
-		return refuse(KindBusy, "peer %s has %d pairs here: delete them first", name, n)
+		return refuse(KindBusy, "peer %s has %s here: delete what it has first", name, counted(n, "pair"))
 	}
 	if err := s.db.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketPeers).Delete([]byte(name)) }); err != nil {
 		return fault(KindInternal, err, "peer %s cannot be removed", name)

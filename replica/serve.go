@@ -46,7 +46,7 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 			return nil
 		}
 	case *quicwire.SuspendPair:
-		what = fmt.Sprintf("end of a resync of %d pairs", len(m.Pairs))
+		what = fmt.Sprintf("end of a resync of %s", counted(len(m.Pairs), "pair"))
 		err = s.serveUndo(peer, m)
 	case *quicwire.PairStates:
 		return s.serveStates(peer, m)

@@ -154,8 +154,11 @@ func (s *Site) listen() error {
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
 		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log,
 	})
+	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("%w: give another address with --listen, or free this one", err)
+	}
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+		return err
 	}
 	recs, err := load[peerRecord](s.db, bucketPeers)
 	if err != nil {

@@ -210,7 +210,7 @@ func (s *Site) ReserveVolume(_ context.Context, volume, peer string) error {
 		return err
 	}
 	s.mu.RLock()
-	known := peer == "" || s.peers[peer] != nil
+	known, reserved := peer == "" || s.peers[peer] != nil, v.reserved
 	s.mu.RUnlock()
 	if !known {
 		return refuse(KindNotFound, "there is no peer %q: add it first (pairfs peer add %s HOST:PORT KEY)", peer, peer)
@@ -218,6 +218,9 @@ func (s *Site) ReserveVolume(_ context.Context, volume, peer string) error {
 	v.mode.RLock()
 	paired := v.att != nil
 	v.mode.RUnlock()
+	if peer == "" && reserved == "" {
+		return refuse(KindBusy, "volume %s is not set aside for a peer, so there is nothing to release", volume)
+	}
 	if paired && peer != "" {
 		return refuse(KindBusy, "volume %s is in a pair already", volume)
 	}

@@ -36,7 +36,11 @@ func (g *group) watchPairs() {
 		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
 			g.report(fact{pair: p.name, input: EvDrained})
 		case st.Role == Primary && st.Status == Suspending && (now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)):
-			g.report(fact{pair: p.name, input: EvDrainTimeout, text: "the peer did not take all records in time: the rest is marked in the bitmap"})
+			text := "the peer did not take all records in time: the rest is marked in the bitmap"
+			if !g.linked {
+				text = fmt.Sprintf("the mirror with %s is down: what the peer has not had is marked in the bitmap", g.rec.Peer)
+			}
+			g.report(fact{pair: p.name, input: EvDrainTimeout, text: text})
 		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq:
 			g.report(fact{pair: p.name, input: EvCopied})
 		}
