@@ -83,7 +83,7 @@ func (c *conn) talkHello(qs *quic.Stream, dialled bool) error {
 	}
 	fr := newFrameReader(qs, maxHelloFrame)
 	f, err := fr.read(nil)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = truncated(TypeHello)
 	}
 	if err != nil {

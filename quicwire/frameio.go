@@ -26,7 +26,7 @@ func (fr *frameReader) peek() (Type, error) {
 
 func (fr *frameReader) header() (Type, int, error) {
 	b, err := fr.r.Peek(headerSize)
-	if err == io.EOF && len(b) > 0 {
+	if errors.Is(err, io.EOF) && len(b) > 0 {
 		err = truncated(0)
 	}
 	if err != nil {
@@ -83,7 +83,7 @@ func (fr *frameReader) readBatch(size int, alloc func(n int) []byte) (Frame, err
 // fill reads all of b. The stream may not end in it.
 func (fr *frameReader) fill(t Type, b []byte) error {
 	_, err := io.ReadFull(fr.r, b)
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return truncated(t)
 	}
 	return err
@@ -92,7 +92,7 @@ func (fr *frameReader) fill(t Type, b []byte) error {
 // end expects the proper end of the stream.
 func (fr *frameReader) end() error {
 	switch t, err := fr.peek(); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
 		return err

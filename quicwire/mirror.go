@@ -109,7 +109,7 @@ func (s *MirrorStream) RecvInto(ctx context.Context, alloc func(n int) []byte) (
 	switch {
 	case err == nil:
 		return f, nil
-	case err == io.EOF && ctx.Err() == nil:
+	case errors.Is(err, io.EOF) && ctx.Err() == nil:
 		s.cancel(io.EOF)
 		return nil, io.EOF
 	}

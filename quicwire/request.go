@@ -29,7 +29,7 @@ func (e *Endpoint) Request(ctx context.Context, peer string, f Frame) (Frame, er
 	}
 	defer x.Close()
 	answer, err := x.Recv()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: peer %s: %w: it gave no answer", f.Type(), peer, ErrConnectionLost)
 	}
 	return answer, err
@@ -76,7 +76,7 @@ func (e *Endpoint) openStream(ctx context.Context, peer string) (*conn, *quic.St
 // Recv gives the next frame of the answer, io.EOF behind the last. A refusal is a *RemoteError. Other errors are those of Request.
 func (x *Exchange) Recv() (Frame, error) {
 	f, err := x.fr.read(nil)
-	if err == io.EOF && x.ctx.Err() == nil {
+	if errors.Is(err, io.EOF) && x.ctx.Err() == nil {
 		return nil, io.EOF
 	}
 	if err != nil {
