@@ -15,6 +15,7 @@ import (
 type ctlDir struct {
 	gofs.Inode
 	*tree
+	plainDir
 	kind   objectKind
 	ino    uint64
 	static []staticEntry // the fixed entries, set by OnAdd
@@ -168,26 +169,3 @@ func (d *ctlDir) Rmdir(context.Context, string) syscall.Errno { return unix.EPER
 func (d *ctlDir) Rename(context.Context, string, gofs.InodeEmbedder, string, uint32) syscall.Errno {
 	return unix.EPERM
 }
-
-// Mkdir refuses.
-func (d *ctlDir) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Mknod refuses.
-func (d *ctlDir) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Symlink refuses.
-func (d *ctlDir) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Link refuses.
-func (d *ctlDir) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Fsync has nothing to do: a command is durable when its write returns.
-func (d *ctlDir) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }

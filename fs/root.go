@@ -18,6 +18,7 @@ const ctlName = ".ctl"
 type rootNode struct {
 	gofs.Inode
 	*tree
+	plainDir
 }
 
 // OnAdd hangs in the control files that are always there.
@@ -137,26 +138,3 @@ func (r *rootNode) Rmdir(_ context.Context, name string) syscall.Errno {
 	}
 	return unix.ENOTDIR
 }
-
-// Mkdir refuses: the mount has volumes only.
-func (r *rootNode) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Mknod refuses: the mount has volumes only.
-func (r *rootNode) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Symlink refuses: the mount has volumes only.
-func (r *rootNode) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Link refuses: a volume has one name.
-func (r *rootNode) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	return nil, unix.EPERM
-}
-
-// Fsync has nothing to do: the names of volumes are durable when the call that changed them returns.
-func (r *rootNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // The inode numbers that are fixed. Volumes have their own from firstVolumeIno; other control files are numbered from 2^63 as they are
@@ -73,6 +76,32 @@ func (t *tree) volumeEntry(out *fuse.EntryOut, v volume) {
 func (t *tree) refused(o object, err error) {
 	t.site.Note(slog.LevelWarn, o.title(), orDash(err.Error()))
 }
+
+// plainDir is what all directories here have in common: nothing but volumes and objects is made in them, and each has one name.
+type plainDir struct{}
+
+// Mkdir refuses.
+func (plainDir) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, unix.EPERM
+}
+
+// Mknod refuses.
+func (plainDir) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, unix.EPERM
+}
+
+// Symlink refuses.
+func (plainDir) Symlink(context.Context, string, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, unix.EPERM
+}
+
+// Link refuses.
+func (plainDir) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, unix.EPERM
+}
+
+// Fsync has nothing to do: what a command or a call makes or changes is durable when it returns.
+func (plainDir) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }
 
 // commandContext is the context of one command. It does not end when the caller gets a signal: a Go program gets them all the time and
 // would repeat a command that was half done.
