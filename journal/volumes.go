@@ -161,14 +161,14 @@ func (v *volumes) badHead(h Head) error {
 	return fmt.Errorf("%w: head %+v does not fit the journal volumes of %s; the head and the journal are not of the same time", ErrInvalid, h, v.dir)
 }
 
-// holds reports whether h is a head under this plan. At the beginning of a span the volume is not compared: a change of the layout may
-// have put another one there after the head was made, and nothing stands there yet.
+// holds reports whether h is a head under this plan. At the beginning of a span the rest is not compared: a change of the layout may
+// have begun it there, in another journal volume, after the head was made and before anything stood there.
 func (m *plan) holds(h Head) bool {
 	s := m.at(h.Position)
 	if s.vol == nil || h == (Head{}) {
 		return s.vol != nil
 	}
-	return s.start == h.VolumeStart && (s.vol.number == h.Volume || s.start == h.Position)
+	return s.start == h.Position || s.start == h.VolumeStart && s.vol.number == h.Volume
 }
 
 // span gives the first position and the end of the volume span that holds p.
