@@ -65,6 +65,13 @@ e2e-long: ## the same, longer and with more faults
 	PAIRFS_LONG=1 $(GO) test -shuffle=on -count=1 -v -timeout 120m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
+CYCLES ?= 500
+
+.PHONY: soak
+soak: ## kill, stop and cut two sites for CYCLES (500) cycles; PAIRFS_SEED chooses the faults
+	PAIRFS_SOAK=$(CYCLES) $(GO) test -run '^TestSoak$$' -count=1 -v -timeout 120m $(E2E)
+	@$(MAKE) --no-print-directory leftovers
+
 .PHONY: leftovers
 leftovers:
 	@! grep -E '/(Test|go-test-script)[^ ]* .* - fuse\.pairfs ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }

@@ -20,6 +20,7 @@ const (
 	startLimit = 60 * time.Second
 	stopLimit  = 60 * time.Second
 	// siteLimit ends a daemon that outlives its test's patience, so that no test process hangs in a mount that does not answer.
+	// [Options] may have another.
 	siteLimit = 5 * time.Minute
 )
 
@@ -34,6 +35,7 @@ type Site struct {
 	Memory string // --memory, "" for the default
 
 	t      T
+	limit  time.Duration
 	log    string
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -44,7 +46,8 @@ type Site struct {
 
 // Options of [Start]. The zero value is what most tests want.
 type Options struct {
-	Memory string // bound of the site's memory, as in "64MiB"
+	Memory string        // bound of the site's memory, as in "64MiB"
+	Limit  time.Duration // a daemon that runs longer is ended; 5 minutes
 }
 
 // Start starts a site with a fresh state and returns when its mount answers. The site ends with the test; if the test failed, its log
@@ -58,10 +61,13 @@ func Start(t T, name string, opts ...Options) *Site {
 	}
 	s := &Site{
 		Name: name, t: t, Mnt: filepath.Join(dir, "mnt"), State: filepath.Join(dir, "state"), Ring: ring,
-		log: filepath.Join(dir, "log"), Listen: freePort(t),
+		log: filepath.Join(dir, "log"), Listen: freePort(t), limit: siteLimit,
 	}
 	if len(opts) > 0 {
 		s.Memory = opts[0].Memory
+		if opts[0].Limit > 0 {
+			s.limit = opts[0].Limit
+		}
 	}
 	t.Cleanup(s.cleanup)
 	for _, d := range []string{s.Mnt, s.State} {
@@ -93,12 +99,21 @@ func (s *Site) Restart() {
 
 // TryStart is [Site.Restart] for a test that expects a refusal: the error holds what the daemon printed.
 func (s *Site) TryStart() error {
-	logFile, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	begun, err := s.launch()
 	if err != nil {
 		return err
 	}
+	return s.answer(begun)
+}
+
+// launch starts the daemon's process and does not wait for its mount. begun is where its log begins.
+func (s *Site) launch() (begun int64, err error) {
+	logFile, err := os.OpenFile(s.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, err
+	}
 	defer logFile.Close()
-	begun, _ := logFile.Seek(0, 2)
+	begun, _ = logFile.Seek(0, 2)
 	args := []string{"mount", "--foreground", "--state", s.State, "--name", s.Name, "--listen", s.Listen, "--ring-dir", s.Ring}
 	if s.Memory != "" {
 		args = append(args, "--memory", s.Memory)
@@ -107,16 +122,16 @@ func (s *Site) TryStart() error {
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start site %s: %w", s.Name, err)
+		return 0, fmt.Errorf("start site %s: %w", s.Name, err)
 	}
 	s.cmd, s.exited = cmd, make(chan struct{})
-	watchdog := time.AfterFunc(siteLimit, s.giveUp)
+	watchdog := time.AfterFunc(s.limit, s.giveUp)
 	go func(exited chan struct{}) {
 		s.exit = cmd.Wait()
 		watchdog.Stop()
 		close(exited)
 	}(s.exited)
-	return s.answer(begun)
+	return begun, nil
 }
 
 // answer waits until the mount answers or the daemon has ended.
