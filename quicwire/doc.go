@@ -29,7 +29,8 @@
 //
 //	request   CreatePair, DeletePair, SuspendPair, ResyncPairs or PairStates, then the end of the direction.
 //	          The answer is one or more frames, then the end. Result refuses, or answers what has no other answer.
-//	          ResyncPairs is answered by ResyncReady and then Bitmap frames.
+//	          ResyncPairs is answered by ResyncReady and then Bitmap frames; with mode 0 it takes pairs up
+//	          again, with mode 2 it only looks, from either side.
 //	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
 //	          Batch and PairStates. The directions are independent of each other. The stream is over when either
 //	          side ends its direction.

@@ -287,7 +287,7 @@ func TestMalformedBodies(t *testing.T) {
 
 // FuzzFrame: whatever is accepted has one encoding only, the bytes it came from.
 func FuzzFrame(f *testing.F) {
-	for _, example := range examples() {
+	for _, example := range append(examples(), &ResyncPairs{Group: "g", Mode: ResyncLook}) {
 		f.Add(encode(f, example))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

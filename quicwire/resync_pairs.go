@@ -1,17 +1,18 @@
 package quicwire
 
-// Direction of a resync (ResyncPairs.Mode).
+// What is asked for (ResyncPairs.Mode).
 const (
 	ResyncSame uint8 = 0 // the roles stay as they are
 	ResyncSwap uint8 = 1 // the sender becomes the primary
+	ResyncLook uint8 = 2 // nothing is taken up and nothing changes: the answer alone is wanted, by either side
 )
 
-// ResyncPairs asks the peer to take up suspended pairs of a group again. A request; the answer is one ResyncReady and
-// then Bitmap frames, the last one of each pair marked, or a Result that refuses.
+// ResyncPairs asks the peer to take up suspended pairs of a group again, or only what its bitmaps say. A request; the answer is one
+// ResyncReady and then Bitmap frames, the last one of each pair marked, or a Result that refuses.
 type ResyncPairs struct {
 	Group string // name of the master journal group
 	Pairs []PairRef
-	Mode  uint8 // ResyncSame or ResyncSwap
+	Mode  uint8 // ResyncSame, ResyncSwap or ResyncLook
 }
 
 // Type gives TypeResyncPairs.

@@ -2,7 +2,7 @@ package quicwire
 
 // ResyncReady is the first frame of the answer to ResyncPairs; Bitmap frames of the same pairs follow it.
 type ResyncReady struct {
-	LastSeq uint64 // last sequence number that the answering side has restored
+	LastSeq uint64 // last sequence number that the answering side has restored; a primary: that it knows the secondary to have restored
 	Pairs   []PairState
 }
 
