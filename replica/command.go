@@ -13,7 +13,7 @@ import (
 // SuspendOptions says how to suspend.
 type SuspendOptions struct {
 	Purge     bool // at once; what the peer has not restored is marked instead of sent
-	SVOLWrite bool // hosts may write the S-VOL afterwards
+	SVOLWrite bool // hosts may write the S-VOL afterwards; see checkWrites
 }
 
 // DeleteOptions says how to delete.
@@ -96,36 +96,14 @@ func (g *group) suspend(ctx context.Context, pairs []*pair, o SuspendOptions) er
 	}
 	if g.role == Secondary {
 		opt.typ = SVOLByOperator
-		if err := g.allowWrites(pairs, o); err != nil {
-			return err
-		}
-	} else if o.Purge && o.SVOLWrite {
-		return refuse(KindInvalid, "svol-write=enable goes with a flush, or is given at the secondary: leave mode=purge out")
 	}
-	return g.run(ctx, in, pairs, opt)
-}
-
-// allowWrites changes svol-write of S-VOLs that are split already. The primary may be out of reach; what hosts write here is marked here
-// and is overwritten by the next resync.
-func (g *group) allowWrites(pairs []*pair, o SuspendOptions) error {
-	if !o.SVOLWrite {
-		return nil
+	if err := g.checkWrites(pairs, o); err != nil {
+		return err
 	}
-	for _, p := range pairs {
-		g.mu.Lock()
-		split := p.rec.State.Status.suspended()
-		if split {
-			p.rec.State.SVOLWrite = true
-			p.applyAccess()
-		}
-		g.mu.Unlock()
-		if split {
-			if err := g.persist(p); err != nil {
-				return fault(KindInternal, err, "pair %s: svol-write could not be stored", p.name)
-			}
-		}
+	if err := g.run(ctx, in, pairs, opt); err != nil {
+		return err
 	}
-	return nil
+	return g.allowWrites(pairs, o)
 }
 
 // DeletePair ends a pair: on the primary both sides go back to SMPL, on the secondary this side does and the primary is suspended. With

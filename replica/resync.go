@@ -2,6 +2,8 @@ package replica
 
 import (
 	"context"
+	"log/slog"
+
 	"pairfs/journal"
 	"pairfs/quicwire"
 )
@@ -23,7 +25,13 @@ func (g *group) resync(ctx context.Context, pairs []*pair) error {
 	if failed != "" && g.role != Secondary {
 		return refuse(KindBusy, "the journal of group %s failed (%s): mend its disk and restart pairfs, then resync", g.name, failed)
 	}
-	err := g.run(ctx, CmdResync, pairs, runOptions{ask: g.askResync})
+	written := map[*pair]int64{}
+	err := g.run(ctx, CmdResync, pairs, runOptions{ask: func(ctx context.Context, pairs []*pair) error { return g.askResync(ctx, pairs, written) }})
+	if err == nil {
+		for p, n := range written {
+			p.tellOverwritten(n)
+		}
+	}
 	if k := KindOf(err); err != nil && (k == KindTimeout || k == KindUnreachable || k == KindInternal || k == KindNoSpace) {
 		g.undoResync(pairs)
 	}
@@ -45,49 +53,68 @@ func (g *group) undoResync(pairs []*pair) {
 	}
 }
 
-// askResync asks the peer to take pairs up again; its bitmaps are merged into ours.
-func (g *group) askResync(ctx context.Context, pairs []*pair) error {
+// askResync asks the peer to take pairs up again; its bitmaps are merged into ours. written gets how many bytes they mark.
+func (g *group) askResync(ctx context.Context, pairs []*pair, written map[*pair]int64) error {
+	ready, err := g.askBitmaps(ctx, quicwire.ResyncSame, pairs, func(p *pair, b *quicwire.Bitmap) {
+		bits := p.att.bits
+		for first, n := range b.Spans() {
+			bits.setRegions(int64(first), int64(first+n))
+			written[p] += min(int64(first+n)*regionSize, bits.size) - int64(first)*regionSize
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return g.fillIfBehind(journal.Seq(ready.LastSeq), pairs)
+}
+
+// askBitmaps asks the peer for its bitmaps of pairs, to resync them or only to look, and gives each piece to take. ready is nil if that was
+// refused or nothing came; it is given with an error when not all pieces came.
+func (g *group) askBitmaps(ctx context.Context, mode uint8, pairs []*pair, take func(*pair, *quicwire.Bitmap)) (*quicwire.ResyncReady, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	g.mu.Lock()
-	req := &quicwire.ResyncPairs{Group: g.name}
-	byName := map[string]*pair{}
+	req, peer := &quicwire.ResyncPairs{Group: g.name, Mode: mode}, g.rec.Peer
+	if g.role == Secondary {
+		req.Group = g.rec.PeerGroup
+	}
+	left := map[string]*pair{}
 	for _, p := range pairs {
 		req.Pairs = append(req.Pairs, quicwire.PairRef{Name: p.name, Generation: p.rec.Generation})
-		byName[p.name] = p
+		left[p.name] = p
 	}
-	peer := g.rec.Peer
 	g.mu.Unlock()
 	x, err := g.site.endpoint.RequestStream(ctx, peer, req)
 	if err != nil {
-		return g.site.remoteError(peer, err)
+		return nil, g.site.remoteError(peer, err)
 	}
 	defer x.Close()
 	first, err := x.Recv()
 	if err != nil {
-		return g.site.remoteError(peer, err)
+		return nil, g.site.remoteError(peer, err)
 	}
 	ready, ok := first.(*quicwire.ResyncReady)
 	if !ok {
-		return refuse(KindInternal, "peer %s answered a resync with %s", peer, first.Type())
+		return nil, refuse(KindInternal, "peer %s answered a resync with %s", peer, first.Type())
 	}
-	for left := len(pairs); left > 0; {
+	for len(left) > 0 {
 		fr, err := x.Recv()
 		if err != nil {
-			return g.site.remoteError(peer, err)
+			return ready, g.site.remoteError(peer, err)
 		}
 		b, ok := fr.(*quicwire.Bitmap)
-		if !ok || byName[b.Pair] == nil {
-			return refuse(KindInternal, "peer %s answered a resync with %s", peer, fr.Type())
+		if !ok || left[b.Pair] == nil {
+			return ready, refuse(KindInternal, "peer %s answered a resync with %s", peer, fr.Type())
 		}
-		if err := byName[b.Pair].merge(b); err != nil {
-			return err
+		p := left[b.Pair]
+		if err := p.fits(b); err != nil {
+			return ready, err
 		}
-		if b.Last {
-			left--
+		if take(p, b); b.Last {
+			delete(left, b.Pair)
 		}
 	}
-	return g.fillIfBehind(journal.Seq(ready.LastSeq), pairs)
+	return ready, nil
 }
 
 // fillIfBehind marks whole volumes when the secondary is behind what it had confirmed as restored.
@@ -95,20 +122,29 @@ func (g *group) fillIfBehind(last journal.Seq, pairs []*pair) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range pairs {
-		if p.rec.StopSeq != noStop && last < min(p.rec.StopSeq, g.peerRestore) && last < p.rec.StopSeq {
+		if behind(last, p.rec.StopSeq, g.peerRestore) {
 			p.att.bits.fill()
 		}
 	}
 	return nil
 }
 
-// merge marks what the other side's bitmap marks.
-func (p *pair) merge(b *quicwire.Bitmap) error {
+// behind reports whether a secondary that has restored last and stopped at stop has lost what it had confirmed as restored.
+func behind(last, stop, confirmed journal.Seq) bool {
+	return stop != noStop && last < min(stop, confirmed)
+}
+
+// fits refuses a bitmap that is not of the pair's volume.
+func (p *pair) fits(b *quicwire.Bitmap) error {
 	if b.Region != regionSize || b.Regions != uint64(p.att.bits.regions) {
 		return refuse(KindInternal, "pair %s: the peer's bitmap has %d regions of %d bytes, ours %d of %d", p.name, b.Regions, b.Region, p.att.bits.regions, regionSize)
 	}
-	for first, n := range b.Spans() {
-		p.att.bits.setRegions(int64(first), int64(first+n))
-	}
 	return nil
+}
+
+// tellOverwritten is the event of a resync that overwrites what hosts wrote at the S-VOL; nothing is told where they wrote nothing.
+func (p *pair) tellOverwritten(n int64) {
+	if n > 0 {
+		p.group.site.events.add(slog.LevelWarn, p.object(), "the resync overwrites %s in regions that hosts wrote at the S-VOL since the split", iec(n))
+	}
 }

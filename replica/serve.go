@@ -41,7 +41,12 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 		err = s.serveDelete(ctx, peer, m)
 	case *quicwire.ResyncPairs:
 		what = fmt.Sprintf("resync of group %s", m.Group)
-		err = s.serveResync(ctx, peer, m, send)
+		if m.Mode == quicwire.ResyncLook {
+			what = fmt.Sprintf("differences of group %s", m.Group)
+			err = s.serveLook(peer, m, send)
+		} else {
+			err = s.serveResync(ctx, peer, m, send)
+		}
 		if err == nil {
 			return nil
 		}
@@ -180,6 +185,9 @@ func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncP
 	pairs, ready, err := g.takeUp(ctx, peer, m.Pairs)
 	if err != nil {
 		return err
+	}
+	for _, p := range pairs {
+		p.tellOverwritten(p.att.bits.bytes())
 	}
 	// No lock is held while the peer reads. The maps do not change: hosts cannot write an S-VOL in COPY.
 	if err := send(ready); err != nil {

@@ -52,7 +52,7 @@ type PairStatus struct {
 	LagBytes     int64         // the same in journal bytes
 	LagTime      time.Duration // age of the oldest such record
 	Different    int64         // bytes marked in this side's bitmap
-	SVOLWrite    bool          // suspended with write enabled at the S-VOL
+	SVOLWrite    bool          // secondary: hosts may write the S-VOL until the next resync
 	SuspendSeq   uint64        // sequence number at which the pair was suspended, 0 if it is not
 	Since        time.Time     // of the status
 	LastError    string        // the last sentence that a command or failure left, "" if none
