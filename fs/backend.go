@@ -40,6 +40,8 @@ type commander interface {
 	ResyncPair(ctx context.Context, name string) error
 	DeletePair(ctx context.Context, name string, o replica.DeleteOptions) error
 	ReserveVolume(ctx context.Context, volume, peer string) error
+	PairDifferences(ctx context.Context, name string) ([]*replica.Differences, error)
+	GroupDifferences(ctx context.Context, name string) ([]*replica.Differences, error)
 }
 
 // volume is what this package needs of a volume. [*replica.Volume] is one.

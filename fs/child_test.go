@@ -100,6 +100,8 @@ func (s *fakeSite) obey(o order, m *Mounted) (r report) {
 	switch o.Op {
 	case "calls":
 		r.Calls, s.calls = s.calls, nil
+	case "differences":
+		s.differences = []*replica.Differences{manyRanges(o.Off)}
 	case "refuse":
 		s.refuse = nil
 		if o.On {

@@ -40,6 +40,7 @@ var pairVerbs = []verb{
 		return c.SuspendPair(ctx, name, suspendOptions(o))
 	}},
 	{"resync", nil, func(ctx context.Context, c commander, name string, _ options) error { return c.ResyncPair(ctx, name) }},
+	{"differences", differencesKeys, nil},
 	{"delete", []key{modeNormalForce}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.DeletePair(ctx, name, deleteOptions(o))
 	}},
@@ -62,6 +63,7 @@ var groupVerbs = []verb{
 		return c.SuspendGroup(ctx, name, suspendOptions(o))
 	}},
 	{"resync", nil, func(ctx context.Context, c commander, name string, _ options) error { return c.ResyncGroup(ctx, name) }},
+	{"differences", differencesKeys, nil},
 	{"delete", []key{modeNormalForce}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.DeleteGroup(ctx, name, deleteOptions(o))
 	}},

@@ -12,8 +12,8 @@ import (
 // verb is one row of a table of commands.
 type verb struct {
 	name string
-	keys []key // the options it knows
-	run  func(ctx context.Context, c commander, name string, o options) error
+	keys []key                                                                // the options it knows
+	run  func(ctx context.Context, c commander, name string, o options) error // nil for a question
 }
 
 // key is one option of a verb.

@@ -15,23 +15,29 @@ type ctlHandle struct {
 	object object
 
 	mu       sync.Mutex
-	fixed    bool   // state is set
-	state    string // the text of the object
-	answered bool   // the next reads are of answer, whatever their offset
-	answer   string // what is left of the answer to the last command
-	written  bool   // the handle has carried a command: the offset says nothing about state
+	fixed    bool     // state is set
+	state    string   // the text of the object
+	answered bool     // the next reads are of answer, whatever their offset
+	answer   string   // what is left of the answer to the last command
+	list     *listing // what follows the answer, nil for none
+	written  bool     // the handle has carried a command: the offset says nothing about state
 }
 
 // Write carries out one command. The offset means nothing.
 func (h *ctlHandle) Write(_ context.Context, data []byte, _ int64) (uint32, syscall.Errno) {
 	ctx, cancel := commandContext()
 	defer cancel()
-	word, err := h.object.run(ctx, h.tree.site, data)
+	word, q, err := h.object.run(ctx, h.tree.site, data)
+	var list *listing
+	if err == nil && q != nil {
+		list, err = h.tree.listings.answer(ctx, q)
+	}
 	if err != nil {
 		h.tree.refused(h.object, err)
 	}
 	h.mu.Lock()
-	h.answered, h.answer, h.written, h.fixed = true, formatAnswer(err), true, false
+	h.list.close()
+	h.answered, h.answer, h.list, h.written, h.fixed = true, formatAnswer(err), list, true, false
 	h.mu.Unlock()
 	if err != nil {
 		return 0, errnoOf(err)
@@ -49,7 +55,10 @@ func (h *ctlHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadRe
 	if h.answered {
 		n := copy(dest, h.answer)
 		h.answer = h.answer[n:]
-		h.answered = n > 0
+		n += h.list.read(dest[n:])
+		if h.answered = n > 0; !h.answered {
+			h.list.close()
+		}
 		return fuse.ReadResultData(dest[:n]), 0
 	}
 	if h.written && off == 0 {
@@ -75,3 +84,11 @@ func (h *ctlHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadRe
 
 // Fsync has nothing to do: a command is durable when its write returns.
 func (h *ctlHandle) Fsync(context.Context, uint32) syscall.Errno { return 0 }
+
+// Release gives up what was not read of an answer.
+func (h *ctlHandle) Release(context.Context) syscall.Errno {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list.close()
+	return 0
+}

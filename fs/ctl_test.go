@@ -53,6 +53,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// runAll is run, with the questions asked.
+func (o object) runAll(c commander, line []byte) error {
+	_, q, err := o.run(context.Background(), c, line)
+	if err == nil && q != nil {
+		_, err = q.ask(context.Background())
+	}
+	return err
+}
+
 func TestCommands(t *testing.T) {
 	pair, group, peer := object{pairObject, "p"}, object{groupObject, "g"}, object{peerObject, "osaka"}
 	vol, site := object{volumeObject, "v"}, object{siteObject, ""}
@@ -74,9 +83,13 @@ func TestCommands(t *testing.T) {
 		{pair, "suspend mode=purge svol-write=enable", "SuspendPair p {Purge:true SVOLWrite:true}", ""},
 		{pair, "resync", "ResyncPair p", ""},
 		{pair, "resync now=yes", "", `"resync" has no option "now"; it has none`},
+		{pair, "differences", "PairDifferences p", ""},
+		{pair, "differences ranges=no", "PairDifferences p", ""},
+		{pair, "differences ranges=some", "", "ranges=some is unknown; known are yes, no"},
+		{group, "differences ranges=yes", "GroupDifferences g", ""},
 		{pair, "delete", "DeletePair p {Force:false}", ""},
 		{pair, "delete mode=force", "DeletePair p {Force:true}", ""},
-		{pair, "frobnicate", "", `"frobnicate" is no command of a pair; known are create, suspend, resync, delete`},
+		{pair, "frobnicate", "", `"frobnicate" is no command of a pair; known are create, suspend, resync, differences, delete`},
 		{group, "create", "CreateGroup {Name:g Size:1073741824 Volumes:1}", ""},
 		{group, "create size=10G volumes=4", "CreateGroup {Name:g Size:10737418240 Volumes:4}", ""},
 		{group, "create size=10GB", "", "decimal unit"},
@@ -94,7 +107,7 @@ func TestCommands(t *testing.T) {
 		{object{metricsObject, ""}, "x", "", "takes no commands"},
 	} {
 		s := newFakeSite()
-		_, err := c.object.run(context.Background(), s, []byte(c.line))
+		err := c.object.runAll(s, []byte(c.line))
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("%q: %v, want %q", c.line, err, c.err)
 		}
@@ -117,20 +130,20 @@ func TestConfigurationLinesAreCommands(t *testing.T) {
 			t.Errorf("%v has no configuration: %q", o, first)
 		}
 		s := newFakeSite()
-		if _, err := o.run(context.Background(), s, []byte(first+"\n")); err != nil || len(s.calls) != 1 {
+		if err := o.runAll(s, []byte(first+"\n")); err != nil || len(s.calls) != 1 {
 			t.Errorf("%q: %v, %v", first, err, s.calls)
 		}
 	}
 }
 
 func FuzzCommand(f *testing.F) {
-	for _, line := range []string{"create volume=v peer=p remote=w group=g copy=none\n", "suspend mode=purge", "add address=a:1 key=SHA256:x create=1T", "a\x00=\xff"} {
+	for _, line := range []string{"create volume=v peer=p remote=w group=g copy=none\n", "suspend mode=purge", "add address=a:1 key=SHA256:x create=1T", "differences ranges=no", "a\x00=\xff"} {
 		f.Add(line, uint8(pairObject))
 	}
 	f.Fuzz(func(t *testing.T, line string, kind uint8) {
 		s := newFakeSite()
 		o := object{objectKind(kind % (uint8(volumeObject) + 1)), "x"}
-		_, err := o.run(context.Background(), s, []byte(line))
+		err := o.runAll(s, []byte(line))
 		switch {
 		case err != nil && len(s.calls) != 0:
 			t.Errorf("%q was refused (%v) and carried out: %v", line, err, s.calls)

@@ -58,14 +58,25 @@
 //	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none]
 //	              suspend [mode=flush|purge] [svol-write=enable|disable]
 //	              resync
+//	              differences [ranges=yes|no]
 //	              delete [mode=normal|force]
-//	groups/NAME   create [size=SIZE] [volumes=N]    and suspend, resync, delete as for a pair
+//	groups/NAME   create [size=SIZE] [volumes=N]    and suspend, resync, differences, delete as for a pair
 //	peers/NAME    add address=HOST:PORT key=SHA256:… [create=SIZE]
 //	              remove
 //	volumes/NAME  reserve peer=P
 //	              release
 //
 // remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize].
+//
+// svol-write=enable lets hosts write the S-VOL while it is split: given on the primary when the split begins, or on the secondary at any
+// time before the next resync, which ends it and overwrites what they wrote.
+//
+// differences is a question and changes nothing: what was changed since a split, as both sides know it. Its answer goes on behind the line
+// "ok" with text in the form below for each pair (pair role status peer peer-status p-vol-bytes s-vol-bytes both-bytes overwritten-bytes
+// resync-bytes note; "-" is not known) and then, unless ranges=no, one line for each range of bytes: where it was changed (p-vol, s-vol, both),
+// offset and length, ascending. A resync copies all of them; what is s-vol or both was written at the S-VOL and loses. note says what is not
+// known when the peer cannot be asked, and why there is nothing to list where the pair is not split. The text is of one moment, is made as it is
+// read, and as long as there are ranges; four open files may have one that is not read to its end, further ones are EBUSY.
 //
 // # The text of the state
 //

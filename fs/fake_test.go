@@ -16,15 +16,16 @@ import (
 
 // fakeSite is a site without replication: volumes in memory, and commands that are only noted.
 type fakeSite struct {
-	mu         sync.Mutex
-	volumes    map[string]*fakeVolume
-	lastID     uint64
-	status     replica.SiteStatus // pairs, groups and peers
-	events     []replica.Event
-	wake       chan struct{} // closed and replaced with each event
-	calls      []string      // the commands that came
-	refuse     error         // what the next commands return
-	invalidate func(id uint64, off, n int64)
+	mu          sync.Mutex
+	volumes     map[string]*fakeVolume
+	lastID      uint64
+	status      replica.SiteStatus // pairs, groups and peers
+	events      []replica.Event
+	wake        chan struct{} // closed and replaced with each event
+	calls       []string      // the commands that came
+	refuse      error         // what the next commands return
+	differences []*replica.Differences
+	invalidate  func(id uint64, off, n int64)
 }
 
 func newFakeSite() *fakeSite {
@@ -214,6 +215,14 @@ func (s *fakeSite) DeletePair(_ context.Context, name string, o replica.DeleteOp
 	defer s.mu.Unlock()
 	s.status.Pairs = slices.DeleteFunc(s.status.Pairs, func(p replica.PairStatus) bool { return p.Name == name })
 	return nil
+}
+
+func (s *fakeSite) PairDifferences(_ context.Context, name string) ([]*replica.Differences, error) {
+	return s.differences, s.call("PairDifferences %s", name)
+}
+
+func (s *fakeSite) GroupDifferences(_ context.Context, name string) ([]*replica.Differences, error) {
+	return s.differences, s.call("GroupDifferences %s", name)
 }
 
 func (s *fakeSite) ReserveVolume(_ context.Context, volume, peer string) error {

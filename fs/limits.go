@@ -31,6 +31,10 @@ const (
 	// reply buffer (usually 128 KiB, at most maxRequest).
 	maxEventReaders = 32
 
+	// maxListings is the number of open control files with a list of differences that is not read to its end. Such a file holds two bitmaps
+	// of each pair that it lists, the pages with marks: at most as much as the site's own bitmaps twice over.
+	maxListings = 4
+
 	// commandTime bounds one command. Every command is accepted or refused long before; this is for a site that stopped working.
 	commandTime = 2 * time.Minute
 

@@ -113,15 +113,18 @@ func find[T any](list []T, match func(*T) bool, format func(*T) string) (string,
 	return "", false
 }
 
-// run parses a line and carries it out. It returns the verb, and an error that is a whole sentence.
-func (o object) run(ctx context.Context, c commander, line []byte) (word string, err error) {
+// run parses a line and carries it out; a question it only reads, and returns. It returns the verb, and an error that is a whole sentence.
+func (o object) run(ctx context.Context, c commander, line []byte) (word string, q *question, err error) {
 	table, what := o.verbs()
 	if table == nil {
-		return "", invalid("this file takes no commands; it is only read")
+		return "", nil, invalid("this file takes no commands; it is only read")
 	}
 	v, opts, err := parseFor(table, what, line)
-	if err != nil {
-		return "", err
+	switch {
+	case err != nil:
+		return "", nil, err
+	case v.run == nil:
+		return v.name, o.question(c, opts), nil
 	}
-	return v.name, v.run(ctx, c, o.name, opts)
+	return v.name, nil, v.run(ctx, c, o.name, opts)
 }

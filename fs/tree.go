@@ -39,7 +39,8 @@ type tree struct {
 	stopOnce sync.Once
 	stop     func()
 
-	readers eventReaders
+	readers  eventReaders
+	listings listings
 }
 
 // ctlAttr fills the attributes of a control file or directory; perm are its permission bits.

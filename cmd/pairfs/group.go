@@ -6,9 +6,11 @@ import "strconv"
 type groupCmd struct {
 	Create  groupCreateCmd  `cmd:"" help:"Make a group and its journal."`
 	Suspend groupSuspendCmd `cmd:"" help:"Split all pairs of a group at one moment."`
-	Resync  groupResyncCmd  `cmd:"" help:"Join the split pairs of a group again, copying what differs."`
+	Resync  groupResyncCmd  `cmd:"" help:"Join the split pairs of a group again, copying what differs; what was written at the S-VOLs is overwritten."`
 	Delete  groupDeleteCmd  `cmd:"" help:"Delete a group, its pairs and its journal; the volumes stay."`
 	List    groupListCmd    `cmd:"" help:"Show the groups and their journals."`
+
+	Differences groupDifferencesCmd `cmd:"" help:"List what was changed since the split in each pair of a group, and what of it a resync overwrites."`
 }
 
 type groupCreateCmd struct {
@@ -25,7 +27,7 @@ func (c *groupCreateCmd) Run(a *app) error {
 // suspendFlags are the options of a suspend, of a pair and of a group alike.
 type suspendFlags struct {
 	Mode      string `enum:"flush,purge" default:"flush" help:"flush: the other side first gets all that was written; purge: at once, the rest is marked as different (${enum})."`
-	SVOLWrite string `name:"svol-write" enum:"enable,disable" default:"disable" help:"Whether the other side may be written while split (${enum})."`
+	SVOLWrite string `name:"svol-write" enum:"enable,disable" default:"disable" help:"Whether hosts may write the S-VOL while it is split (${enum}): given on the primary when the split begins, or on the secondary at any time until the next resync, which overwrites what they wrote."`
 }
 
 // line returns the command. What is the default is not said.
@@ -63,10 +65,11 @@ func (c *groupSuspendCmd) Run(a *app) error { return a.command("groups", c.Name,
 
 type groupResyncCmd struct {
 	Name string `arg:"" help:"Name of the group."`
+	dryRunFlag
 }
 
 // Run joins the group.
-func (c *groupResyncCmd) Run(a *app) error { return a.command("groups", c.Name, "resync", false) }
+func (c *groupResyncCmd) Run(a *app) error { return c.resync(a, "groups", c.Name) }
 
 type groupDeleteCmd struct {
 	Name string `arg:"" help:"Name of the group."`

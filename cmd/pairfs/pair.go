@@ -4,10 +4,12 @@ package main
 type pairCmd struct {
 	Create  pairCreateCmd  `cmd:"" help:"Replicate a volume of this site to a peer."`
 	Suspend pairSuspendCmd `cmd:"" help:"Split a pair."`
-	Resync  pairResyncCmd  `cmd:"" help:"Join a split pair again, copying what differs."`
+	Resync  pairResyncCmd  `cmd:"" help:"Join a split pair again, copying what differs; what was written at the S-VOL is overwritten."`
 	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay."`
 	Wait    pairWaitCmd    `cmd:"" help:"Wait until a pair is in one of the given states."`
 	List    pairListCmd    `cmd:"" help:"Show the pairs in one line each."`
+
+	Differences pairDifferencesCmd `cmd:"" help:"List what was changed since a split, and what of it a resync overwrites."`
 }
 
 type pairCreateCmd struct {
@@ -46,10 +48,11 @@ func (c *pairSuspendCmd) Run(a *app) error { return a.command("", c.Name, c.line
 
 type pairResyncCmd struct {
 	Name string `arg:"" name:"pair" help:"Name of the pair."`
+	dryRunFlag
 }
 
 // Run joins the pair.
-func (c *pairResyncCmd) Run(a *app) error { return a.command("", c.Name, "resync", false) }
+func (c *pairResyncCmd) Run(a *app) error { return c.resync(a, "", c.Name) }
 
 type pairDeleteCmd struct {
 	Name string `arg:"" name:"pair" help:"Name of the pair."`

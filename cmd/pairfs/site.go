@@ -43,17 +43,23 @@ func (s site) do(name, line string, create bool) (string, error) {
 	defer f.Close()
 	_, refusal := f.WriteString(line + "\n")
 	text, err := readAnswer(f)
-	verdict, rest, _ := strings.Cut(text, ":")
-	rest = strings.TrimSpace(rest)
+	_, rest, _ := strings.Cut(text, ":")
 	switch {
-	case refusal != nil && err == nil && verdict == "error" && rest != "":
-		return "", &refusedError{sentence: rest, errno: refusal}
 	case refusal != nil:
-		return "", fmt.Errorf("%s of %s: %w", line, name, refusal)
+		return "", refusedBy(text, err, fmt.Errorf("%s of %s: %w", line, name, refusal))
 	case err != nil:
 		return "", fmt.Errorf("the command was accepted, but its answer could not be read: %w", err)
 	}
-	return rest, nil
+	return strings.TrimSpace(rest), nil
+}
+
+// refusedBy makes an error of the answer to a refused command: the site's sentence, or the refusal alone where there is none.
+func refusedBy(answer string, err, refusal error) error {
+	verdict, sentence, _ := strings.Cut(answer, ":")
+	if sentence = strings.TrimSpace(sentence); err == nil && verdict == "error" && sentence != "" {
+		return &refusedError{sentence: sentence, errno: errors.Unwrap(refusal)}
+	}
+	return refusal
 }
 
 // refusedError is a refusal with the sentence for it, mostly in the words of the site; the errno is what the system call returned.

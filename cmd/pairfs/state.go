@@ -82,6 +82,8 @@ var (
 		" peer-durable peer-restored sent-bytes received-bytes base-sent-bytes waited-room", "linked", "pairs")
 	peerKinds   = kinds("quota-bytes quota-used-bytes", "connected", "")
 	volumeKinds = kinds("size-bytes allocated-bytes open", "writable", "")
+
+	differencesKinds = kinds("p-vol-bytes s-vol-bytes both-bytes overwritten-bytes resync-bytes", "", "")
 )
 
 // kinds builds a table from the keys, separated by blanks, of the numbers, flags and lists.
