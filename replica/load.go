@@ -35,12 +35,16 @@ func checkLost(dir string) error {
 // DefaultRingDir finds a folder on tmpfs for staging rings: /dev/shm, or /run where that is one; /dev/shm if neither is.
 func DefaultRingDir() string {
 	for _, dir := range []string{"/dev/shm", "/run"} {
-		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC {
+		if onTmpfs(dir) {
 			return dir
 		}
 	}
 	return "/dev/shm"
+}
+
+func onTmpfs(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
 }
 
 // openDirs makes the folders and refuses a state directory that others can read.
@@ -64,7 +68,15 @@ func (s *Site) openDirs() error {
 func (s *Site) openRings() error {
 	fp := s.identity.Fingerprint()
 	s.ringDir = filepath.Join(s.cfg.RingDir, fmt.Sprintf("pairfs-%s-%x", s.cfg.Name, fp[:4]))
-	return privateDir(s.ringDir)
+	if err := privateDir(s.ringDir); err != nil {
+		return err
+	}
+	if !onTmpfs(s.ringDir) {
+		// No promise is broken: the pages outlive the daemon, and what a power cut leaves of them is not used. But the kernel writes every one
+		// of them back, and hosts wait for that.
+		s.events.add(slog.LevelWarn, "site", "the staging rings are in %s, which is not on tmpfs: every write goes to that disk once more and is slow; mount with a --ring-dir on tmpfs (/dev/shm)", s.cfg.RingDir)
+	}
+	return nil
 }
 
 // privateDir makes a folder of mode 0700, or checks that there is one.

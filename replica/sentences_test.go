@@ -52,6 +52,29 @@ func TestSentencesOfRefusals(t *testing.T) {
 	says(t, s.RemovePeer(ctx, "osaka"), "2 pairs here")
 }
 
+// A site says what is wrong with the memory that it is given: none of it is there, or it is slow.
+func TestSentencesAboutMemory(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, "kyoto", nil)
+	fits := n.cfg.Memory
+	n.cfg.Memory = 1 << 47
+	err := n.tryOpen()
+	refused(t, err, KindInvalid)
+	says(t, err, "128 TiB", iec(hostMemory()))
+	n.cfg.Memory = fits
+	n.open()
+	if n.tells("site", "not on tmpfs") != 0 {
+		t.Error("a ring on tmpfs is complained about")
+	}
+	n.close()
+	n.cfg.RingDir = t.TempDir()
+	n.open()
+	defer n.close()
+	if told := n.tells("site", "not on tmpfs") == 1; told == onTmpfs(n.cfg.RingDir) {
+		t.Errorf("rings in %s, told: %v", n.cfg.RingDir, told)
+	}
+}
+
 // A suspend that cannot flush because the mirror is down does not blame the peer.
 func TestSuspendWithoutLinkSaysSo(t *testing.T) {
 	t.Parallel()
@@ -66,7 +89,5 @@ func TestSuspendWithoutLinkSaysSo(t *testing.T) {
 	if text := d.a.status("x").LastError; !strings.Contains(text, "the mirror with osaka is down") {
 		t.Errorf("it says %q", text)
 	}
-	if d.a.tells("pair/x", "the mirror with osaka is down") != 1 {
-		t.Error("no event says so")
-	}
+	d.wait("an event says so", func() bool { return d.a.tells("pair/x", "the mirror with osaka is down") == 1 })
 }

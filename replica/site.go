@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -109,6 +110,9 @@ func (c *Config) fill() error {
 	}
 	if c.Memory < memoryMin {
 		return refuse(KindInvalid, "a memory bound of %s is too small: at least %s", iec(c.Memory), iec(memoryMin))
+	}
+	if has := hostMemory(); c.Memory > has {
+		return refuse(KindInvalid, "a memory bound of %s is more than the %s that this host has: mount with a smaller --memory", iec(c.Memory), iec(has))
 	}
 	if c.PathWatch == 0 {
 		c.PathWatch = pathWatchDefault
@@ -300,6 +304,15 @@ func (s *Site) Statfs() (unix.Statfs_t, error) {
 		return st, fmt.Errorf("statfs of %s: %w", s.cfg.StateDir, err)
 	}
 	return st, nil
+}
+
+// hostMemory is the memory of this host in bytes.
+func hostMemory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return math.MaxInt64 // what is not known bounds nothing
+	}
+	return int64(uint64(info.Totalram) * uint64(info.Unit))
 }
 
 // iec writes a size for an operator.
