@@ -10,20 +10,21 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
 )
 
 // Finding is one thing that [Check] looked at.
 type Finding struct {
-	Object string // "site.db", "volume/db", "group/default", "pair/pair0"
+	Object string // "site.db", "volume/db", "group/default", "pair/pair0"; "store/db" and "journal/default" of what the database does not know
 	Text   string // one sentence
 	Bad    bool   // something is wrong
 }
 
 // Check examines the state directory of a site that is not running and changes nothing: that the database opens and its entries fit
 // together, that the stores are there with the sizes that their pairs have, that every record a journal must hold is there with its
-// checksum. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
+// checksum, and what lies there that the database does not know. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
 func Check(stateDir string, report func(Finding)) error {
 	path := filepath.Join(stateDir, "site.db")
 	if _, err := os.Stat(path); err != nil {
@@ -71,7 +72,47 @@ func (c *checker) run() error {
 	for name, g := range c.groups {
 		c.group(name, g)
 	}
+	c.strayStores()
+	c.strayJournals()
 	return nil
+}
+
+// strayStores names the stores that no volume has. A crash leaves empty ones; one with data is of a volume that the database has lost.
+func (c *checker) strayStores() {
+	for _, name := range c.strays("volumes", func(name string) bool { _, ok := c.volumes[name]; return ok }) {
+		path := filepath.Join(c.dir, "volumes", name)
+		var st unix.Stat_t
+		switch err := unix.Lstat(path, &st); {
+		case err != nil:
+			c.say(true, "store/"+name, "belongs to no volume and cannot be looked at: %v", err)
+		case holdsData(&st):
+			c.say(true, "store/"+name, "belongs to no volume of the site and holds data: move %s away before a volume is given that name", path)
+		default:
+			c.say(false, "store/"+name, "belongs to no volume of the site and holds nothing of its own: %s may be removed", path)
+		}
+	}
+}
+
+// strayJournals names the journals that no group has. They are left by a crash while a group was made or removed, or by a database that was
+// put back from before the group.
+func (c *checker) strayJournals() {
+	for _, name := range c.strays("journals", func(name string) bool { _, ok := c.groups[name]; return ok }) {
+		c.say(false, "journal/"+name, "belongs to no group of the site: %s may be removed; it goes when a group is given that name", filepath.Join(c.dir, "journals", name))
+	}
+}
+
+// strays lists what is in a folder of the state directory and not known.
+func (c *checker) strays(folder string, known func(name string) bool) (names []string) {
+	entries, err := os.ReadDir(filepath.Join(c.dir, folder))
+	if err != nil {
+		c.say(true, folder, "cannot be listed: %v", err)
+	}
+	for _, e := range entries {
+		if !known(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func (c *checker) load() error {

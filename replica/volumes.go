@@ -76,13 +76,18 @@ func clearLeftover(path string) error {
 		}
 		return fault(KindInternal, err, "the store %s cannot be looked at", path)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Blocks > 0 && st.Nlink == 1 {
+	if holdsData(&st) {
 		return refuse(KindExists, "there is a store %s with data that no volume of this site has: move it away first", path)
 	}
 	if err := os.Remove(path); err != nil {
 		return fault(KindInternal, err, "the empty store %s cannot be removed", path)
 	}
 	return nil
+}
+
+// holdsData reports whether a store that no volume has may be the only place of some bytes.
+func holdsData(st *unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT != unix.S_IFREG || st.Blocks > 0 && st.Nlink == 1
 }
 
 // handedOver records that hosts write to a volume that a peer made: from now on it is this site's own, and the peer needs a reservation to

@@ -51,7 +51,7 @@ func (c *checkCmd) Run(a *app) error {
 	case err != nil:
 		return err
 	case bad > 0:
-		return fmt.Errorf("%d of the findings in %s are bad; keep a copy of the directory before anything else", bad, dir)
+		return fmt.Errorf("findings in %s that are bad: %d; keep a copy of the directory before anything else", dir, bad)
 	}
 	return nil
 }
