@@ -148,6 +148,7 @@ func splitWritable(t *testing.T, options ...duoOption) (*duo, *rand.Rand, []stri
 	d.a.pair("g", "x", "y")
 	d.settled("x", "y")
 	d.a.suspend("g", SuspendOptions{SVOLWrite: true}, "x", "y")
+	d.awaitWritable("x", "y")
 	return d, rng, []string{"x", "y"}
 }
 
@@ -284,6 +285,7 @@ func TestResyncAfterAKill(t *testing.T) {
 	d, w, rng := differ(t)
 	names := w.names
 	d.a.suspend("g", SuspendOptions{SVOLWrite: true}, names...)
+	d.awaitWritable(names...)
 	histories := map[*node]*writer{d.a: newWriter(d.a, names...), d.b: newWriter(d.b, names...)}
 	for n, h := range histories {
 		n.close()

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,6 +13,12 @@ func (d *duo) writable(pairs ...string) (list []bool) {
 		list = append(list, d.b.vol(p).Writable() == nil)
 	}
 	return list
+}
+
+// awaitWritable waits until hosts may write the S-VOLs: a moment after the status is seen, when it is durable.
+func (d *duo) awaitWritable(pairs ...string) {
+	d.t.Helper()
+	d.wait("hosts may write the S-VOLs", func() bool { return !slices.Contains(d.writable(pairs...), false) })
 }
 
 // TestSVOLWriteAtThePrimary: it is chosen when the split begins, and refused where it would have no effect.
@@ -33,6 +40,7 @@ func TestSVOLWriteAtThePrimary(t *testing.T) {
 	must(t, d.a.site.SuspendPair(ctx, "x", SuspendOptions{})) // a split that is one already
 	must(t, d.a.site.SuspendPair(ctx, "y", enable))
 	d.a.awaitBoth(PSUS, "y")
+	d.awaitWritable("y")
 	if w := d.writable("x", "y"); w[0] || !w[1] {
 		t.Errorf("writable at the secondary: %v, want y alone", w)
 	}
