@@ -178,7 +178,8 @@ func (s *Site) Events() []string {
 func (s *Site) HasEvent(object, text string) bool {
 	s.t.Helper()
 	for _, e := range s.Events() {
-		if strings.Contains(e, " "+object+": ") && strings.Contains(e, text) {
+		head, said, _ := strings.Cut(e, ": ")
+		if strings.Contains(head+" ", " "+object+" ") && strings.Contains(said, text) {
 			return true
 		}
 	}

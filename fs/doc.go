@@ -98,8 +98,11 @@
 // suspend-type as key=value, a value with blanks in quotes. metrics is in the text form of Prometheus. events gives one line per event,
 //
 //	ID TIME LEVEL OBJECT: text
+//	ID TIME LEVEL OBJECT CODE: text
 //
-// where OBJECT is one word (pair/pair0, peer/osaka, site). It begins with the events that are remembered and then waits for the next one;
+// where OBJECT is one word (pair/pair0, peer/osaka, site) and CODE, where there is one, is that of a storage array for the same: 2180
+// path blocked, 2181 path restored; DC0x path lost for good, DC1x failure in the primary, DC2x failure in the secondary, DC4x split and
+// DC5x deleted at the secondary, all told by the primary; DC6x path lost for good, DC7x failure here, told by the secondary. It begins with the events that are remembered and then waits for the next one;
 // a signal ends the wait (EINTR), O_NONBLOCK asks not to wait (EAGAIN), and the end of the mount is the end of the file.
 //
 // # The process

@@ -227,9 +227,12 @@ func quoted(s string) string {
 	return s
 }
 
-// formatEvent writes one line of .ctl/events.
+// formatEvent writes one line of .ctl/events: the code is a fifth word where there is one.
 func formatEvent(e *replica.Event) string {
 	object := strings.ReplaceAll(strings.Replace(orDash(e.Object), " ", "/", 1), " ", "_")
+	if e.Code != "" {
+		object += " " + e.Code
+	}
 	return fmt.Sprintf("%d %s %s %s: %s\n", e.ID, orDash(stamp(e.Time)), orDash(e.Level), object, orDash(e.Text))
 }
 

@@ -188,6 +188,10 @@ func TestEventLine(t *testing.T) {
 	if got := formatEvent(&e); got != "7 2001-09-09T01:46:40.000Z warn peer/osaka: two lines\n" {
 		t.Errorf("%q", got)
 	}
+	e.Code = "DC0x"
+	if got := formatEvent(&e); got != "7 2001-09-09T01:46:40.000Z warn peer/osaka DC0x: two lines\n" {
+		t.Errorf("%q", got)
+	}
 }
 
 func TestMetricsAreWellFormed(t *testing.T) {

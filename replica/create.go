@@ -250,7 +250,7 @@ func (s *Site) joinPair(ctx context.Context, g *group, v *Volume, name string, r
 	s.pairs[name] = p
 	s.mu.Unlock()
 	g.afterStart(ctx, r, []*pair{p})
-	g.announce(p, "")
+	g.announce(p, change{in: CmdCreateFull, by: callerOf(ctx)})
 	g.tell()
 	return nil
 }

@@ -27,13 +27,22 @@ func newEventLog(log *slog.Logger) *eventLog {
 
 // add records one event. It may be called with any lock held: it calls nothing back.
 func (l *eventLog) add(level slog.Level, object, format string, args ...any) {
+	l.addCode(level, object, "", format, args...)
+}
+
+// addCode is add for an event that has a code of the reference, "" for none.
+func (l *eventLog) addCode(level slog.Level, object, code, format string, args ...any) {
 	text := strings.Map(func(r rune) rune {
 		if r < ' ' {
 			return ' '
 		}
 		return r
 	}, fmt.Sprintf(format, args...))
-	l.log.Log(context.Background(), level, text, "object", object)
+	fields := []any{"object", object}
+	if code != "" {
+		fields = append(fields, "code", code)
+	}
+	l.log.Log(context.Background(), level, text, fields...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lastID++
@@ -41,7 +50,7 @@ func (l *eventLog) add(level slog.Level, object, format string, args ...any) {
 		copy(l.ring, l.ring[1:])
 		l.ring = l.ring[:eventsMax-1]
 	}
-	l.ring = append(l.ring, Event{ID: l.lastID, Time: time.Now(), Level: strings.ToLower(level.String()), Object: object, Text: text})
+	l.ring = append(l.ring, Event{ID: l.lastID, Time: time.Now(), Level: strings.ToLower(level.String()), Object: object, Code: code, Text: text})
 	close(l.wake)
 	l.wake = make(chan struct{})
 }

@@ -51,6 +51,7 @@ type group struct {
 	pulling     *pullSession
 	linked      bool
 	linkChange  time.Time
+	linkedOnce  atomic.Bool // the mirror was up or down before, since the daemon started
 	asked       time.Time   // primary: when the peer was last asked for its states beside a mirror
 	newestSeq   journal.Seq // secondary: what the primary said last
 	newestTime  int64

@@ -224,7 +224,7 @@ func (g *group) failStates(atts []*attachment, f *failing) error {
 	g.mu.Unlock()
 	err := g.storeFailure(atts)
 	for _, p := range changed {
-		g.announce(p, "")
+		g.announce(p, change{in: EvFailure})
 	}
 	g.mu.Lock()
 	for _, p := range changed {

@@ -17,6 +17,7 @@ type runOptions struct {
 	typ      SuspendType // secondary: the type that the primary names
 	writable bool        // hosts may write the S-VOL once it is split
 	text     string      // why, for the operator
+	by       Caller      // who asked, set by run
 	fill     bool        // nothing is known of the other side: mark whole volumes
 
 	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.
@@ -26,6 +27,7 @@ type runOptions struct {
 // run steps pairs of the group with one input and carries out what follows, at one sequence number for all of them. Either every pair
 // accepts it (or has nothing to do), or nothing changes. group.cmd is held.
 func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) error {
+	o.by = callerOf(ctx)
 	accepted, outs, err := g.stepAll(in, pairs)
 	if err != nil || len(accepted) == 0 {
 		return err
@@ -147,7 +149,7 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 	}
 	g.mu.Unlock()
 	for _, p := range pairs {
-		g.announce(p, o.text)
+		g.announce(p, change{in, o.by, o.text})
 	}
 	if err != nil {
 		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
@@ -193,17 +195,18 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 }
 
 // announce tells the operator about a pair's new status.
-func (g *group) announce(p *pair, text string) {
+func (g *group) announce(p *pair, c change) {
 	g.mu.Lock()
 	st := p.rec.State
 	g.mu.Unlock()
+	text := c.text
 	if text != "" {
 		text = ": " + text
 	}
 	if st.Suspend != NoSuspend {
 		text = fmt.Sprintf(" (%s)%s", st.Suspend, text)
 	}
-	g.site.events.add(st.level(), p.object(), "%s is %s%s", st.Role, st.Status.On(st.Role), text)
+	g.site.events.addCode(st.level(), p.object(), simCode(st, c.in), "%s is %s%s", st.Role, st.Status.On(st.Role), text)
 }
 
 // persist stores a pair as it is.

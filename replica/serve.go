@@ -104,7 +104,7 @@ func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.Creat
 	s.mu.Lock()
 	s.pairs[m.Pair] = p
 	s.mu.Unlock()
-	g.announce(p, "")
+	g.announce(p, change{in: EvPeerResync})
 	g.tell()
 	kick(g.pullReq)
 	return nil

@@ -103,6 +103,7 @@ type Event struct {
 	ID     uint64    // 1, 2, 3 … since the daemon started
 	Time   time.Time // wall clock
 	Level  string    // "info", "warn", "error"
-	Object string    // "pair pair0", "peer osaka", "site"
+	Object string    // "pair/pair0", "peer/osaka", "site"
+	Code   string    // the reference's code of a blocked path or a suspended pair (2180, DC0x), "" for what has none
 	Text   string    // one sentence, no newline
 }

@@ -45,12 +45,13 @@ func (c *eventsCmd) Run(a *app) error {
 	}
 }
 
-// event is one line of .ctl/events: "ID TIME LEVEL OBJECT: TEXT".
+// event is one line of .ctl/events: "ID TIME LEVEL OBJECT: TEXT", with a code behind the object where there is one.
 type event struct {
 	ID     json.Number `json:"id"`
 	Time   string      `json:"time"`
 	Level  string      `json:"level"`
 	Object string      `json:"object"` // pair/NAME, group/NAME, peer/NAME, volume/NAME or site
+	Code   *string     `json:"code"`   // as storage arrays have it: 2180, DC0x; null for what has none
 	Text   string      `json:"text"`
 }
 
@@ -58,10 +59,14 @@ type event struct {
 func parseEvent(line string) (event, error) {
 	head, text, ok := strings.Cut(line, ": ")
 	f := strings.Fields(head)
-	if !ok || len(f) != 4 || !isNumber(f[0]) {
+	if !ok || len(f) < 4 || len(f) > 5 || !isNumber(f[0]) {
 		return event{}, fmt.Errorf("the site wrote an event that is none: %q", line)
 	}
-	return event{ID: json.Number(f[0]), Time: f[1], Level: f[2], Object: f[3], Text: text}, nil
+	e := event{ID: json.Number(f[0]), Time: f[1], Level: f[2], Object: f[3], Text: text}
+	if len(f) == 5 {
+		e.Code = &f[4]
+	}
+	return e, nil
 }
 
 // print prints one event as it is or as one JSON object.
