@@ -24,7 +24,7 @@ func (s *Site) snapshot(t *testing.T) string {
 			return nil
 		}
 		lines = append(lines, strings.TrimPrefix(path, s.Mnt))
-		if d.IsDir() || slices.Contains([]string{"events", "metrics", "site", "pairs"}, d.Name()) {
+		if d.IsDir() || slices.Contains([]string{"events", "metrics", "history", "site", "pairs"}, d.Name()) {
 			return nil
 		}
 		state := s.Get(strings.TrimPrefix(path, s.ctlPath("")+"/"))

@@ -22,6 +22,9 @@ type backend interface {
 	Status() replica.SiteStatus
 	Subscribe(after uint64) eventReader
 	Note(level slog.Level, object, text string)
+	Audit(e replica.Entry)
+	History(ctx context.Context) ([]replica.Entry, error)
+	GroupOf(object string) string
 	SetInvalidate(f func(id uint64, off, n int64))
 
 	commander

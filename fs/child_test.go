@@ -54,6 +54,7 @@ type report struct {
 	Waiting  int
 	Handles  [2]int // read, write
 	Calls    []string
+	Audit    []replica.Entry
 	Data     []byte
 	Finished bool
 }
@@ -102,6 +103,8 @@ func (s *fakeSite) obey(o order, m *Mounted) (r report) {
 		r.Calls, s.calls = s.calls, nil
 	case "differences":
 		s.differences = []*replica.Differences{manyRanges(o.Off)}
+	case "audit":
+		r.Audit = s.audit
 	case "refuse":
 		s.refuse = nil
 		if o.On {

@@ -44,6 +44,7 @@ func (d *ctlDir) OnAdd(ctx context.Context) {
 	file("pairs", pairsIno, pairsObject)
 	file("events", eventsIno, eventsObject)
 	file("metrics", metricsIno, metricsObject)
+	file("history", historyIno, historyObject)
 	dir("groups", groupsIno, groupObject)
 	dir("peers", peersIno, peerObject)
 	dir("volumes", volumesIno, volumeObject)

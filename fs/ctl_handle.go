@@ -24,17 +24,8 @@ type ctlHandle struct {
 }
 
 // Write carries out one command. The offset means nothing.
-func (h *ctlHandle) Write(_ context.Context, data []byte, _ int64) (uint32, syscall.Errno) {
-	ctx, cancel := commandContext()
-	defer cancel()
-	word, q, err := h.object.run(ctx, h.tree.site, data)
-	var list *listing
-	if err == nil && q != nil {
-		list, err = h.tree.listings.answer(ctx, q)
-	}
-	if err != nil {
-		h.tree.refused(h.object, err)
-	}
+func (h *ctlHandle) Write(ctx context.Context, data []byte, _ int64) (uint32, syscall.Errno) {
+	word, list, err := h.tree.command(ctx, h.object, data)
 	h.mu.Lock()
 	h.list.close()
 	h.answered, h.answer, h.list, h.written, h.fixed = true, formatAnswer(err), list, true, false
@@ -49,7 +40,7 @@ func (h *ctlHandle) Write(_ context.Context, data []byte, _ int64) (uint32, sysc
 }
 
 // Read returns the answer to the last command once, up to its end; otherwise the state.
-func (h *ctlHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+func (h *ctlHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.answered {
@@ -68,10 +59,9 @@ func (h *ctlHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadRe
 		return fuse.ReadResultData(nil), 0
 	}
 	if !h.fixed {
-		st := h.tree.site.Status()
-		text, ok := h.object.text(&st)
-		if !ok {
-			return nil, unix.ENOENT
+		text, errno := h.tree.text(ctx, h.object)
+		if errno != 0 {
+			return nil, errno
 		}
 		h.state, h.fixed = text, true
 	}
@@ -80,6 +70,20 @@ func (h *ctlHandle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadRe
 		n = copy(dest, h.state[off:])
 	}
 	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// text returns what the control file of an object shows now.
+func (t *tree) text(ctx context.Context, o object) (string, syscall.Errno) {
+	if o.kind == historyObject {
+		all, err := t.site.History(ctx)
+		return formatHistory(all), errnoOf(err)
+	}
+	st := t.site.Status()
+	text, ok := o.text(&st)
+	if !ok {
+		return "", unix.ENOENT
+	}
+	return text, 0
 }
 
 // Fsync has nothing to do: a command is durable when its write returns.

@@ -5,7 +5,7 @@
 //
 //	MNT/NAME                a volume, mode 0600, or 0400 while hosts may not write to it
 //	MNT/.ctl/               mode 0700; the files below have mode 0600
-//	    site pairs events metrics
+//	    site pairs events metrics history
 //	    PAIR                one for each pair
 //	    groups/NAME peers/NAME volumes/NAME
 //
@@ -104,6 +104,15 @@
 // path blocked, 2181 path restored; DC0x path lost for good, DC1x failure in the primary, DC2x failure in the secondary, DC4x split and
 // DC5x deleted at the secondary, all told by the primary; DC6x path lost for good, DC7x failure here, told by the secondary. It begins with the events that are remembered and then waits for the next one;
 // a signal ends the wait (EINTR), O_NONBLOCK asks not to wait (EAGAIN), and the end of the mount is the end of the file.
+//
+// history gives what was asked for and what became of it, oldest first, the newest 10,000 at most:
+//
+//	TIME kind=command by="uid 0 pid 4711" uid=0 pid=4711 object=pair/pair0 group=g what="suspend mode=purge" result=EBUSY code=- text="why"
+//	TIME kind=status by="peer osaka" uid=- pid=- object=pair/pair0 group=g what=PSUS result="S-VOL by operator" code=DC4x text=-
+//
+// A command is there with its caller, as it was written but for the values of keys, and with "ok" or the errno that the write returned.
+// Status changes say who asked: a process of this host, the peer, or pairfs itself. Each command that is written to a control file, refused
+// or not, is one line of the file audit in the state directory too, on the disk before the write returns; a full file is kept as audit.1.
 //
 // # The process
 //

@@ -25,6 +25,7 @@ type fakeSite struct {
 	calls       []string      // the commands that came
 	refuse      error         // what the next commands return
 	differences []*replica.Differences
+	audit       []replica.Entry
 	invalidate  func(id uint64, off, n int64)
 }
 
@@ -128,6 +129,21 @@ func (s *fakeSite) SetInvalidate(f func(id uint64, off, n int64)) {
 	defer s.mu.Unlock()
 	s.invalidate = f
 }
+
+func (s *fakeSite) Audit(e replica.Entry) {
+	e.Kind = replica.EntryCommand
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.audit = append(s.audit, e)
+}
+
+func (s *fakeSite) History(context.Context) ([]replica.Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.audit), nil
+}
+
+func (s *fakeSite) GroupOf(string) string { return "" }
 
 type fakeReader struct {
 	site  *fakeSite

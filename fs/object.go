@@ -15,6 +15,7 @@ const (
 	pairsObject
 	eventsObject
 	metricsObject
+	historyObject
 	pairObject
 	groupObject
 	peerObject

@@ -24,6 +24,7 @@ const (
 	pairsIno       = 7
 	eventsIno      = 8
 	metricsIno     = 9
+	historyIno     = 10
 	firstVolumeIno = 16
 )
 

@@ -118,6 +118,7 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 	}
 	g.detach(p)
 	g.site.forgetPair(p)
+	g.noteStatus(p, PairState{}, change{in: EvDetached})
 	g.site.events.add(slog.LevelInfo, p.object(), "deleted: volume %s is SMPL", v.name)
 	return nil
 }

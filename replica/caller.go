@@ -7,10 +7,10 @@ import (
 
 // Caller says who asked for something. The zero value is the site itself: what a failure, a time or a restart brought about.
 type Caller struct {
-	Host bool   // a process of this host asked; UID and PID are its own
-	UID  uint32 // user, as the mount sees it
-	PID  uint32 // process, 0 for one outside of the daemon's process namespace
-	Peer string // name of the peer that asked, "" if none did
+	Host bool   `json:"host,omitempty"` // a process of this host asked; UID and PID are its own
+	UID  uint32 `json:"uid,omitempty"`  // user, as the mount sees it
+	PID  uint32 `json:"pid,omitempty"`  // process, 0 for one outside of the daemon's process namespace
+	Peer string `json:"peer,omitempty"` // name of the peer that asked, "" if none did
 }
 
 // String returns "uid 0 pid 4711", "peer osaka" or "pairfs".

@@ -25,7 +25,7 @@ type DeleteOptions struct {
 const defaultGroup = "default"
 
 // reservedNames are the fixed names of the control files.
-var reservedNames = map[string]bool{"site": true, "pairs": true, "events": true, "metrics": true, "groups": true, "peers": true, "volumes": true}
+var reservedNames = map[string]bool{"site": true, "pairs": true, "events": true, "metrics": true, "history": true, "groups": true, "peers": true, "volumes": true}
 
 // checkName refuses names that are no safe file names. what is the word for the thing. A group that was made on demand has an @ in it.
 func checkName(what, name string) error {

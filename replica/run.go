@@ -206,6 +206,7 @@ func (g *group) announce(p *pair, c change) {
 	if st.Suspend != NoSuspend {
 		text = fmt.Sprintf(" (%s)%s", st.Suspend, text)
 	}
+	g.noteStatus(p, st, c)
 	g.site.events.addCode(st.level(), p.object(), simCode(st, c.in), "%s is %s%s", st.Role, st.Status.On(st.Role), text)
 }
 

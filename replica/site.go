@@ -49,6 +49,7 @@ type Site struct {
 	identity *quicwire.Identity
 	endpoint *quicwire.Endpoint
 	events   *eventLog
+	past     *historian
 	ringDir  string
 	started  time.Time
 
@@ -137,6 +138,9 @@ func (s *Site) open() error {
 	if s.db, err = openDatabase(filepath.Join(s.cfg.StateDir, "site.db"), s.cfg.Name); err != nil {
 		return err
 	}
+	if err := s.openHistory(); err != nil {
+		return err
+	}
 	if s.identity, err = quicwire.LoadIdentity(filepath.Join(s.cfg.StateDir, "key.pem")); err != nil {
 		return err
 	}
@@ -218,6 +222,7 @@ func (s *Site) abandon() error {
 	for _, v := range s.volumes {
 		errs = append(errs, v.store.close())
 	}
+	errs = append(errs, s.closeHistory())
 	if s.db != nil {
 		errs = append(errs, s.db.close())
 	}
@@ -245,7 +250,7 @@ func (s *Site) Close(ctx context.Context) error {
 		for _, v := range volumes {
 			errs = append(errs, v.store.sync(), v.store.close())
 		}
-		errs = append(errs, s.db.close())
+		errs = append(errs, s.closeHistory(), s.db.close())
 		_ = os.Remove(s.ringDir) // goes only when no ring is left
 		s.events.close()
 		err = errors.Join(errs...)

@@ -4,7 +4,7 @@
 //	pairfs umount MNT                                             flush, stop, unmount
 //	pairfs key --state DIR                                        print the site's public key
 //	pairfs peer | group | pair | volume …                         commands to a running site
-//	pairfs status, events                                         what a running site does
+//	pairfs status, events, history                                what a running site does and did
 //	pairfs check, journal                                         look into a state directory, offline
 //	pairfs demo                                                   two sites on this host, with a tour
 //
