@@ -80,5 +80,5 @@
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
 // inside of journal, overlay, bitmap and event log. Facts are queued, so reporting one takes no lock. A sender that ends a copy only tries
-// group.cmd: it must not wait for a command that waits for the peer.
+// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held.
 package replica

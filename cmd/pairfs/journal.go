@@ -161,7 +161,7 @@ func dumped(dir string, sum journal.DumpSummary, err error) error {
 	case err != nil:
 		return fmt.Errorf("read the journal in %s: %w", dir, err)
 	case sum.Bad > 0:
-		return fmt.Errorf("%d records of the journal in %s are bad; while its site runs the newest may be half written, else see pairfs check", sum.Bad, dir)
+		return fmt.Errorf("records of the journal in %s that are bad: %d; while its site runs the newest may be half written, else see pairfs check", dir, sum.Bad)
 	}
 	return nil
 }
