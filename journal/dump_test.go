@@ -12,8 +12,9 @@ import (
 	"pairfs/journal/journaltest"
 )
 
-// example makes the journal of the worked example in the package comment and gives the bytes of its file.
-func example(t *testing.T) []byte {
+// example makes the journal of the worked example in the package comment and gives the bytes of its file, and those of the layout file
+// after the addition there.
+func example(t *testing.T) (file, layout []byte) {
 	t.Helper()
 	fsys := journaltest.NewFS()
 	o := options(fsys, "")
@@ -37,12 +38,27 @@ func example(t *testing.T) []byte {
 		}
 		syncTo(t, j, r.End)
 	}
-	closeOK(t, j)
-	var file []byte
 	if err := fsys.Corrupt(file1, 0, 3*4096, func(b []byte) { file = append(file, b...) }); err != nil {
 		t.Fatal(err)
 	}
-	return file
+	if err := j.AddVolume(t.Context(), 8*mib); err != nil {
+		t.Fatal(err)
+	}
+	closeOK(t, j)
+	if err := fsys.Corrupt(layoutFile, 0, 2*4096, func(b []byte) { layout = append(layout, b...) }); err != nil {
+		t.Fatal(err)
+	}
+	return file, layout
+}
+
+// hexLines gives a dump without the lines of zeroes.
+func hexLines(b []byte) (list []string) {
+	for _, l := range strings.Split(hex.Dump(b), "\n") {
+		if len(l) > 60 && l[10:58] != strings.Repeat("00 ", 8)+" "+strings.Repeat("00 ", 7)+"00" {
+			list = append(list, l)
+		}
+	}
+	return list
 }
 
 // TestPackageComment checks the worked example in the package comment against a journal, and that go doc shows the comment.
@@ -60,14 +76,8 @@ func TestPackageComment(t *testing.T) {
 			want = append(want, l)
 		}
 	}
-	var got []string
-	for _, l := range strings.Split(hex.Dump(example(t)), "\n") {
-		// Lines of zeroes are left out.
-		if len(l) > 60 && l[10:58] != strings.Repeat("00 ", 8)+" "+strings.Repeat("00 ", 7)+"00" {
-			got = append(got, l)
-		}
-	}
-	wantEqual(t, want, got)
+	file, layout := example(t)
+	wantEqual(t, want, append(hexLines(file), hexLines(layout)...))
 }
 
 // TestDump shows all records by position, with the damaged one marked.

@@ -68,13 +68,12 @@ type Journal struct {
 
 	// mu is the reserve lock: it gives positions and sequence numbers.
 	mu      sync.Mutex
-	last    Seq       // number of the last reserved record
-	volEnd  Position  // end of the volume span in which tail lies, or tail itself at a boundary
-	claimed Position  // ring memory below is declared overwritten, see floor; multiple of PageSize, >= tail
-	limit   Position  // end of the room in the journal volumes; multiple of PageSize, >= tail
-	barrier Position  // nothing is reserved beyond while a layout that begins there is made durable; else MaxPosition
-	ending  bool      // Close has begun
-	gone    []*volume // in no layout any more, files still to be removed
+	last    Seq      // number of the last reserved record
+	volEnd  Position // end of the volume span in which tail lies, or tail itself at a boundary
+	claimed Position // ring memory below is declared overwritten, see floor; multiple of PageSize, >= tail
+	limit   Position // end of the room in the journal volumes; multiple of PageSize, >= tail
+	barrier Position // nothing is reserved beyond while a layout that begins there is made durable; else MaxPosition
+	ending  bool     // Close has begun
 
 	tail    atomic.Uint64 // end of the last reserved record; stored under mu after its header is in the ring
 	floor   atomic.Uint64 // the ring still holds every position from here to tail; <= durable
@@ -97,6 +96,7 @@ type Journal struct {
 	stop    chan struct{} // closed by Close
 	stopped chan struct{} // closed when the committer has ended
 
+	gone     []*volume      // in no layout any more, files still to be removed; guarded by mu
 	layoutMu sync.Mutex     // held while the layout changes
 	changing sync.WaitGroup // calls that change it; added to under mu unless ending
 	tidy     chan struct{}  // asks the keeper goroutine to look for journal volumes that nothing needs
