@@ -84,7 +84,7 @@ func TestMountIsFusePairfs(t *testing.T) {
 func TestSecondDaemonIsRefused(t *testing.T) {
 	t.Parallel()
 	a := Start(t, "tokyo")
-	second := &Site{Name: "tokyo", Mnt: t.TempDir(), State: a.State, Ring: a.Ring, Listen: freePort(t), t: t, log: a.log + "2"}
+	second := &Site{Name: "tokyo", Mnt: t.TempDir(), State: a.State, Ring: a.Ring, Listen: freePort(t), limit: siteLimit, t: t, log: a.log + "2"}
 	t.Cleanup(func() {
 		if second.Running() {
 			second.giveUp()
