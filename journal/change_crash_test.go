@@ -169,12 +169,12 @@ func failFrom(n int, all bool) func(journaltest.Op) error {
 // layout or the new one, in which it goes on for some rounds.
 func TestLayoutChangeCrash(t *testing.T) {
 	ring := ringPath(t)
-	points := 0
+	points, rng := 0, seed(t)
 	for _, x := range layoutChanges {
 		for _, end := range []string{"power cut", "kill"} {
 			for _, all := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/all=%v", x.name, end, all), func(t *testing.T) {
-					for n, failed := 0, true; failed; n++ {
+					for n, failed := rng.IntN(stride), true; failed; n += stride {
 						c := x.start(t, ring)
 						c.fsys.Inject(failFrom(n, all))
 						err := x.do(t, c)

@@ -15,7 +15,7 @@ func TestLayoutRecoveryCrash(t *testing.T) {
 	points := 0
 	for _, x := range layoutChanges {
 		t.Run(x.name, func(t *testing.T) {
-			for n, failed := 0, true; failed; n++ {
+			for n, failed := rng.IntN(stride), true; failed; n += stride {
 				// Every eighth operation of the opening, others in each run.
 				for m, again := rng.IntN(8), true; again; m += 8 {
 					c := x.start(t, "")

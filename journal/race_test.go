@@ -1,0 +1,6 @@
+//go:build race
+
+package journal_test
+
+// stride: the race detector makes the exhaustive tests ten times as slow and has little to see in them, so it gets a part of their points.
+const stride = 9
