@@ -16,6 +16,7 @@ type CreatePair struct {
 	Generation  uint64 // id of the pair's history
 	JournalSize uint64 // bytes of the master journal, a proposal for a restore journal to be made
 	Copy        uint8  // CopyFull or CopyNone
+	ErrorLevel  uint8  // what a failure at the secondary suspends: 0 the pairs of the group, 1 this pair alone
 }
 
 // Type gives TypeCreatePair.
@@ -30,6 +31,7 @@ func (f *CreatePair) encode(w *writer) {
 	w.u64(f.Generation)
 	w.u64(f.JournalSize)
 	w.u8(f.Copy)
+	w.u8(f.ErrorLevel)
 }
 
 func (f *CreatePair) decode(r *reader) {
@@ -41,4 +43,5 @@ func (f *CreatePair) decode(r *reader) {
 	f.Generation = r.u64()
 	f.JournalSize = r.u64()
 	f.Copy = r.u8()
+	f.ErrorLevel = r.u8()
 }

@@ -32,7 +32,7 @@
 //	          ResyncPairs is answered by ResyncReady and then Bitmap frames; with mode 0 it takes pairs up
 //	          again, with mode 2 it only looks, from either side.
 //	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
-//	          Batch and PairStates. The directions are independent of each other. The stream is over when either
+//	          Batch, PairStates and MirrorOptions. The directions are independent of each other. The stream is over when either
 //	          side ends its direction.
 //
 // A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
@@ -58,7 +58,8 @@
 //
 //	 1 Hello         oldest version u16, newest version u16, features u64, longest body u32, nonce u64, site string
 //	 2 Result        code u16, message string, detail string
-//	 3 CreatePair    pair string, group string, volume string, number u32, size u64, generation u64, journal size u64, copy u8
+//	 3 CreatePair    pair string, group string, volume string, number u32, size u64, generation u64, journal size u64, copy u8,
+//	                 error level u8
 //	 4 DeletePair    pair string, generation u64, force bool, origin u8
 //	 5 SuspendPair   list of references, mode u8, svol-write bool, origin u8
 //	 6 ResyncPairs   group string, list of references, mode u8
@@ -70,12 +71,13 @@
 //	12 ReadJournal   budget u64, durable ordinal u64, restored ordinal u64, durable seq u64, restored seq u64
 //	13 Batch         ordinal u64, first seq u64, last seq u64, count u32, newest seq u64, newest time u64, flags u8,
 //	                 unpacked length u32, records to the end of the body
+//	15 MirrorOptions path watch time in seconds u32, 0 if it is not handed on
 //
 //	reference        name string, generation u64
 //	state            name string, number u32, generation u64, status u8, suspend type u8, consistent bool, seq u64
 //	run              equal regions to skip uvarint, regions that may differ uvarint (at least 1)
 //
-// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair and DeletePair 4 KiB; ReadJournal 64
+// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair and DeletePair 4 KiB; ReadJournal and MirrorOptions 64
 // bytes; Bitmap 65 KiB with at most 64 KiB of runs; Batch 2 MiB of records and its 49 bytes; all others 1.25 MiB.
 // Hello says how long a body its sender accepts at all, at least 1.25 MiB.
 //

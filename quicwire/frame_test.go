@@ -24,7 +24,7 @@ func examples() []Frame {
 	return []Frame{
 		&Hello{MinVersion: 1, MaxVersion: 2, Features: FeatureS2 | 1<<63, Site: "tokyo", MaxFrame: MaxFrame, Nonce: 0x3132333435363738},
 		&Result{Code: ResultBusy, Message: "not in this state", Detail: []byte{0xde, 0xad}},
-		&CreatePair{Pair: "pair0", Group: "default", Volume: "db", Number: 7, Size: 10 << 30, Generation: 0x0102030405060708, JournalSize: 1 << 30, Copy: CopyNone},
+		&CreatePair{Pair: "pair0", Group: "default", Volume: "db", Number: 7, Size: 10 << 30, Generation: 0x0102030405060708, JournalSize: 1 << 30, Copy: CopyNone, ErrorLevel: 1},
 		&DeletePair{Pair: "pair0", Generation: 0x0102030405060708, Force: true, Origin: 2},
 		&SuspendPair{Pairs: refs, Mode: SuspendPurge, SVOLWrite: true, Origin: 3},
 		&ResyncPairs{Group: "default", Pairs: refs, Mode: ResyncSwap},
@@ -35,6 +35,7 @@ func examples() []Frame {
 		&PairStates{Pairs: states},
 		&ReadJournal{Budget: 0x8182, Durable: 0x8384, Restored: 0x8586, DurableSeq: 0x8788, RestoredSeq: 0x898a},
 		&Batch{Ordinal: 1, First: 0x9192, Last: 0x9394, Count: 3, NewestSeq: 0x9596, NewestTime: 0x9798999a9b9c9d9e, Flags: PackS2, RawLen: 4096, Data: []byte("records")},
+		&MirrorOptions{PathWatch: 0xa1a2a3a4},
 	}
 }
 

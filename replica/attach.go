@@ -14,6 +14,7 @@ func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	a := &attachment{vol: v, group: g, number: rec.Number, overlay: newOverlay(), bits: newBitmap(rec.Size)}
 	p := &pair{name: name, group: g, att: a, rec: rec}
 	a.pair = p
+	p.loadOptions()
 	a.start.Store(uint64(rec.StartSeq))
 	a.stop.Store(uint64(rec.StopSeq))
 	if rec.StartSeq == 0 {
@@ -36,6 +37,8 @@ func (g *group) detach(p *pair) {
 	delete(g.members, p.att.number)
 	g.mu.Unlock()
 	p.att.vol.att = nil
+	p.att.vol.slow.Store(nil)
+	p.group.site.slots.drop(p)
 }
 
 // release ends Deleting: everything of the volume goes from journal to store, and the volume back to plain storage. What fails half way is

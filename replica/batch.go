@@ -76,6 +76,9 @@ func (g *group) sends(rec *journal.Record) bool {
 
 // batch sends what is in out.
 func (f *feedSession) batch(first, last journal.Seq, count int) error {
+	if err := f.g.line.wait(f.ctx, len(f.out)); err != nil {
+		return err
+	}
 	f.ordinal++
 	f.sent += uint64(len(f.out))
 	f.g.sent.Add(uint64(len(f.out)))

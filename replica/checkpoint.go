@@ -49,12 +49,8 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 	}
 	atts := g.attachments()
 	for _, a := range atts {
-		if !a.vol.dirtySync.Swap(false) {
-			continue
-		}
-		if err := a.vol.store.sync(); err != nil {
-			a.vol.dirtySync.Store(true) // the next checkpoint must not pass over it
-			return fmt.Errorf("checkpoint of group %s: flush the store of volume %s: %w", g.name, a.vol.name, err)
+		if err := g.flushVolume(a); err != nil {
+			return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 		}
 	}
 	head, err := g.journal.FreeHead(g.freeable(g.restored))

@@ -65,10 +65,13 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if p.rec.State.Role == Primary && known {
 			p.rec.State.Consistent = t.Consistent
 		}
+		if known {
+			p.peerStatus = Status(t.Status)
+		}
 		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
 			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
 		}
-		if known && p.rec.State.Status == Suspending && SuspendType(t.SuspendType) == ByMCU {
+		if st := SuspendType(t.SuspendType); known && p.rec.State.Status == Suspending && (st == ByMCU || st == JournalOverflow) {
 			continue // it obeyed the suspend record; its marks end the flush
 		}
 		if !known && p.rec.State.Role == Primary && !sure {
@@ -87,6 +90,9 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			continue
 		}
 		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
+		if p.rec.State.Role == Secondary && SuspendType(t.SuspendType) == MCUInitialized {
+			f.typ = MCUInitialized
+		}
 		switch in {
 		case EvPeerDeleted:
 			f.text = fmt.Sprintf("the pair was deleted at %s: delete it here too", g.rec.Peer)
@@ -108,6 +114,9 @@ func otherRole(r Role) Role {
 
 // sendStates tells the peer this side's states when they differ from what it was told.
 func (f *feedSession) sendStates() error {
+	if err := f.sendOptions(); err != nil {
+		return err
+	}
 	f.g.mu.Lock()
 	now := f.g.wireStates()
 	same := sameStates(now, f.states)
@@ -117,6 +126,20 @@ func (f *feedSession) sendStates() error {
 	}
 	f.states = now
 	return f.stream.Send(f.ctx, &quicwire.PairStates{Pairs: now})
+}
+
+// sendOptions hands path watch time on to the peer, once and when it changes.
+func (f *feedSession) sendOptions() error {
+	o := f.g.opts.Load()
+	m := quicwire.MirrorOptions{}
+	if o.ForwardPathWatch {
+		m.PathWatch = uint32(o.PathWatch / time.Second)
+	}
+	if m == f.options {
+		return nil
+	}
+	f.options = m
+	return f.stream.Send(f.ctx, &m)
 }
 
 // sameStates compares what matters of two lists of states, in any order.

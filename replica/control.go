@@ -20,6 +20,8 @@ const (
 	controlCopied  controlOp = 2 // the copy of these pairs is complete: they are in PAIR
 	controlSuspend controlOp = 3 // up to here updates of these pairs are replicated
 	controlSeq     controlOp = 4 // nothing but a sequence number
+	controlAlive   controlOp = 5 // the primary is up and quiet, or up again: the sequence number moves on, so that silence can be told from lag
+	controlOff     controlOp = 6 // the primary is being switched off with these pairs in PAIR; obeyed if nothing follows it
 )
 
 // controlWritable asks, in a suspend record, that hosts may write the S-VOL afterwards.
@@ -53,7 +55,7 @@ func parseControl(b []byte) (c control, err error) {
 	}
 	c.op, c.typ, c.writable = controlOp(b[0]), SuspendType(b[1]), b[2]&controlWritable != 0
 	n := binary.LittleEndian.Uint32(b[4:])
-	if b[2]&^controlWritable != 0 || b[3] != 0 || n > pairsGroup || len(b) != controlHeader+4*int(n) || c.op == 0 || c.op > controlSeq {
+	if b[2]&^controlWritable != 0 || b[3] != 0 || n > pairsGroup || len(b) != controlHeader+4*int(n) || c.op == 0 || c.op > controlOff {
 		return c, fmt.Errorf("a control record is not understood: %x", b[:controlHeader])
 	}
 	for b = b[controlHeader:]; len(b) > 0; b = b[4:] {
@@ -122,7 +124,18 @@ func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
 		// The primary is in PAIR, with nothing marked, when this is in the stores here.
 		defer g.kickCheckpoint()
 		return g.run(g.ctx, EvCopied, []*pair{p}, runOptions{})
+	case controlOff:
+		g.mu.Lock()
+		late = g.newestSeq > seq
+		g.mu.Unlock()
+		if late {
+			return nil // it is up again
+		}
+		return g.run(g.ctx, EvPeerOff, []*pair{p}, runOptions{text: fmt.Sprintf("%s was switched off: everything that it had is here; the pair goes on when it is back", g.rec.Peer)})
 	case controlSuspend:
+		if c.typ == JournalOverflow {
+			return g.run(g.ctx, EvOverflow, []*pair{p}, runOptions{seq: seq, text: fmt.Sprintf("the master journal at %s was full: resync there when the link can keep up", g.rec.Peer)})
+		}
 		return g.run(g.ctx, EvDrained, []*pair{p}, runOptions{seq: seq, typ: c.typ, writable: c.writable})
 	}
 	return nil
@@ -172,6 +185,21 @@ func (r *replay) record(rec *journal.Record) error {
 	if rec.Position < r.from {
 		return nil
 	}
+	err := a.replayErr
+	if err == nil {
+		err = a.applyToStore(rec)
+	}
+	if err != nil && r.g.role == Secondary && a.pair.opts.ErrorLevel == LevelLU {
+		a.replayErr = err // given up: see giveUp
+		a.torn.Store(true)
+		a.bits.setRange(int64(rec.Offset), int64(rec.Length))
+		return nil
+	}
+	return err
+}
+
+// applyToStore writes what a record says to the volume's store.
+func (a *attachment) applyToStore(rec *journal.Record) error {
 	a.vol.dirtySync.Store(true)
 	if len(rec.Payload) == 0 {
 		return a.vol.store.punch(int64(rec.Offset), int64(rec.Length))

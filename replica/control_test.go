@@ -55,8 +55,10 @@ func TestControlKeptUntilObeyed(t *testing.T) {
 // A group may have been without pairs, or split with no link, for longer than path watch time: that is no reason to suspend a pair that is
 // new or was just taken up again.
 func TestPathWatchBeginsWithThePair(t *testing.T) {
-	g := &group{site: &Site{cfg: Config{PathWatch: time.Minute}}, role: Primary, pairs: map[string]*pair{}, facts: make(chan fact, 8), linkChange: time.Now().Add(-time.Hour)}
+	g := &group{site: &Site{slots: newCopySlots()}, role: Primary, pairs: map[string]*pair{}, facts: make(chan fact, 8), linkChange: time.Now().Add(-time.Hour)}
+	g.opts.Store(&GroupOptions{PathWatch: time.Minute})
 	p := copying(1)
+	p.group = g
 	p.rec.State.Status = PSUS
 	g.pairs["p"] = p
 	out := Step(p.rec.State, CmdResync)

@@ -51,6 +51,9 @@ func (f *feedSession) baseWaiting() bool {
 			continue
 		}
 		if p.copier == nil {
+			if !g.site.slots.take(p, p.opts.Priority, f.wake) {
+				continue
+			}
 			p.copier = &copier{pair: p, held: newBitmap(p.rec.Size)}
 		}
 		switch c := p.copier; {
@@ -98,6 +101,23 @@ func (c *copier) run(first, limit int64) int64 {
 	return n
 }
 
+// paceShares are the shares of a copy by its pace: how many batches of updates go over the line before one batch of base records when both
+// wait, so updates always go first and the copy still ends; and the part of the time in which the copy may keep the P-VOL's store busy, so a
+// slow store is left to hosts and a fast one does not hold the copy up.
+var paceShares = [...]struct {
+	updates int
+	store   float64
+}{
+	PaceLow:    {8, 0.25},
+	PaceMedium: {4, 0.5},
+	PaceHigh:   {1, 1},
+}
+
+// rest is how long a copy of that pace leaves the store alone after it kept it busy.
+func (p CopyPace) rest(busy time.Duration) time.Duration {
+	return time.Duration(float64(busy) * (1/paceShares[p].store - 1))
+}
+
 // finishRetry is the pause before the end of a copy is tried again.
 const finishRetry = 50 * time.Millisecond
 
@@ -137,7 +157,8 @@ func (f *feedSession) finish(c *copier) {
 	}
 }
 
-// pickBase chooses the pair whose copy goes on: the one with the least left to do, so that pairs come to PAIR one after the other.
+// pickBase chooses the pair whose copy goes on: by priority, then the one with the least left to do, so that pairs come to PAIR one after
+// the other.
 func (f *feedSession) pickBase() (c *copier, first int64) {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
@@ -148,8 +169,12 @@ func (f *feedSession) pickBase() (c *copier, first int64) {
 		}
 	}
 	sort.Slice(all, func(i, j int) bool {
-		a, b := all[i].att.bits.count(), all[j].att.bits.count()
-		return a < b || (a == b && all[i].name < all[j].name)
+		p, q := all[i], all[j]
+		if p.opts.Priority != q.opts.Priority {
+			return p.opts.Priority < q.opts.Priority
+		}
+		a, b := p.att.bits.count(), q.att.bits.count()
+		return a < b || (a == b && p.name < q.name)
 	})
 	for _, q := range all {
 		if r := q.copier.left(); r >= 0 {
@@ -167,11 +192,13 @@ func (f *feedSession) sendBase() (bool, error) {
 	}
 	g, p := f.g, c.pair
 	f.out = f.out[:0]
+	began := time.Now()
 	made, err := f.makeBase(c, first)
 	if err != nil {
-		g.report(fact{pair: p.name, input: EvFailure, text: err.Error()})
+		g.reportFailure(p, EvFailure, err)
 		return false, err
 	}
+	f.baseAt = time.Now().Add(g.opts.Load().CopyPace.rest(time.Since(began)))
 	// What was read may still be in the ring alone.
 	if err := g.journal.Sync(f.ctx, g.journal.Marks().Reserved); err != nil {
 		return false, err

@@ -15,9 +15,10 @@ import (
 // PairSpec says what pair to create.
 type PairSpec struct {
 	Name, Volume, Peer string
-	RemoteVolume       string // "" = the same name as Volume
-	Group              string // "" = "default"
-	CopyNone           bool   // the volumes are equal already: no initial copy
+	RemoteVolume       string            // "" = the same name as Volume
+	Group              string            // "" = "default"
+	Options            map[string]string // options of the pair, by name; see [OptionNames]
+	CopyNone           bool              // the volumes are equal already: no initial copy
 }
 
 // CreatePair makes a pair of a local volume, the P-VOL, and one on the peer, the S-VOL. It returns when both sides have it durably; the
@@ -29,6 +30,13 @@ func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 	}
 	if spec.Group == "" {
 		spec.Group = defaultGroup
+	}
+	if len(spec.Options) > 0 {
+		o, err := change(pairOptions, defaultPairOptions(), "pair "+spec.Name, spec.Options)
+		if err != nil {
+			return err
+		}
+		spec.Options = mergeOptions(pairOptions, nil, o, spec.Options)
 	}
 	v, g, made, err := s.claim(spec)
 	if err != nil {
@@ -154,7 +162,7 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	g.mu.Lock()
 	rec := pairRecord{
 		State: out.State, Volume: spec.Volume, RemoteVolume: spec.RemoteVolume, Peer: spec.Peer, Group: g.name, CopyNone: spec.CopyNone,
-		Number: g.rec.NextPair + 1, Generation: binary.LittleEndian.Uint64(gen[:]) | 1, Size: v.Size(), StopSeq: noStop, Since: time.Now(),
+		Number: g.rec.NextPair + 1, Generation: binary.LittleEndian.Uint64(gen[:]) | 1, Size: v.Size(), StopSeq: noStop, Since: time.Now(), Options: spec.Options,
 	}
 	g.mu.Unlock()
 	req := &quicwire.CreatePair{
@@ -164,6 +172,8 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	if spec.CopyNone {
 		req.Copy = quicwire.CopyNone
 	}
+	o, _ := stored(pairOptions, defaultPairOptions(), spec.Options)
+	req.ErrorLevel = uint8(o.ErrorLevel)
 	if err := v.store.sync(); err != nil { // most of it now, so that hosts wait less below
 		return v.storeError(err, "flushed", 0)
 	}

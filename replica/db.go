@@ -60,8 +60,9 @@ type groupRecord struct {
 	Size      int64 // bytes of one journal volume
 	Volumes   int
 	RingSize  int
-	NextPair  uint32 // last pair number given in the group; numbers are never used again
-	Failed    string // the journal was given up for this reason; it is made anew at the next start
+	NextPair  uint32            // last pair number given in the group; numbers are never used again
+	Failed    string            // the journal was given up for this reason; it is made anew at the next start
+	Options   map[string]string // those that were set, by name
 }
 
 // marksRecord are a group's marks as of its last checkpoint.
@@ -93,6 +94,7 @@ type pairRecord struct {
 	ControlSeq   journal.Seq // secondary: the last control record that was obeyed
 	Since        time.Time
 	LastError    string
+	Options      map[string]string // those that were set, by name
 }
 
 // noStop is the StopSeq of a pair that is being replicated.

@@ -319,7 +319,7 @@ func (n *node) vol(name string) *Volume {
 // group makes a group with the smallest journal.
 func (n *node) group(name string) {
 	n.t.Helper()
-	if err := n.site.CreateGroup(context.Background(), GroupSpec{Name: name, Size: journalMin}); err != nil {
+	if err := n.site.CreateGroup(context.Background(), GroupSpec{Name: name, Size: journalMin, Options: map[string]string{"inflow-control": "yes", "overflow-watch": "600s"}}); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -15,6 +15,20 @@ type fact struct {
 	seq   journal.Seq // number that the other side names, 0 if none
 	text  string      // what to tell the operator
 	fill  bool        // nothing is known any more: mark the whole volume
+	typ   SuspendType // that the other side names, where it matters here
+	torn  bool        // the S-VOL is no image of one moment any more
+}
+
+// reportFailure reports what failed at one pair's volume: of that pair alone, or of all pairs of the group, as its error level says. The
+// reference: a failure at the secondary suspends the pairs of the group or the affected one.
+func (g *group) reportFailure(p *pair, in Input, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, q := range g.pairs {
+		if q == p || p.opts.ErrorLevel == LevelGroup {
+			g.report(fact{pair: name, input: in, text: err.Error()})
+		}
+	}
 }
 
 // report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
@@ -53,7 +67,7 @@ func (g *group) obeyFact(f fact) {
 		if g.ctx.Err() != nil || len(f.pairs) == 0 {
 			continue
 		}
-		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill})
+		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill, typ: f.typ, torn: f.torn})
 		if err != nil && g.ctx.Err() == nil {
 			g.site.events.add(slog.LevelError, g.object(), "%s could not be dealt with: %v", f.input, err)
 		}
@@ -76,7 +90,7 @@ func (g *group) gather(first fact) (all []factGroup) {
 			return
 		}
 		for i := range all {
-			if h := &all[i]; h.input == f.input && h.fill == f.fill {
+			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn {
 				if !slices.Contains(h.pairs, p) {
 					h.pairs = append(h.pairs, p)
 				}

@@ -26,12 +26,14 @@ type feedSession struct {
 	sent    uint64      // bytes of batch data in this session
 	lastSeq journal.Seq // written under g.mu too
 	cursor  *journal.Cursor
+	baseAt  time.Time // the copy leaves the store alone until then
 	buf     []byte
 	out     []byte
 
-	budget uint64 // guarded by g.mu
-	bases  []base // guarded by g.mu: base records not restored by the peer yet, oldest first
-	states []quicwire.PairState
+	budget  uint64 // guarded by g.mu
+	bases   []base // guarded by g.mu: base records not restored by the peer yet, oldest first
+	states  []quicwire.PairState
+	options quicwire.MirrorOptions // that the peer was told
 }
 
 // ServeMirror implements [quicwire.Handler]: a secondary opens a mirror toward this site.
@@ -61,7 +63,7 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 		g.session = nil
 		g.setLinked(false)
 		for _, p := range g.pairs {
-			p.copier = nil
+			p.endCopy()
 		}
 	}
 	g.mu.Unlock()
@@ -116,7 +118,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	g.session = f
 	g.peerDurable = max(g.peerDurable, journal.Seq(open.DurableSeq))
 	for _, p := range g.pairs {
-		p.copier = nil
+		p.endCopy()
 	}
 	g.compare(open.Pairs, false)
 	f.lastSeq = journal.Seq(open.DurableSeq)
@@ -242,10 +244,14 @@ func (f *feedSession) send() error {
 			return err
 		}
 		sent := false
+		var later <-chan time.Time
 		if f.mayFeed() && f.room() {
 			var err error
 			wantBase := f.baseWaiting()
-			if !wantBase || updates < updatesPerBase {
+			if wantBase && time.Until(f.baseAt) > 0 {
+				later, wantBase = time.After(time.Until(f.baseAt)), false
+			}
+			if !wantBase || updates < paceShares[f.g.opts.Load().CopyPace].updates {
 				if sent, err = f.sendUpdates(); err != nil {
 					return err
 				}
@@ -263,6 +269,7 @@ func (f *feedSession) send() error {
 		}
 		select {
 		case <-f.wake:
+		case <-later:
 		case <-f.ctx.Done():
 			return f.ctx.Err()
 		}

@@ -38,6 +38,9 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 	if b.Flags != quicwire.PackNone {
 		return fmt.Errorf("group %s: batch %d is packed in a way that was not agreed", g.name, b.Ordinal)
 	}
+	g.mu.Lock()
+	g.newestSeq, g.newestTime, g.lastHeard = journal.Seq(b.NewestSeq), int64(b.NewestTime), time.Now()
+	g.mu.Unlock()
 	rest := b.Data
 	t := &touched{}
 	for n := uint32(0); n < b.Count; n++ {
@@ -54,9 +57,13 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 		return p.damaged(b, fmt.Errorf("%d bytes behind the last record", len(rest)))
 	}
 	m := g.journal.Marks()
+	if !g.opts.Load().UseOfCache {
+		if err := g.journal.Sync(p.ctx, m.Reserved); err != nil {
+			return err
+		}
+	}
 	g.received.Add(uint64(len(b.Data)))
 	g.mu.Lock()
-	g.newestSeq, g.newestTime, g.lastHeard = journal.Seq(b.NewestSeq), int64(b.NewestTime), time.Now()
 	seq := g.lastSeq
 	g.mu.Unlock()
 	p.mu.Lock()

@@ -56,19 +56,28 @@ type group struct {
 	newestSeq   journal.Seq // secondary: what the primary said last
 	newestTime  int64
 	lastHeard   time.Time
-	mirrorError string // why the last attempt to open the mirror failed
-	failed      string // why the journal failed
-	fullSince   time.Time
+	aliveSeq    journal.Seq // primary: last number that was given when watch looked, and since when
+	aliveAt     time.Time
+	mirrorError string    // why the last attempt to open the mirror failed
+	failed      string    // why the journal failed
+	fullSince   time.Time // primary: since when the journal is full
+	over        bool      // primary: the journal is over its high-water mark
+	drainRate   float64   // bytes per second by which the journal was freed lately
 
 	facts      chan fact
 	restoreReq chan struct{}
 	checkReq   chan struct{}
 	pullReq    chan struct{}
 	watchReq   chan struct{}
+	blockedReq chan struct{} // a host write found no room in the journal
 	failOnce   sync.Once
 	gateMu     sync.Mutex            // changes storeErr and io together
 	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
 	io         atomic.Pointer[ioGate]
+
+	opts atomic.Pointer[GroupOptions]
+	slow *pacer // host writes under inflow control
+	line *pacer // what the mirror sends
 
 	sent, received, baseSent, waited atomic.Uint64
 
@@ -82,10 +91,11 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 		site: s, name: name, role: rec.Role, rec: rec,
 		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
 		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
-		linkChange: time.Now(),
+		blockedReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
 	g.openGate()
+	g.loadOptions()
 	return g
 }
 
@@ -144,6 +154,9 @@ func (g *group) open(m marksRecord) error {
 	if err := r.obey(); err != nil {
 		return err
 	}
+	if err := g.sayOn(); err != nil {
+		return fault(KindInternal, err, "group %s: its journal cannot be written", g.name)
+	}
 	return g.doCheckpoint(g.ctx)
 }
 
@@ -176,10 +189,12 @@ func (g *group) openError(err error) error {
 
 // start runs the group's goroutines.
 func (g *group) start() {
-	g.wg.Add(3)
+	g.wg.Add(4)
 	go func() { defer g.wg.Done(); g.restoreLoop() }()
 	go func() { defer g.wg.Done(); g.work() }()
 	go func() { defer g.wg.Done(); g.pullLoop() }()
+	go func() { defer g.wg.Done(); g.pressureLoop() }()
+	g.tellTorn()
 }
 
 // stop ends the goroutines and closes the journal with everything durable and checkpointed.

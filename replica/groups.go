@@ -14,8 +14,9 @@ import (
 // GroupSpec says what group to create.
 type GroupSpec struct {
 	Name    string
-	Size    int64 // bytes of each journal volume, 0 = 1 GiB
-	Volumes int   // journal volumes, 0 = 1
+	Size    int64             // bytes of each journal volume, 0 = 1 GiB
+	Volumes int               // journal volumes, 0 = 1
+	Options map[string]string // options of the group, by name; see [OptionNames]
 }
 
 // CreateGroup makes a journal group with its journal.
@@ -30,8 +31,18 @@ func (s *Site) CreateGroup(_ context.Context, spec GroupSpec) error {
 	if s.groupByName(spec.Name) != nil {
 		return refuse(KindExists, "group %s exists already", spec.Name)
 	}
-	_, err := s.addGroup(spec.Name, RoleNone, spec.Size, spec.Volumes)
-	return err
+	if len(spec.Options) > 0 {
+		if _, err := change(groupOptions, defaultGroupOptions(s.cfg.PathWatch), "group "+spec.Name, spec.Options); err != nil {
+			return err
+		}
+	}
+	g, err := s.addGroup(spec.Name, RoleNone, spec.Size, spec.Volumes)
+	if err != nil || len(spec.Options) == 0 {
+		return err
+	}
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	return g.set(spec.Options)
 }
 
 // DeleteGroup deletes all pairs of a group and, unless the group was made on demand and went with them, the group.

@@ -36,8 +36,6 @@ const (
 	baseMax  = 512 << 10
 	// pullWindow is what a secondary lets the primary send ahead of what it has stored.
 	pullWindow = 8 << 20
-	// updatesPerBase is how many update batches go before one base batch when both wait: updates first, and the copy still ends.
-	updatesPerBase = 4
 	// baseZeroMax bounds the range of one base record that stands for zeroes, as discardMax does for a discard.
 	baseZeroMax = 1 << 30
 
@@ -50,16 +48,30 @@ const (
 	checkpointIdle  = 3 * time.Second
 	checkpointShare = 8 // an eighth
 
-	// drainTimeout bounds a suspend that flushes; after it the rest is marked in the bitmap.
+	// drainTimeout is how long a flush goes on while the peer restores nothing; after it the rest is marked in the bitmap.
 	drainTimeout = 30 * time.Second
 	// drainNoLink is the same while the peer cannot be reached.
 	drainNoLink = 2 * time.Second
 	// pathWatchDefault is the reference's path watch time.
 	pathWatchDefault = 5 * time.Minute
-	// fullSlack below the capacity a journal counts as full: a record that does not fit into the rest of a journal volume takes that too.
-	fullSlack = 3 * recordMax
-	// overflowWatch is the reference's data overflow watch: how long hosts wait for a full journal while the peer is pulling.
-	overflowWatch = 60 * time.Second
+	// overflowReserve of a journal is left to hosts when the rest is drained at least: a record that does not fit into the rest of a journal
+	// volume takes that too.
+	overflowReserve = 4 * recordMax
+	// pressureBand is the least distance of the high-water mark to full, so that inflow control has a way to go.
+	pressureBand = 2 * recordMax
+	// inflowMin is what hosts may write at least under inflow control, bytes per second: slow, and no stall.
+	inflowMin = 256 << 10
+	// drainMeterTime is the time over which it is measured how fast a journal is freed: longer than checkpoints are apart.
+	drainMeterTime = 3 * time.Second
+	// pressureIdle and pressureBusy are the pauses between two looks at a journal, below and above half of its room.
+	pressureIdle = 250 * time.Millisecond
+	pressureBusy = 20 * time.Millisecond
+	// activeWatch is the reference's active path watch: so long without read-journal a master journal counts as cut off.
+	activeWatch = 40 * time.Second
+	// keepAlive is how long a primary is quiet before a control record moves the sequence number on.
+	keepAlive = 5 * time.Second
+	// switchedOff bounds how long a site that ends waits for its peers to hear of it.
+	switchedOff = 2 * time.Second
 	// requestTimeout bounds a command's request to the peer.
 	requestTimeout = 20 * time.Second
 	// askInterval is how long a primary waits for a connected secondary to open the mirror before it asks what became of the pairs, and

@@ -192,8 +192,12 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 	}
 	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
 	for _, p := range g.pairs {
-		if out := Step(p.rec.State, EvFailure); out.Verdict == Accept && (lost || p.rec.State.Status != PSUE) {
-			g.enter(p, EvFailure, out, runOptions{text: "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"})
+		in := EvFailure
+		if lost && p.rec.State.Role == Primary {
+			in = EvLost
+		}
+		if out := Step(p.rec.State, in); out.Verdict == Accept && (lost || p.rec.State.Status != PSUE) {
+			g.enter(p, in, out, runOptions{text: "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"})
 		}
 		// A lost restore journal held what the primary keeps and marks until it is restored here; only what hosts wrote here is unknown.
 		if p.rec.State.Role == Primary || (lost && p.rec.State.SVOLWrite) {

@@ -22,7 +22,7 @@ func (g *group) markRest(ctx context.Context, pairs []*pair, outs map[*pair]Outc
 	}
 	byNumber := map[uint32]*attachment{}
 	for _, p := range pairs {
-		p.copier = nil
+		p.endCopy()
 		if p.rec.State.Status.active() {
 			p.rec.StopSeq = min(stop, p.rec.StopSeq)
 			p.att.stop.Store(uint64(p.rec.StopSeq))

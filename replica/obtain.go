@@ -19,8 +19,10 @@ type attachment struct {
 	overlay *overlay
 	bits    *bitmap // regions that differ from the peer, or may
 
-	writable atomic.Bool
-	direct   atomic.Bool // the journal is lost: writes go to the store, their bits made durable first
+	writable  atomic.Bool
+	direct    atomic.Bool // the journal is lost: writes go to the store, their bits made durable first
+	torn      atomic.Bool // secondary: the store takes no bytes and the volume was given up; what comes for it is marked
+	replayErr error       // while the journal is opened: why the store takes no bytes
 
 	// start and stop bound the sequence numbers that are replicated: start ≤ seq ≤ stop. A host write outside marks its regions. Both
 	// are changed under the journal's reserve lock, at the sequence number of the control record that says so. A writer reads stop

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"pairfs/journal"
 	"pairfs/quicwire"
 )
 
@@ -14,6 +15,7 @@ type pair struct {
 	att   *attachment
 
 	rec    pairRecord
+	opts   PairOptions
 	copier *copier // primary in COPY with a mirror session: the base records under way
 
 	leaving bool // in Deleting, and that is stored: records that arrive for it are none of anybody's business
@@ -22,9 +24,11 @@ type pair struct {
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
 
-	drainBy   time.Time // primary in Suspending: when the flush is given up
-	copyStart time.Time // for the rate and the estimate
-	copyTotal int64     // bytes marked when the copy began
+	drainBy    time.Time   // primary in Suspending: when the flush is given up if the peer takes nothing
+	drainSeq   journal.Seq // what the peer had restored when that was set
+	copyStart  time.Time   // for the rate and the estimate
+	copyTotal  int64       // bytes marked when the copy began
+	peerStatus Status      // as the other side said last
 }
 
 // state is the value that [Step] decides on. Requires group.mu.
@@ -49,6 +53,12 @@ func (p *pair) wire() quicwire.PairState {
 // of its state meanwhile may be from before.
 func (r *pairRecord) granted() bool {
 	return r.State.Role == Secondary && r.State.Status == COPY && r.Starting && time.Since(r.Since) < requestTimeout
+}
+
+// endCopy forgets the base records under way; what is still marked is copied anew. Requires group.mu.
+func (p *pair) endCopy() {
+	p.copier = nil
+	p.group.site.slots.drop(p)
 }
 
 // applyAccess lets the write path see what the state allows. Requires group.mu.

@@ -3,13 +3,15 @@ package replica
 import (
 	"sort"
 	"time"
+
+	"pairfs/journal"
 )
 
 // Status returns a picture of the site. It takes each group's lock for a moment and waits for nobody.
 func (s *Site) Status() SiteStatus {
 	st := SiteStatus{
 		Name: s.cfg.Name, Fingerprint: s.identity.Fingerprint().String(), Listen: s.endpoint.Addr().String(), State: s.cfg.StateDir,
-		Version: s.cfg.Version, Started: s.started, MemoryLimit: s.cfg.Memory, MemoryUsed: s.memoryUsed(),
+		Version: s.cfg.Version, Started: s.started, MemoryLimit: s.cfg.Memory, MemoryUsed: s.memoryUsed(), Options: wordsOf(siteOptions, *s.opts.Load()),
 	}
 	s.mu.RLock()
 	groups := make([]*group, 0, len(s.groups))
@@ -72,38 +74,62 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 	st := GroupStatus{
 		Name: g.name, Role: g.role, Peer: g.rec.Peer, PeerGroup: g.rec.PeerGroup, Volumes: g.rec.Volumes, VolumeSize: g.rec.Size, Capacity: u.Capacity, Used: u.Used,
 		RingSize: u.RingSize, RingUsed: u.RingUsed, AppendedSeq: uint64(m.AppendedSeq), DurableSeq: uint64(m.DurableSeq),
-		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore), Mirror: g.mirrorWord(),
+		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore),
 		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
+		Over: g.over, Heard: g.lastHeard, Options: wordsOf(groupOptions, *g.opts.Load()),
 	}
+	f := g.mirrorFacts(m)
+	st.Mirror, st.Code, st.Unrestored = f.word(), f.code(), f.unrestored
+	left := g.drainLeft(m)
 	var pairs []PairStatus
 	for name, p := range g.pairs {
 		st.Pairs = append(st.Pairs, name)
-		pairs = append(pairs, g.pairPicture(p, l, u.Used > u.Capacity*8/10))
+		pairs = append(pairs, g.pairPicture(p, l, left))
 	}
 	sort.Strings(st.Pairs)
 	return st, pairs
 }
 
-// mirrorWord is the mirror's status as the reference names it. Requires mu.
-func (g *group) mirrorWord() string {
-	if len(g.pairs) == 0 {
-		return "Initial"
-	}
-	active, split := false, false
+// mirrorFacts gathers what the mirror's status follows from. Requires mu.
+func (g *group) mirrorFacts(m journal.Marks) mirrorFacts {
+	f := mirrorFacts{role: g.role, over: g.over}
 	for _, p := range g.pairs {
-		if p.rec.State.Status.active() {
-			active = true
-		} else {
-			split = true
+		f.pairs = append(f.pairs, p.rec.State)
+		f.peerHalts = f.peerHalts || p.peerStatus == Suspending
+	}
+	if !g.linked {
+		f.silent = time.Since(g.linkChange)
+	}
+	have := g.restoredSeq
+	if g.role == Primary {
+		have = g.peerRestore
+	}
+	if m.AppendedSeq > have && len(f.pairs) > 0 {
+		f.unrestored = uint64(m.AppendedSeq - have)
+	}
+	return f
+}
+
+// drainLeft is how many bytes of the journal a flush has still to bring to the peer. Requires mu.
+func (g *group) drainLeft(m journal.Marks) int64 {
+	stop := journal.Seq(0)
+	for _, p := range g.pairs {
+		if p.rec.State.Status == Suspending && p.rec.StopSeq != noStop {
+			stop = max(stop, p.rec.StopSeq)
 		}
 	}
-	switch {
-	case active && split:
-		return "Active (warning)"
-	case active:
-		return "Active"
+	if stop <= g.peerRestore {
+		return 0
 	}
-	return "Stopped"
+	from, ok := g.journal.Locate(g.peerRestore + 1)
+	if !ok {
+		return 0
+	}
+	to, ok := g.journal.Locate(stop)
+	if !ok {
+		to = m.Appended
+	}
+	return int64(to - from)
 }
 
 type lag struct {
@@ -139,7 +165,7 @@ func (g *group) lag() (l lag) {
 	return l
 }
 
-func (g *group) pairPicture(p *pair, l lag, full bool) PairStatus {
+func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 	r := p.rec
 	st := PairStatus{
 		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
@@ -149,8 +175,15 @@ func (g *group) pairPicture(p *pair, l lag, full bool) PairStatus {
 	if r.CopyNone {
 		st.CopyMode = "none"
 	}
-	if full && r.State.Role == Primary && (st.Status == COPY || st.Status == PAIR) {
+	if g.over && r.State.Role == Primary && (st.Status == COPY || st.Status == PAIR) {
 		st.Status = PFUL
+	}
+	st.Options = wordsOf(pairOptions, p.opts)
+	if p.peerStatus != SMPL {
+		st.PeerStatus = p.peerStatus.On(otherRole(r.State.Role))
+	}
+	if r.State.Status == Suspending {
+		st.SplitLeft = splitLeft(drainLeft, g.drainRate)
 	}
 	if r.State.Status.suspended() && r.StopSeq != noStop {
 		st.SuspendSeq = uint64(r.StopSeq)

@@ -143,6 +143,11 @@ func (p *pullSession) accepted() error {
 		return fmt.Errorf("group %s: the primary answered with %s where it should accept the mirror", p.g.name, fr.Type())
 	}
 	g := p.g
+	if a.Code == quicwire.ResultDone {
+		if err := g.primaryBack(a.Pairs); err != nil {
+			return err
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if a.Code != quicwire.ResultDone {
@@ -184,6 +189,10 @@ func (p *pullSession) receive() error {
 			p.g.mu.Lock()
 			p.g.compare(m.Pairs, true)
 			p.g.mu.Unlock()
+		case *quicwire.MirrorOptions:
+			if d := time.Duration(m.PathWatch) * time.Second; d > 0 {
+				p.g.wg.Go(func() { p.g.followPathWatch(d) })
+			}
 		default:
 			err = fmt.Errorf("group %s: %s does not belong into a mirror stream", p.g.name, fr.Type())
 		}

@@ -72,7 +72,7 @@ func (g *group) restorePass() error {
 	}
 	var w restoreWriter
 	for _, a := range g.attachments() {
-		if err := w.volume(a, uint64(m.Durable)); err != nil {
+		if err := g.restoreVolume(&w, a, uint64(m.Durable)); err != nil {
 			return err
 		}
 	}

@@ -39,18 +39,10 @@ func (g *group) awaitRoom(ctx context.Context) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	err := g.journal.WaitRoom(wait, journal.MaxPayload)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil:
-		g.fullSince = time.Time{}
-	case g.fullSince.IsZero():
-		g.fullSince = time.Now()
+	if err := g.journal.WaitRoom(wait, journal.MaxPayload); err != nil && ctx.Err() == nil {
+		kick(g.blockedReq)
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (g *group) overlayRegions() int64 {

@@ -19,6 +19,7 @@ type runOptions struct {
 	text     string      // why, for the operator
 	by       Caller      // who asked, set by run
 	fill     bool        // nothing is known of the other side: mark whole volumes
+	torn     bool        // secondary: the S-VOL is no image of one moment any more
 
 	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.
 	ask func(ctx context.Context, pairs []*pair) error
@@ -54,7 +55,7 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 		}
 	}
 	if drained := with(ActDrain); len(drained) > 0 {
-		if err := g.drain(ctx, drained, o); err != nil {
+		if err := g.drain(ctx, in, drained, o); err != nil {
 			return err
 		}
 	}
@@ -71,6 +72,11 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 	}
 	if len(started) > 0 {
 		g.afterStart(ctx, begun, started)
+	}
+	if in == EvPeerResync {
+		for _, p := range accepted {
+			p.att.torn.Store(false) // the resync tries the store again
+		}
 	}
 	if settled := with(ActSettle); len(settled) > 0 {
 		g.settle(ctx)
@@ -164,8 +170,11 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	st := &p.rec.State
 	if st.Role == Secondary && was.Status.active() && !st.Status.active() {
 		p.rec.StopSeq = g.lastSeq
-		if o.typ == SVOLByOperator {
-			st.Suspend = SVOLByOperator
+		if o.typ == SVOLByOperator || (o.typ == MCUInitialized && st.Status == PSUE) {
+			st.Suspend = o.typ
+		}
+		if o.torn {
+			st.Consistent = false
 		}
 		st.SVOLWrite = o.writable && st.Status.suspended()
 	}
@@ -174,6 +183,9 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	}
 	if st.Status.active() && !was.Status.active() {
 		g.watchAnew()
+		if st.Role == Secondary {
+			p.rec.StopSeq = noStop
+		}
 	}
 	if st.Status == COPY && was.Status != COPY {
 		p.rec.PairSeq = 0
@@ -183,7 +195,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		p.rec.StopSeq, p.rec.Starting = noStop, true
 	}
 	if st.Status != COPY {
-		p.copier = nil
+		p.endCopy()
 	}
 	p.rec.Since = time.Now()
 	switch {
@@ -220,15 +232,18 @@ func (g *group) persist(p *pair) error {
 }
 
 // drain appends the record at which both sides stop. Updates behind it are marked from that very number on.
-func (g *group) drain(ctx context.Context, pairs []*pair, o runOptions) error {
+func (g *group) drain(ctx context.Context, in Input, pairs []*pair, o runOptions) error {
 	g.mu.Lock()
 	c := &control{typ: PVOLByOperator, writable: o.writable}
 	if o.typ != NoSuspend {
 		c.typ = o.typ
 	}
+	if in == EvOverflow {
+		c.typ = JournalOverflow
+	}
 	for _, p := range pairs {
 		c.numbers = append(c.numbers, p.att.number)
-		p.copier = nil // what base records are under way is not unmarked any more
+		p.endCopy() // what base records are under way is not unmarked any more
 		p.rec.State.Status = Suspending
 	}
 	g.mu.Unlock()
@@ -251,7 +266,7 @@ func (g *group) drain(ctx context.Context, pairs []*pair, o runOptions) error {
 	defer g.mu.Unlock()
 	for _, p := range pairs {
 		p.rec.StopSeq = r.Seq
-		p.drainBy = time.Now().Add(drainTimeout)
+		p.drainBy, p.drainSeq = time.Now().Add(drainTimeout), g.peerRestore
 	}
 	return nil
 }

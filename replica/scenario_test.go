@@ -13,6 +13,7 @@ import (
 func TestJournalFull(t *testing.T) {
 	t.Parallel()
 	d, w, rng := differ(t)
+	must(t, d.a.site.SetGroup(context.Background(), "g", map[string]string{"inflow-control": "no"}))
 	d.cut()
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()

@@ -91,6 +91,9 @@ func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.Creat
 		State: state, Volume: v.name, RemoteVolume: "", Peer: peer, Group: g.name, Number: m.Number, Generation: m.Generation, Size: int64(m.Size),
 		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: time.Now(),
 	}
+	if ErrorLevel(m.ErrorLevel) == LevelLU {
+		rec.Options = map[string]string{"error-level": LevelLU.String()}
+	}
 	p := g.attach(v, m.Pair, rec)
 	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
 		g.mu.Lock()

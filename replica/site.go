@@ -52,6 +52,8 @@ type Site struct {
 	past     *historian
 	ringDir  string
 	started  time.Time
+	opts     atomic.Pointer[SiteOptions]
+	slots    *copySlots
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     sync.Mutex
@@ -87,7 +89,7 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 		return nil, err
 	}
 	s := &Site{
-		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), started: time.Now(), claimed: map[string]bool{}, told: map[string]time.Time{},
+		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), started: time.Now(), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{},
 		volumes: map[string]*Volume{}, groups: map[string]*group{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
 	s.events = newEventLog(s.log)
@@ -139,6 +141,9 @@ func (s *Site) open() error {
 		return err
 	}
 	if err := s.openHistory(); err != nil {
+		return err
+	}
+	if err := s.loadOptions(); err != nil {
 		return err
 	}
 	if s.identity, err = quicwire.LoadIdentity(filepath.Join(s.cfg.StateDir, "key.pem")); err != nil {
@@ -233,6 +238,7 @@ func (s *Site) abandon() error {
 func (s *Site) Close(ctx context.Context) error {
 	var err error
 	s.closed.Do(func() {
+		s.switchOff(ctx)
 		errs := []error{s.endpoint.Close(ctx)}
 		s.cmd.Lock() // a group may be on its way out
 		s.closing = true

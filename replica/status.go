@@ -10,8 +10,9 @@ type SiteStatus struct {
 	State       string // state directory
 	Version     string
 	Started     time.Time
-	MemoryLimit int64 // bytes: bound of rings and buffers
-	MemoryUsed  int64 // bytes: what rings and buffers may hold now
+	MemoryLimit int64    // bytes: bound of rings and buffers
+	MemoryUsed  int64    // bytes: what rings and buffers may hold now
+	Options     []string // NAME=VALUE, all of them
 	Volumes     []VolumeStatus
 	Pairs       []PairStatus
 	Groups      []GroupStatus
@@ -57,6 +58,9 @@ type PairStatus struct {
 	Since        time.Time     // of the status
 	LastError    string        // the last sentence that a command or failure left, "" if none
 	CopyMode     string        // "full" or "none"
+	PeerStatus   string        // the pair's status at the peer, as it said last; "" if it said nothing yet
+	SplitLeft    time.Duration // while Suspending: how long the flush may still take; 0 if unknown
+	Options      []string      // NAME=VALUE, all of them
 }
 
 // GroupStatus is the picture of one journal group on this side.
@@ -74,10 +78,15 @@ type GroupStatus struct {
 	RingUsed     int64
 	AppendedSeq  uint64
 	DurableSeq   uint64
-	RestoredSeq  uint64 // in the store and checkpointed
-	PeerDurable  uint64 // primary: durable at the peer
-	PeerRestored uint64 // primary: restored and checkpointed at the peer
-	Mirror       string // Initial, Active, Stopped
+	RestoredSeq  uint64    // in the store and checkpointed
+	PeerDurable  uint64    // primary: durable at the peer
+	PeerRestored uint64    // primary: restored and checkpointed at the peer
+	Mirror       string    // Initial, Active, Active (warning), HaltAccept, Halting, Stopping, Stopped
+	Code         string    // the journal's status by the reference's command line: SMPL, PJNN, PJNF, PJSN, PJSF, PJSE, or with S
+	Unrestored   uint64    // records that the S-VOLs do not have: the reference's Q-CNT
+	Over         bool      // the journal is over its high-water mark: pairs are PFUL
+	Heard        time.Time // secondary: when the primary was last heard of
+	Options      []string  // NAME=VALUE, all of them
 	Linked       bool
 	Failed       string // why the journal failed, "" while it works
 	Sent         uint64 // bytes of records sent since start

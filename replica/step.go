@@ -1,5 +1,7 @@
 package replica
 
+import "slices"
+
 // PairState is what decides about a pair: a value, stored with the pair and given to [Step]. The zero value is no pair at all.
 type PairState struct {
 	Role       Role
@@ -20,12 +22,9 @@ type Outcome struct {
 // Step decides what an input does to a pair. It is a pure function: the same state and input give the same outcome, and nothing is
 // touched. The engine persists the state and carries out the actions. Every role, status and input has exactly one outcome; see rules.
 func Step(s PairState, i Input) Outcome {
-	r, ok := lookup(s.Role, s.Status, i)
+	r, ok := lookup(s, i)
 	if !ok {
 		return Outcome{Verdict: Impossible, State: s}
-	}
-	if s.Suspend == DeletePairToRCU && i == CmdResync {
-		return Outcome{Verdict: Refuse, State: s, Why: "the pair was deleted at the secondary and cannot be resynchronised: delete it here and create it again"}
 	}
 	if r.verdict != Accept {
 		return Outcome{Verdict: r.verdict, State: s, Why: r.why}
@@ -35,7 +34,7 @@ func Step(s PairState, i Input) Outcome {
 	switch {
 	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted:
 		next.Suspend = s.Suspend // the reason why the flush began
-	case r.to == PSUE && s.Status == COPY && r.input != EvPeerError:
+	case r.to == PSUE && s.Status == COPY && r.input != EvPeerError && r.input != EvLost:
 		next.Suspend = InitialCopyFailed
 	default:
 		next.Suspend = r.typ
@@ -57,19 +56,23 @@ func Step(s PairState, i Input) Outcome {
 	return Outcome{Verdict: Accept, State: next, Actions: r.actions}
 }
 
-// lookup finds the row of the tables for the input; there is never more than one, which a test proves.
-func lookup(role Role, from Status, i Input) (rule, bool) {
-	for _, r := range rules {
-		if r.role != role || r.input != i {
-			continue
+// lookup finds the row of the tables for the input; there is never more than one in each, which a test proves.
+func lookup(s PairState, i Input) (rule, bool) {
+	for _, r := range typedRules {
+		if r.typ == s.Suspend && r.fits(s, i) {
+			return r.rule, true
 		}
-		for _, f := range r.from {
-			if f == from {
-				return r, true
-			}
+	}
+	for _, r := range rules {
+		if r.fits(s, i) {
+			return r, true
 		}
 	}
 	return rule{}, false
+}
+
+func (r *rule) fits(s PairState, i Input) bool {
+	return r.role == s.Role && r.input == i && slices.Contains(r.from, s.Status)
 }
 
 // mayWrite says whether hosts may write the volume of a pair in this state, by the reference's table of access: the P-VOL always, the
@@ -88,8 +91,14 @@ func (s PairState) mayWrite() bool {
 // Both sides tell each other their states whenever a mirror connects and whenever one changes, so what was missed while the link was
 // down is made up for without a log of messages.
 func peerInput(mine PairState, peer Status, typ SuspendType, known bool) (Input, bool) {
+	if mine.Suspend == MCUPowerOff && known && peer.active() {
+		return EvPeerBack, true
+	}
 	if !mine.Status.active() && !(mine.Role == Primary && !known) {
 		return 0, false
+	}
+	if mine.Role == Primary && known && peer == PSUE && typ == MCUPowerOff {
+		return 0, false // it was told that this side is switched off, and goes on when it hears that it is back
 	}
 	switch {
 	case !known || peer == Deleting:

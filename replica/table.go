@@ -18,7 +18,8 @@ const (
 	EvDrained                    // the control record that ends the replication was reached
 	EvDrainTimeout               // a flush did not end in time
 	EvPathLost                   // the mirror was down longer than path watch time
-	EvOverflow                   // the master journal was full for too long
+	EvOverflow                   // the master journal was full for too long; the peer can still take what it holds
+	EvFull                       // the master journal has no room left, and what it holds for the peer has to go
 	EvPeerSplit                  // the other side says it is split
 	EvPeerError                  // the other side says it is suspended by an error
 	EvPeerDeleted                // the other side has no such pair any more
@@ -27,13 +28,16 @@ const (
 	EvFailure                    // journal or store failed here
 	EvRestoreFailed              // a store takes no bytes; the journal keeps them
 	EvDetached                   // the volume left its group: the end of Deleting
+	EvLost                       // the journal of a primary was not there when the site started
+	EvPeerOff                    // the primary says that it is being switched off (secondary only)
+	EvPeerBack                   // the primary is back and replicates the pair (secondary only)
 	numInput
 )
 
 var inputNames = [numInput]string{
 	"create", "create copy=none", "suspend", "suspend mode=purge", "resync", "delete", "delete mode=force",
-	"copied", "drained", "drain-timeout", "path-lost", "overflow", "peer-split", "peer-error", "peer-deleted", "peer-resync", "peer-delete",
-	"failure", "restore-failed", "detached",
+	"copied", "drained", "drain-timeout", "path-lost", "overflow", "full", "peer-split", "peer-error", "peer-deleted", "peer-resync", "peer-delete",
+	"failure", "restore-failed", "detached", "lost", "peer-off", "peer-back",
 }
 
 // String returns the command's words or the fact's name, as the golden table prints them.
@@ -156,9 +160,12 @@ var rules = []rule{
 	{Primary, in(PAIR), EvPathLost, Accept, PSUE, SVOLFailure, do(ActMark, ActTellPeer), ""},
 	{Primary, in(Suspending), EvPathLost, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
 	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPathLost, Ignore, 0, 0, nil, ""},
-	{Primary, in(COPY, PAIR), EvOverflow, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""},
-	{Primary, in(Suspending), EvOverflow, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
-	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvOverflow, Ignore, 0, 0, nil, ""},
+	{Primary, in(PAIR), EvOverflow, Accept, Suspending, JournalOverflow, do(ActDrain), ""}, // what the peer can use is still sent
+	{Primary, in(COPY), EvOverflow, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvOverflow, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR), EvFull, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""},
+	{Primary, in(Suspending), EvFull, Accept, PSUS, PVOLByOperator, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvFull, Ignore, 0, 0, nil, ""},
 	{Primary, in(COPY, PAIR), EvPeerSplit, Accept, PSUS, SVOLByOperator, do(ActMark), ""},
 	{Primary, in(Suspending), EvPeerSplit, Accept, PSUS, PVOLByOperator, do(ActMark), ""},
 	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPeerSplit, Ignore, 0, 0, nil, ""},
@@ -169,6 +176,8 @@ var rules = []rule{
 	{Primary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark, ActTellPeer), ""},
 	{Primary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark), ""},
 	{Primary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
+	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), EvLost, Accept, PSUE, MCUInitialized, do(ActFillMap), ""},
+	{Primary, in(Deleting), EvLost, Ignore, 0, 0, nil, ""},
 	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvRestoreFailed, Ignore, 0, 0, nil, ""}, // hosts get the error
 	{Primary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
 
@@ -209,5 +218,30 @@ var rules = []rule{
 	{Secondary, in(COPY), EvRestoreFailed, Accept, PSUE, InitialCopyFailed, do(ActTellPeer), ""},
 	{Secondary, in(PAIR), EvRestoreFailed, Accept, PSUE, SVOLFailure, do(ActTellPeer), ""},
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvRestoreFailed, Ignore, 0, 0, nil, ""},
+	{Secondary, in(PAIR), EvPeerOff, Accept, PSUE, MCUPowerOff, do(ActSettle), ""},
+	{Secondary, in(COPY, PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerOff, Ignore, 0, 0, nil, ""}, // a copy goes on when the primary is back
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerBack, Ignore, 0, 0, nil, ""},
 	{Secondary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
+}
+
+// typedRules are the exceptions: rows that hold only while the pair has a suspend type. They come before [rules].
+var typedRules = []struct {
+	typ SuspendType
+	rule
+}{
+	// A journal that overflowed is drained as far as its room allows; the end is PFUS however it comes.
+	{JournalOverflow, rule{Primary, in(Suspending), EvDrained, Accept, PFUS, JournalOverflow, nil, ""}},
+	{JournalOverflow, rule{Primary, in(Suspending), EvDrainTimeout, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""}},
+	{JournalOverflow, rule{Primary, in(Suspending), EvPathLost, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""}},
+	{JournalOverflow, rule{Primary, in(Suspending), EvFull, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""}},
+	{JournalOverflow, rule{Primary, in(Suspending), EvPeerSplit, Accept, PFUS, JournalOverflow, do(ActMark), ""}},
+	{JournalOverflow, rule{Primary, in(Suspending), CmdPurge, Accept, PFUS, JournalOverflow, do(ActMark, ActTellPeer), ""}},
+
+	// The reference: a pair that was deleted at the secondary cannot be resynchronised.
+	{DeletePairToRCU, rule{Primary, in(PSUS), CmdResync, Refuse, 0, 0, nil, "the pair was deleted at the secondary and cannot be resynchronised: delete it here and create it again"}},
+
+	// The primary was switched off in good order, so nothing is missing here: when it is back the pair goes on by itself, unless the
+	// operator took the S-VOL out of it meanwhile.
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvPeerBack, Accept, PAIR, NoSuspend, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), CmdSuspend, Accept, PSUS, SVOLByOperator, do(ActSettle, ActTellPeer), ""}},
 }

@@ -28,14 +28,15 @@ type Volume struct {
 	size      atomic.Int64
 	modified  atomic.Int64 // wall clock of the last change, ns
 	opens     atomic.Int64
-	writers   atomic.Int64 // handles open for writing
-	reserved  string       // guarded by site.mu
-	madeBy    string       // guarded by site.mu
-	handed    atomic.Bool  // a peer made it, and no host wrote to it since its pair ended
-	growMu    sync.Mutex   // one growth of an unpaired volume at a time
-	removed   atomic.Bool  // its store is closed with the last handle
-	closeOnce sync.Once    // of the store of a removed volume
-	dirtySync atomic.Bool  // paired: restored into since the last flush of the store
+	writers   atomic.Int64          // handles open for writing
+	reserved  string                // guarded by site.mu
+	madeBy    string                // guarded by site.mu
+	handed    atomic.Bool           // a peer made it, and no host wrote to it since its pair ended
+	growMu    sync.Mutex            // one growth of an unpaired volume at a time
+	removed   atomic.Bool           // its store is closed with the last handle
+	closeOnce sync.Once             // of the store of a removed volume
+	dirtySync atomic.Bool           // paired: restored into since the last flush of the store
+	slow      atomic.Pointer[pacer] // inflow control slows host writes; nil while it does not
 }
 
 // Name returns the volume's name.
@@ -154,6 +155,11 @@ func (v *Volume) retry(ctx context.Context, op func() error) error {
 // WriteAt writes p at off and returns when it is in the journal (paired) or the store (unpaired). sync asks that it survives a power
 // cut too. A volume that is in no pair grows; past the end of a paired one nothing fits.
 func (v *Volume) WriteAt(ctx context.Context, p []byte, off int64, sync bool) (int, error) {
+	if slow := v.slow.Load(); slow != nil {
+		if err := slow.wait(ctx, len(p)); err != nil {
+			return 0, err
+		}
+	}
 	done := 0
 	err := v.retry(ctx, func() error {
 		a := v.att

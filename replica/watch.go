@@ -14,6 +14,7 @@ import (
 func (g *group) watch() {
 	g.watchPairs()
 	g.releaseRest()
+	g.keepAlive()
 	if g.askDue() {
 		g.wg.Go(g.askStates)
 	}
@@ -24,7 +25,8 @@ func (g *group) watchPairs() {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	lost := !g.linked && now.Sub(g.linkChange) > g.site.cfg.PathWatch
+	pathWatch := g.opts.Load().PathWatch
+	lost := !g.linked && now.Sub(g.linkChange) > pathWatch
 	for _, p := range g.pairs {
 		st := p.rec.State
 		switch {
@@ -32,10 +34,10 @@ func (g *group) watchPairs() {
 			g.asked = now
 			g.pulling.cancel() // the start record does not come: a new session compares the states
 		case lost && st.Status.active():
-			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, g.site.cfg.PathWatch)})
+			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, timeWords(pathWatch))})
 		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
 			g.report(fact{pair: p.name, input: EvDrained})
-		case st.Role == Primary && st.Status == Suspending && (now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)):
+		case st.Role == Primary && st.Status == Suspending && p.drainGivenUp(now):
 			text := "the peer did not take all records in time: the rest is marked in the bitmap"
 			if !g.linked {
 				text = fmt.Sprintf("the mirror with %s is down: what the peer has not had is marked in the bitmap", g.rec.Peer)
@@ -45,25 +47,16 @@ func (g *group) watchPairs() {
 			g.report(fact{pair: p.name, input: EvCopied})
 		}
 	}
-	if !g.fullSince.IsZero() && g.journal.Err() == nil {
-		g.watchFull(now)
-	}
 }
 
-// watchFull suspends the group when its journal stays full. Requires mu.
-func (g *group) watchFull(now time.Time) {
-	if u := g.journal.Usage(); u.Used+fullSlack < u.Capacity {
-		g.fullSince = time.Time{}
-		return
+// drainGivenUp reports whether a flush has to end without the peer: it takes nothing for a while, or cannot be reached. As long as it
+// takes records a flush goes on, however much there is; the status tells the time that is left. Requires mu.
+func (p *pair) drainGivenUp(now time.Time) bool {
+	g := p.group
+	if g.peerRestore > p.drainSeq {
+		p.drainSeq, p.drainBy = g.peerRestore, now.Add(drainTimeout)
 	}
-	if g.role != Primary || (g.linked && now.Sub(g.fullSince) < overflowWatch) {
-		return
-	}
-	for _, p := range g.pairs {
-		if p.rec.State.Status.active() {
-			g.report(fact{pair: p.name, input: EvOverflow, text: fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up", g.name)})
-		}
-	}
+	return now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)
 }
 
 // watchAnew lets path watch time begin now if the mirror is down: until now there may have been no pair that missed it. Requires mu.

@@ -93,12 +93,14 @@ const (
 	SVOLFailure                   // P, S: the secondary cannot be reached, or cannot receive or restore
 	InitialCopyFailed             // P, S: suspended before the initial copy ended: the S-VOL is no image of anything
 	PVOLFailure                   // P, S: journal or store of the primary failed
+	MCUPowerOff                   // S: the primary was switched off in good order; the pair goes on when it is back
+	MCUInitialized                // P, S: the primary lost its journal or its records of the pair: everything counts as different
 	numSuspendType
 )
 
 var suspendTypeNames = [numSuspendType]string{
 	"-", "P-VOL by operator", "S-VOL by operator", "by MCU", "by RCU", "delete pair to RCU", "JNL overflow", "S-VOL failure",
-	"initial copy failed", "P-VOL failure",
+	"initial copy failed", "P-VOL failure", "MCU P/S OFF", "MCU IMPL",
 }
 
 // String returns the reference's words for the type, "-" for none.

@@ -1,0 +1,81 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// An S-VOL whose store takes no bytes holds up the restore of its whole group, unless its pair's error level is LU: then that volume is
+// given up alone. What would be written to it is marked in its bitmap instead, durable before the journal lets go of it (I5), its pair is
+// PSUE and the S-VOL no image of one moment any more; the other pairs go on. A resync tries the store again.
+
+// mayGiveUp reports whether a failure of the volume's store is that pair's alone.
+func (g *group) mayGiveUp(a *attachment, err error) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.role == Secondary && a.pair.opts.ErrorLevel == LevelLU && !errors.Is(err, errChecksum) && g.journal.Err() == nil
+}
+
+// giveUp takes the volume out of the restore. It may be called with restoreMu held.
+func (g *group) giveUp(a *attachment, err error) {
+	if a.torn.Swap(true) {
+		return
+	}
+	text := fmt.Sprintf("volume %s cannot be restored to: %v; its pair is suspended alone (error-level=lu); mend its store, then resync", a.vol.name, err)
+	g.site.events.add(slog.LevelError, a.pair.object(), "%s", text)
+	g.report(fact{pair: a.pair.name, input: EvRestoreFailed, text: text, torn: true})
+}
+
+// markInstead marks and drops what the overlay of a volume that was given up holds of records before upTo.
+func (g *group) markInstead(a *attachment, upTo uint64) {
+	var extents []extent
+	for _, region := range a.overlay.dirtyRegions(nil) {
+		if extents = a.overlay.collect(region, upTo, extents[:0]); len(extents) > 0 {
+			a.bits.set(int64(region))
+			a.overlay.drop(region, extents)
+		}
+	}
+}
+
+// restoreVolume writes what the overlay of a volume holds of records before upTo to its store, or marks it.
+func (g *group) restoreVolume(w *restoreWriter, a *attachment, upTo uint64) error {
+	if !a.torn.Load() {
+		err := w.volume(a, upTo)
+		if err == nil || !g.mayGiveUp(a, err) {
+			return err
+		}
+		g.giveUp(a, err)
+	}
+	g.markInstead(a, upTo)
+	return nil
+}
+
+// flushVolume flushes the store of a volume for a checkpoint. What a flush that failed lost is not known, so everything is marked.
+func (g *group) flushVolume(a *attachment) error {
+	if !a.vol.dirtySync.Swap(false) {
+		return nil
+	}
+	err := a.vol.store.sync()
+	if err == nil {
+		return nil
+	}
+	if a.torn.Load() || g.mayGiveUp(a, err) {
+		g.giveUp(a, err)
+		a.bits.fill()
+		return nil
+	}
+	a.vol.dirtySync.Store(true) // the next checkpoint must not pass over it
+	return fmt.Errorf("flush the store of volume %s: %w", a.vol.name, err)
+}
+
+// tellTorn reports the volumes that a replay found to take no bytes. The group's goroutines run.
+func (g *group) tellTorn() {
+	for _, a := range g.attachments() {
+		if err := a.replayErr; err != nil {
+			a.replayErr = nil
+			a.torn.Store(false)
+			g.giveUp(a, err)
+		}
+	}
+}
