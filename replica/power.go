@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"pairfs/journal"
@@ -72,6 +73,9 @@ func (g *group) sayOn() error {
 		return nil
 	}
 	_, err := g.appendControl(g.ctx, controlAlive, nil, 0, nil)
+	if errors.Is(err, journal.ErrFull) {
+		return nil // what fills it is behind that record too
+	}
 	return err
 }
 

@@ -139,7 +139,7 @@ func (w *restoreWriter) rescue(a *attachment) error {
 			w.extents = all[i : i+1]
 			err := w.region(a, int64(region)*regionSize)
 			if errors.Is(err, errChecksum) {
-				a.group.site.events.add(slog.LevelError, "volume/"+a.vol.name, "%d bytes at offset %d of an acknowledged write are lost: %v", e.len, int64(region)*regionSize+int64(e.off), err)
+				a.group.site.events.add(slog.LevelError, "volume/"+a.vol.name, "volume %s: %d bytes at offset %d of an acknowledged write are lost: %v", a.vol.name, e.len, int64(region)*regionSize+int64(e.off), err)
 				err = nil
 			}
 			if err != nil {
