@@ -54,10 +54,12 @@ func (f fullness) judge() (in Input, ok bool) {
 		return 0, false
 	case f.inflow && f.fullFor < f.watch:
 		return 0, false // hosts are slowed
-	case f.blocked || !f.linked:
+	case f.blocked:
 		return EvFull, true
 	case f.draining:
 		return 0, false // there is room for hosts
+	case !f.linked:
+		return EvFull, true
 	}
 	return EvOverflow, true
 }
