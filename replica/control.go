@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	bolt "go.etcd.io/bbolt"
+
 	"pairfs/journal"
 )
 
@@ -80,65 +82,70 @@ func (g *group) appendControl(ctx context.Context, op controlOp, c *control, seq
 	return g.journal.Append(ctx, h, payload)
 }
 
-// obeyControl does on a secondary what a durable control record says. Called in the order of the records, by the pull alone.
+// obeyControl does on a secondary what a durable control record says, for all pairs that it names in one step. Called in the order of the
+// records, by the pull alone.
 func (g *group) obeyControl(seq journal.Seq, c control) error {
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
-	for _, n := range c.numbers {
-		g.mu.Lock()
-		a := g.members[n]
-		var p *pair
-		if a != nil {
-			p = a.pair
+	pairs := g.concerned(seq, c)
+	if len(pairs) == 0 {
+		return nil
+	}
+	switch c.op {
+	case controlStart:
+		return g.started(seq, pairs)
+	case controlCopied:
+		// The primary is in PAIR, with nothing marked, when this is in the stores here.
+		defer g.kickCheckpoint()
+		return g.run(g.ctx, EvCopied, pairs, runOptions{})
+	case controlOff:
+		return g.run(g.ctx, EvPeerOff, pairs, runOptions{text: fmt.Sprintf("%s was switched off: everything that it had is here; the pair goes on when it is back", g.rec.Peer)})
+	case controlSuspend:
+		if c.typ == JournalOverflow {
+			return g.run(g.ctx, EvOverflow, pairs, runOptions{seq: seq, text: fmt.Sprintf("the master journal at %s was full: resync there when the link can keep up", g.rec.Peer)})
 		}
-		done := p == nil || p.rec.ControlSeq >= seq
-		g.mu.Unlock()
-		if done {
-			continue
-		}
-		if err := g.obeyFor(p, seq, c); err != nil {
-			return err
-		}
+		return g.run(g.ctx, EvDrained, pairs, runOptions{seq: seq, typ: c.typ, writable: c.writable})
 	}
 	return nil
 }
 
-func (g *group) obeyFor(p *pair, seq journal.Seq, c control) error {
+// concerned returns the pairs that have to obey the record and have not done so.
+func (g *group) concerned(seq journal.Seq, c control) (pairs []*pair) {
 	g.mu.Lock()
-	p.rec.ControlSeq = seq
-	late := p.rec.Starting && c.op != controlStart
-	g.mu.Unlock()
-	if late {
-		return nil // of the time before the resync that is under way
+	defer g.mu.Unlock()
+	if c.op == controlOff && g.newestSeq > seq {
+		return nil // it is up again
 	}
-	switch c.op {
-	case controlStart:
-		g.mu.Lock()
-		p.rec.StartSeq, p.rec.Starting = seq, false
-		if p.rec.State.Status == COPY {
-			p.rec.State.Consistent = false // base records follow
+	for _, n := range c.numbers {
+		a := g.members[n]
+		if a == nil || a.pair.rec.ControlSeq >= seq {
+			continue
 		}
-		g.mu.Unlock()
-		return g.persist(p)
-	case controlCopied:
-		// The primary is in PAIR, with nothing marked, when this is in the stores here.
-		defer g.kickCheckpoint()
-		return g.run(g.ctx, EvCopied, []*pair{p}, runOptions{})
-	case controlOff:
-		g.mu.Lock()
-		late = g.newestSeq > seq
-		g.mu.Unlock()
-		if late {
-			return nil // it is up again
+		a.pair.rec.ControlSeq = seq
+		if a.pair.rec.Starting && c.op != controlStart {
+			continue // of the time before the resync that is under way
 		}
-		return g.run(g.ctx, EvPeerOff, []*pair{p}, runOptions{text: fmt.Sprintf("%s was switched off: everything that it had is here; the pair goes on when it is back", g.rec.Peer)})
-	case controlSuspend:
-		if c.typ == JournalOverflow {
-			return g.run(g.ctx, EvOverflow, []*pair{p}, runOptions{seq: seq, text: fmt.Sprintf("the master journal at %s was full: resync there when the link can keep up", g.rec.Peer)})
-		}
-		return g.run(g.ctx, EvDrained, []*pair{p}, runOptions{seq: seq, typ: c.typ, writable: c.writable})
+		pairs = append(pairs, a.pair)
 	}
-	return nil
+	return pairs
+}
+
+// started lets pairs follow the primary from the start record on.
+func (g *group) started(seq journal.Seq, pairs []*pair) error {
+	return g.site.db.update(func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range pairs {
+			p.rec.StartSeq, p.rec.Starting = seq, false
+			if p.rec.State.Status == COPY {
+				p.rec.State.Consistent = false // base records follow
+			}
+			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // replay applies the records that the stores may not hold, when a journal is opened.
