@@ -38,6 +38,11 @@ type commander interface {
 	DeleteGroup(ctx context.Context, name string, o replica.DeleteOptions) error
 	SuspendGroup(ctx context.Context, name string, o replica.SuspendOptions) error
 	ResyncGroup(ctx context.Context, name string) error
+	SetGroup(ctx context.Context, name string, set map[string]string) error
+	AddJournalVolume(ctx context.Context, group string, size int64) error
+	RemoveJournalVolume(ctx context.Context, group string, number int) error
+	SetPair(ctx context.Context, name string, set map[string]string) error
+	SetSite(ctx context.Context, set map[string]string) error
 	CreatePair(ctx context.Context, p replica.PairSpec) error
 	SuspendPair(ctx context.Context, name string, o replica.SuspendOptions) error
 	ResyncPair(ctx context.Context, name string) error

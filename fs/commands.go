@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strconv"
+	"strings"
 
 	"pairfs/replica"
 )
@@ -22,19 +23,45 @@ var (
 	svolWrite       = key{name: "svol-write", words: []string{"enable", "disable"}}
 )
 
+// optionKeys are the options of a scope as options of a command; the site knows their values.
+func optionKeys(scope string, keys ...key) []key {
+	for _, text := range replica.OptionNames(scope) {
+		name, _, _ := strings.Cut(text, "=")
+		keys = append(keys, key{name: name})
+	}
+	return keys
+}
+
+// optionsOf takes those of a command that are options of the scope, nil for none.
+func optionsOf(scope string, o options) map[string]string {
+	var set map[string]string
+	for _, k := range optionKeys(scope) {
+		if v, ok := o[k.name]; ok {
+			if set == nil {
+				set = map[string]string{}
+			}
+			set[k.name] = v
+		}
+	}
+	return set
+}
+
 // pairVerbs are the commands of .ctl/PAIR.
 var pairVerbs = []verb{
-	{"create", []key{
+	{"create", optionKeys("pair", []key{
 		{name: "volume", required: true, check: named("volume")},
 		{name: "peer", required: true, check: named("peer")},
 		{name: "remote", check: named("volume")},
 		{name: "group", check: named("group")},
 		{name: "copy", words: []string{"full", "none"}},
-	}, func(ctx context.Context, c commander, name string, o options) error {
+	}...), func(ctx context.Context, c commander, name string, o options) error {
 		return c.CreatePair(ctx, replica.PairSpec{
 			Name: name, Volume: o["volume"], Peer: o["peer"], RemoteVolume: o.get("remote", o["volume"]),
-			Group: o.get("group", defaultGroup), CopyNone: o["copy"] == "none",
+			Group: o.get("group", defaultGroup), CopyNone: o["copy"] == "none", Options: optionsOf("pair", o),
 		})
+	}},
+	{"set", optionKeys("pair"), func(ctx context.Context, c commander, name string, o options) error {
+		return c.SetPair(ctx, name, optionsOf("pair", o))
 	}},
 	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendPair(ctx, name, suspendOptions(o))
@@ -48,9 +75,9 @@ var pairVerbs = []verb{
 
 // groupVerbs are the commands of .ctl/groups/GROUP.
 var groupVerbs = []verb{
-	{"create", []key{{name: "size", check: sized}, {name: "volumes", check: counted}},
+	{"create", optionKeys("group", key{name: "size", check: sized}, key{name: "volumes", check: counted}),
 		func(ctx context.Context, c commander, name string, o options) error {
-			g := replica.GroupSpec{Name: name, Size: defaultSize, Volumes: defaultVolumes}
+			g := replica.GroupSpec{Name: name, Size: defaultSize, Volumes: defaultVolumes, Options: optionsOf("group", o)}
 			if s, ok := o["size"]; ok {
 				g.Size, _ = ParseSize(s) // sized has read it
 			}
@@ -59,6 +86,17 @@ var groupVerbs = []verb{
 			}
 			return c.CreateGroup(ctx, g)
 		}},
+	{"set", optionKeys("group"), func(ctx context.Context, c commander, name string, o options) error {
+		return c.SetGroup(ctx, name, optionsOf("group", o))
+	}},
+	{"add-volume", []key{{name: "size", check: sized, required: true}}, func(ctx context.Context, c commander, name string, o options) error {
+		size, _ := ParseSize(o["size"]) // sized has read it
+		return c.AddJournalVolume(ctx, name, size)
+	}},
+	{"remove-volume", []key{{name: "number", check: counted, required: true}}, func(ctx context.Context, c commander, name string, o options) error {
+		n, _ := strconv.Atoi(o["number"]) // counted has read it
+		return c.RemoveJournalVolume(ctx, name, n)
+	}},
 	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendGroup(ctx, name, suspendOptions(o))
 	}},
@@ -96,6 +134,9 @@ var volumeVerbs = []verb{
 // siteVerbs are the commands of .ctl/site. The file carries stop out itself: no site can end the mount that it is served by.
 var siteVerbs = []verb{
 	{"stop", nil, func(context.Context, commander, string, options) error { return nil }},
+	{"set", optionKeys("site"), func(ctx context.Context, c commander, _ string, o options) error {
+		return c.SetSite(ctx, optionsOf("site", o))
+	}},
 }
 
 func suspendOptions(o options) replica.SuspendOptions {

@@ -71,7 +71,7 @@ func TestPairIsMadeByItsFile(t *testing.T) {
 	_, err = os.ReadFile(c.path(".ctl/pair0"))
 	wantErrno(t, "read of a deleted pair", err, unix.ENOENT)
 	want := []string{
-		"CreatePair {Name:pair0 Volume:db Peer:osaka RemoteVolume:db Group:default CopyNone:false}",
+		"CreatePair {Name:pair0 Volume:db Peer:osaka RemoteVolume:db Group:default Options:map[] CopyNone:false}",
 		"SuspendPair pair0 {Purge:false SVOLWrite:false}",
 		"SuspendPair pair0 {Purge:true SVOLWrite:true}",
 		"DeletePair pair0 {Force:false}",

@@ -71,8 +71,8 @@ func TestCommands(t *testing.T) {
 		call   string // what reaches the site
 		err    string // or part of the refusal
 	}{
-		{pair, "create volume=v peer=osaka", "CreatePair {Name:p Volume:v Peer:osaka RemoteVolume:v Group:default CopyNone:false}", ""},
-		{pair, "create volume=v peer=osaka remote=w group=g copy=none", "CreatePair {Name:p Volume:v Peer:osaka RemoteVolume:w Group:g CopyNone:true}", ""},
+		{pair, "create volume=v peer=osaka", "CreatePair {Name:p Volume:v Peer:osaka RemoteVolume:v Group:default Options:map[] CopyNone:false}", ""},
+		{pair, "create volume=v peer=osaka remote=w group=g copy=none", "CreatePair {Name:p Volume:v Peer:osaka RemoteVolume:w Group:g Options:map[] CopyNone:true}", ""},
 		{pair, "create volume=v", "", `"create" needs the option peer=`},
 		{pair, "create volume=v peer=", "", `option "peer" has no value`},
 		{pair, "create volume=../v peer=osaka", "", `"../v" is no name for a volume`},
@@ -89,11 +89,19 @@ func TestCommands(t *testing.T) {
 		{group, "differences ranges=yes", "GroupDifferences g", ""},
 		{pair, "delete", "DeletePair p {Force:false}", ""},
 		{pair, "delete mode=force", "DeletePair p {Force:true}", ""},
-		{pair, "frobnicate", "", `"frobnicate" is no command of a pair; known are create, suspend, resync, differences, delete`},
-		{group, "create", "CreateGroup {Name:g Size:1073741824 Volumes:1}", ""},
-		{group, "create size=10G volumes=4", "CreateGroup {Name:g Size:10737418240 Volumes:4}", ""},
+		{pair, "frobnicate", "", `"frobnicate" is no command of a pair; known are create, set, suspend, resync, differences, delete`},
+		{group, "create", "CreateGroup {Name:g Size:1073741824 Volumes:1 Options:map[]}", ""},
+		{group, "create size=10G volumes=4", "CreateGroup {Name:g Size:10737418240 Volumes:4 Options:map[]}", ""},
 		{group, "create size=10GB", "", "decimal unit"},
 		{group, "create volumes=0", "", "no number from 1"},
+		{group, "create size=1G inflow-control=yes", "CreateGroup {Name:g Size:1073741824 Volumes:1 Options:map[inflow-control:yes]}", ""},
+		{group, "set path-watch=1d copy-pace=high", "SetGroup g map[copy-pace:high path-watch:1d]", ""},
+		{group, "set priority=1", "", `"set" has no option "priority"`},
+		{group, "add-volume size=2G", "AddJournalVolume g 2147483648", ""},
+		{group, "add-volume", "", `"add-volume" needs the option size=`},
+		{group, "remove-volume number=2", "RemoveJournalVolume g 2", ""},
+		{pair, "set priority=1 error-level=lu", "SetPair p map[error-level:lu priority:1]", ""},
+		{site, "set copies=4", "SetSite map[copies:4]", ""},
 		{group, "suspend mode=purge", "SuspendGroup g {Purge:true SVOLWrite:false}", ""},
 		{group, "resync", "ResyncGroup g", ""},
 		{group, "delete mode=normal", "DeleteGroup g {Force:false}", ""},
@@ -103,7 +111,7 @@ func TestCommands(t *testing.T) {
 		{vol, "reserve peer=osaka", `ReserveVolume v for "osaka"`, ""},
 		{vol, "release", `ReserveVolume v for ""`, ""},
 		{site, "stop", "", ""},
-		{site, "suspend", "", `"suspend" is no command of the site; known are stop`},
+		{site, "suspend", "", `"suspend" is no command of the site; known are stop, set`},
 		{object{metricsObject, ""}, "x", "", "takes no commands"},
 	} {
 		s := newFakeSite()

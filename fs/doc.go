@@ -84,13 +84,13 @@
 // decimal, seconds three, times are RFC 3339 in UTC with milliseconds, truth is yes or no, what is empty is "-". A line without ": " is
 // configuration, written as the command that makes it; it comes first, where the object was made here.
 //
-//	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers
-//	PAIR          name volume remote-volume peer group role status suspend-type size generation consistent linked copied-bytes
+//	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers options
+//	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
-//	              suspend-seq since last-error
-//	groups/NAME   name role peer peer-group mirror linked pairs journal-volumes capacity-bytes used-bytes used-percent ring-bytes
-//	              ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
-//	              waited-room failed
+//	              suspend-seq since options last-error
+//	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
+//	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
+//	              waited-room options failed
 //	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error
 //	volumes/NAME  name size-bytes allocated-bytes role pair reserved open writable
 //

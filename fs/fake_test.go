@@ -201,6 +201,26 @@ func (s *fakeSite) ResyncGroup(_ context.Context, name string) error {
 	return s.call("ResyncGroup %s", name)
 }
 
+func (s *fakeSite) SetGroup(_ context.Context, name string, set map[string]string) error {
+	return s.call("SetGroup %s %v", name, set)
+}
+
+func (s *fakeSite) SetPair(_ context.Context, name string, set map[string]string) error {
+	return s.call("SetPair %s %v", name, set)
+}
+
+func (s *fakeSite) SetSite(_ context.Context, set map[string]string) error {
+	return s.call("SetSite %v", set)
+}
+
+func (s *fakeSite) AddJournalVolume(_ context.Context, name string, size int64) error {
+	return s.call("AddJournalVolume %s %d", name, size)
+}
+
+func (s *fakeSite) RemoveJournalVolume(_ context.Context, name string, number int) error {
+	return s.call("RemoveJournalVolume %s %d", name, number)
+}
+
 // CreatePair makes a pair that shows.
 func (s *fakeSite) CreatePair(_ context.Context, p replica.PairSpec) error {
 	if err := s.call("CreatePair %+v", p); err != nil {

@@ -80,6 +80,9 @@ func join(word string, options []string) string {
 // formatSite writes .ctl/site.
 func formatSite(st *replica.SiteStatus) string {
 	var l lines
+	if len(st.Options) > 0 {
+		l.command("set", st.Options...)
+	}
 	l.put("name", st.Name)
 	l.put("fingerprint", st.Fingerprint)
 	l.put("listen", st.Listen)
@@ -93,6 +96,7 @@ func formatSite(st *replica.SiteStatus) string {
 	l.num("pairs", int64(len(st.Pairs)))
 	l.num("groups", int64(len(st.Groups)))
 	l.num("peers", int64(len(st.Peers)))
+	l.names("options", st.Options...)
 	return l.String()
 }
 
@@ -103,6 +107,9 @@ func formatPair(p *replica.PairStatus) string {
 	if p.Role != replica.Secondary {
 		l.command("create", "volume="+p.Volume, "peer="+p.Peer, "remote="+p.RemoteVolume, "group="+p.Group, "copy="+copyMode(p))
 	}
+	if len(p.Options) > 0 {
+		l.command("set", p.Options...)
+	}
 	l.put("name", p.Name)
 	l.put("volume", p.Volume)
 	l.put("remote-volume", p.RemoteVolume)
@@ -111,6 +118,8 @@ func formatPair(p *replica.PairStatus) string {
 	l.put("role", p.Role.String())
 	l.put("status", p.Status.On(p.Role))
 	l.put("suspend-type", p.Suspend.String())
+	l.put("peer-status", p.PeerStatus)
+	l.seconds("split-left-seconds", p.SplitLeft)
 	l.num("size", p.Size)
 	l.count("generation", p.Generation)
 	l.yes("consistent", p.Consistent)
@@ -127,6 +136,7 @@ func formatPair(p *replica.PairStatus) string {
 	l.yes("svol-write", p.SVOLWrite)
 	l.count("suspend-seq", p.SuspendSeq)
 	l.time("since", p.Since)
+	l.names("options", p.Options...)
 	l.put("last-error", p.LastError)
 	return l.String()
 }
@@ -145,17 +155,27 @@ func formatGroup(g *replica.GroupStatus) string {
 	if g.Role != replica.Secondary {
 		l.command("create", "size="+FormatSize(g.VolumeSize), "volumes="+strconv.Itoa(g.Volumes))
 	}
+	if len(g.Options) > 0 {
+		l.command("set", g.Options...)
+	}
 	l.put("name", g.Name)
 	l.put("role", g.Role.String())
 	l.put("peer", g.Peer)
 	l.put("peer-group", g.PeerGroup)
 	l.put("mirror", g.Mirror)
+	l.put("journal-status", g.Code)
 	l.yes("linked", g.Linked)
 	l.names("pairs", g.Pairs...)
-	l.num("journal-volumes", int64(g.Volumes))
+	l.num("journal-volumes", int64(len(g.JournalVolumes)))
+	for _, v := range g.JournalVolumes {
+		l.put("journal-volume-"+strconv.Itoa(v.Number), fmt.Sprintf("%s size-bytes=%d used-bytes=%d", v.State, v.Size, v.Used))
+	}
 	l.num("capacity-bytes", g.Capacity)
 	l.num("used-bytes", g.Used)
 	l.percent("used-percent", g.Used, g.Capacity)
+	l.yes("over-high-water-mark", g.Over)
+	l.count("unrestored-records", g.Unrestored)
+	l.time("heard", g.Heard)
 	l.num("ring-bytes", g.RingSize)
 	l.num("ring-used-bytes", g.RingUsed)
 	l.count("appended", g.AppendedSeq)
@@ -167,6 +187,7 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.count("received-bytes", g.Received)
 	l.count("base-sent-bytes", g.BaseSent)
 	l.count("waited-room", g.WaitedRoom)
+	l.names("options", g.Options...)
 	l.put("failed", g.Failed)
 	return l.String()
 }

@@ -17,21 +17,22 @@ import (
 func sampleStatus() replica.SiteStatus {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("x", 3600))
 	return replica.SiteStatus{
-		Name: "tokyo", Fingerprint: "SHA256:abc", Listen: "[::]:7000", State: "/s", Version: "v1", Started: at, MemoryLimit: 256, MemoryUsed: 64,
+		Name: "tokyo", Fingerprint: "SHA256:abc", Listen: "[::]:7000", State: "/s", Version: "v1", Started: at, Options: []string{"copies=64"}, MemoryLimit: 256, MemoryUsed: 64,
 		Volumes: []replica.VolumeStatus{{Name: "db", Size: 8192, Allocated: 4096, Role: replica.Primary, Pair: "pair0", Reserved: "osaka", Open: 2, Writable: true}},
 		Pairs: []replica.PairStatus{
 			{
 				Name: "pair0", Volume: "db", RemoteVolume: "db2", Peer: "osaka", Group: "g", Role: replica.Primary, Status: replica.PSUS,
 				Suspend: replica.PVOLByOperator, Size: 8192, Generation: 3, Consistent: true, Copied: 8191, CopyLeft: 1, CopyRate: 1.9,
 				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, Different: 6, SuspendSeq: 7, Since: at,
-				LastError: "first\nsecond",
+				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, LastError: "first\nsecond",
 			},
 			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none"},
 		},
 		Groups: []replica.GroupStatus{{
 			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
 			Used: 1 << 29, RingSize: 10, RingUsed: 11, AppendedSeq: 12, DurableSeq: 13, RestoredSeq: 14, PeerDurable: 15, PeerRestored: 16,
-			Mirror: "Active", Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
+			Mirror: "Active", Code: "PJNN", Unrestored: 22, Over: true, Options: []string{"inflow-control=yes", "path-watch=5m"},
+			JournalVolumes: []replica.JournalVolume{{Number: 1, Size: 1 << 30, Used: 1 << 29, State: "active"}, {Number: 3, Size: 1 << 20, State: "joining"}}, Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
 		}},
 		Peers: []replica.PeerStatus{{Name: "osaka", Address: "h:7", Fingerprint: "SHA256:def", Connected: true, Since: at, Quota: 1 << 40, QuotaUsed: 21}},
 	}
@@ -40,7 +41,8 @@ func sampleStatus() replica.SiteStatus {
 func TestStateTexts(t *testing.T) {
 	st := sampleStatus()
 	for o, want := range map[object]string{
-		{siteObject, ""}: `name: tokyo
+		{siteObject, ""}: `set copies=64
+name: tokyo
 fingerprint: SHA256:abc
 listen: [::]:7000
 state: /s
@@ -53,8 +55,10 @@ volumes: 1
 pairs: 2
 groups: 1
 peers: 1
+options: copies=64
 `,
 		{pairObject, "pair0"}: `create volume=db peer=osaka remote=db2 group=g copy=full
+set priority=32
 name: pair0
 volume: db
 remote-volume: db2
@@ -63,6 +67,8 @@ group: g
 role: P-VOL
 status: PSUS
 suspend-type: P-VOL by operator
+peer-status: SSUS
+split-left-seconds: 2.500
 size: 8192
 generation: 3
 consistent: yes
@@ -79,6 +85,7 @@ different-bytes: 6
 svol-write: no
 suspend-seq: 7
 since: 2026-01-02T02:04:05.006Z
+options: priority=32
 last-error: first second
 `,
 		{pairObject, "pair1"}: `name: pair1
@@ -89,6 +96,8 @@ group: -
 role: S-VOL
 status: SSUS
 suspend-type: -
+peer-status: -
+split-left-seconds: 0.000
 size: 0
 generation: 0
 consistent: no
@@ -105,20 +114,28 @@ different-bytes: 0
 svol-write: no
 suspend-seq: 0
 since: -
+options: -
 last-error: -
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=2
+set inflow-control=yes path-watch=5m
 name: g
 role: P-VOL
 peer: osaka
 peer-group: g@tokyo
 mirror: Active
+journal-status: PJNN
 linked: yes
 pairs: pair0,pair1
 journal-volumes: 2
+journal-volume-1: active size-bytes=1073741824 used-bytes=536870912
+journal-volume-3: joining size-bytes=1048576 used-bytes=0
 capacity-bytes: 1073741824
 used-bytes: 536870912
 used-percent: 50.0
+over-high-water-mark: yes
+unrestored-records: 22
+heard: -
 ring-bytes: 10
 ring-used-bytes: 11
 appended: 12
@@ -130,6 +147,7 @@ sent-bytes: 17
 received-bytes: 18
 base-sent-bytes: 19
 waited-room: 20
+options: inflow-control=yes,path-watch=5m
 failed: -
 `,
 		{peerObject, "osaka"}: `add address=h:7 key=SHA256:def create=1TiB

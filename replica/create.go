@@ -167,7 +167,7 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	g.mu.Unlock()
 	req := &quicwire.CreatePair{
 		Pair: spec.Name, Group: g.name, Volume: spec.RemoteVolume, Number: rec.Number, Size: uint64(rec.Size), Generation: rec.Generation,
-		JournalSize: uint64(g.rec.Size * int64(g.rec.Volumes)),
+		JournalSize: uint64(g.journalSize()),
 	}
 	if spec.CopyNone {
 		req.Copy = quicwire.CopyNone

@@ -59,6 +59,7 @@ type groupRecord struct {
 	PeerGroup string
 	Size      int64 // bytes of one journal volume
 	Volumes   int
+	Sizes     []int64 // of the journal volumes, once one was added or removed
 	RingSize  int
 	NextPair  uint32            // last pair number given in the group; numbers are never used again
 	Failed    string            // the journal was given up for this reason; it is made anew at the next start

@@ -114,11 +114,7 @@ func (g *group) bytes(pos uint64, n int) []byte { return g.journal.Bytes(journal
 
 // create makes the journal volumes of a new group.
 func (g *group) create() error {
-	sizes := make([]int64, g.rec.Volumes)
-	for i := range sizes {
-		sizes[i] = g.rec.Size
-	}
-	if err := journal.Create(g.options(), sizes...); err != nil {
+	if err := journal.Create(g.options(), g.rec.sizes()...); err != nil {
 		return fault(KindInternal, err, "the journal of group %s cannot be made", g.name)
 	}
 	return nil

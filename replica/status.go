@@ -65,34 +65,35 @@ type PairStatus struct {
 
 // GroupStatus is the picture of one journal group on this side.
 type GroupStatus struct {
-	Name         string
-	Role         Role   // Primary: master journal; Secondary: restore journal; RoleNone: no pair yet
-	Peer         string // peer of the mirror, "" if none
-	PeerGroup    string // the group's name there
-	Pairs        []string
-	Volumes      int   // journal volumes
-	VolumeSize   int64 // bytes of each, as created
-	Capacity     int64 // bytes of all journal volumes
-	Used         int64 // bytes not yet freed
-	RingSize     int64
-	RingUsed     int64
-	AppendedSeq  uint64
-	DurableSeq   uint64
-	RestoredSeq  uint64    // in the store and checkpointed
-	PeerDurable  uint64    // primary: durable at the peer
-	PeerRestored uint64    // primary: restored and checkpointed at the peer
-	Mirror       string    // Initial, Active, Active (warning), HaltAccept, Halting, Stopping, Stopped
-	Code         string    // the journal's status by the reference's command line: SMPL, PJNN, PJNF, PJSN, PJSF, PJSE, or with S
-	Unrestored   uint64    // records that the S-VOLs do not have: the reference's Q-CNT
-	Over         bool      // the journal is over its high-water mark: pairs are PFUL
-	Heard        time.Time // secondary: when the primary was last heard of
-	Options      []string  // NAME=VALUE, all of them
-	Linked       bool
-	Failed       string // why the journal failed, "" while it works
-	Sent         uint64 // bytes of records sent since start
-	Received     uint64 // bytes of records received since start
-	BaseSent     uint64 // bytes of base records' data sent since start (holes count nothing)
-	WaitedRoom   uint64 // host writes that had to wait for ring or journal room
+	Name           string
+	Role           Role   // Primary: master journal; Secondary: restore journal; RoleNone: no pair yet
+	Peer           string // peer of the mirror, "" if none
+	PeerGroup      string // the group's name there
+	Pairs          []string
+	Volumes        int             // journal volumes
+	VolumeSize     int64           // bytes of each, as created
+	JournalVolumes []JournalVolume // those that there are, by number
+	Capacity       int64           // bytes of all journal volumes
+	Used           int64           // bytes not yet freed
+	RingSize       int64
+	RingUsed       int64
+	AppendedSeq    uint64
+	DurableSeq     uint64
+	RestoredSeq    uint64    // in the store and checkpointed
+	PeerDurable    uint64    // primary: durable at the peer
+	PeerRestored   uint64    // primary: restored and checkpointed at the peer
+	Mirror         string    // Initial, Active, Active (warning), HaltAccept, Halting, Stopping, Stopped
+	Code           string    // the journal's status by the reference's command line: SMPL, PJNN, PJNF, PJSN, PJSF, PJSE, or with S
+	Unrestored     uint64    // records that the S-VOLs do not have: the reference's Q-CNT
+	Over           bool      // the journal is over its high-water mark: pairs are PFUL
+	Heard          time.Time // secondary: when the primary was last heard of
+	Options        []string  // NAME=VALUE, all of them
+	Linked         bool
+	Failed         string // why the journal failed, "" while it works
+	Sent           uint64 // bytes of records sent since start
+	Received       uint64 // bytes of records received since start
+	BaseSent       uint64 // bytes of base records' data sent since start (holes count nothing)
+	WaitedRoom     uint64 // host writes that had to wait for ring or journal room
 }
 
 // PeerStatus is the picture of one peer.

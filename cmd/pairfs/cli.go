@@ -22,6 +22,7 @@ type cli struct {
 	Group     groupCmd   `cmd:"" help:"Journal groups: volumes that share one write order."`
 	Pair      pairCmd    `cmd:"" help:"Pairs of a volume here and a volume at a peer."`
 	Volume    volumeCmd  `cmd:"" help:"Volumes of this site."`
+	Site      siteCmd    `cmd:"" help:"The site itself."`
 	Status    statusCmd  `cmd:"" help:"Show the pairs: state, progress, lag, journal."`
 	Events    eventsCmd  `cmd:"" help:"Show what happened and happens, one line per event."`
 	History   historyCmd `cmd:"" help:"Show what was asked for and what became of it: commands and status changes."`

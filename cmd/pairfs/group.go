@@ -10,18 +10,27 @@ type groupCmd struct {
 	Delete  groupDeleteCmd  `cmd:"" help:"Delete a group, its pairs and its journal; the volumes stay."`
 	List    groupListCmd    `cmd:"" help:"Show the groups and their journals."`
 
+	Set          groupSetCmd          `cmd:"" help:"Change options of a group, on this side."`
+	AddVolume    groupAddVolumeCmd    `cmd:"" help:"Give the journal of a group another journal volume, while it is in use."`
+	RemoveVolume groupRemoveVolumeCmd `cmd:"" help:"Take a journal volume of a group out of use; its file goes when nothing in it is needed."`
+
 	Differences groupDifferencesCmd `cmd:"" help:"List what was changed since the split in each pair of a group, and what of it a resync overwrites."`
 }
 
 type groupCreateCmd struct {
 	Name    string   `arg:"" help:"Name of the group."`
-	Size    sizeFlag `default:"1GiB" help:"Size of the journal, all its volumes together."`
+	Size    sizeFlag `default:"1GiB" help:"Size of each journal volume."`
 	Volumes int      `default:"1" help:"Number of journal volumes."`
+	groupOptionArgs
 }
 
 // Run makes the group.
 func (c *groupCreateCmd) Run(a *app) error {
-	return a.command("groups", c.Name, "create size="+strconv.FormatInt(int64(c.Size), 10)+" volumes="+strconv.Itoa(c.Volumes), true)
+	opts, err := optionWords(c.Options)
+	if err != nil {
+		return err
+	}
+	return a.command("groups", c.Name, "create size="+strconv.FormatInt(int64(c.Size), 10)+" volumes="+strconv.Itoa(c.Volumes)+opts, true)
 }
 
 // suspendFlags are the options of a suspend, of a pair and of a group alike.

@@ -26,7 +26,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Name("pairfs"),
 		kong.Description("Volumes in a file system, each replicated in write order to another host."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Vars{"version": version()},
+		kong.Vars{
+			"version": version(), "group_options": optionHelp("group"), "pair_options": optionHelp("pair"), "site_options": optionHelp("site"),
+		},
 		kong.Writers(stdout, stderr),
 	)
 	if err != nil {

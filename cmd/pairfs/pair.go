@@ -8,6 +8,7 @@ type pairCmd struct {
 	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay."`
 	Wait    pairWaitCmd    `cmd:"" help:"Wait until a pair is in one of the given states."`
 	List    pairListCmd    `cmd:"" help:"Show the pairs in one line each."`
+	Set     pairSetCmd     `cmd:"" help:"Change options of a pair, on this side."`
 
 	Differences pairDifferencesCmd `cmd:"" help:"List what was changed since a split, and what of it a resync overwrites."`
 }
@@ -19,6 +20,7 @@ type pairCreateCmd struct {
 	Remote string `placeholder:"V" help:"Name of the volume there; the same name if absent."`
 	Group  string `placeholder:"G" help:"Journal group; \"default\" if absent."`
 	Copy   string `enum:"full,none" default:"full" help:"none: the two volumes are equal already (${enum})."`
+	pairOptionArgs
 }
 
 // Run makes the pair.
@@ -35,7 +37,11 @@ func (c *pairCreateCmd) Run(a *app) error {
 		}
 		line += " " + o.key + "=" + o.value
 	}
-	return a.command("", c.Name, line, true)
+	opts, err := optionWords(c.Options)
+	if err != nil {
+		return err
+	}
+	return a.command("", c.Name, line+opts, true)
 }
 
 type pairSuspendCmd struct {

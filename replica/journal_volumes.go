@@ -1,0 +1,121 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	bolt "go.etcd.io/bbolt"
+
+	"pairfs/journal"
+)
+
+// JournalVolume is the picture of one journal volume.
+type JournalVolume struct {
+	Number int    // from 1, never given twice in a group
+	Size   int64  // bytes
+	Used   int64  // bytes that are not freed
+	State  string // active, joining or leaving
+}
+
+// AddJournalVolume gives the journal of a group another journal volume of size bytes while it is in use; it is filled from the next round
+// on. It returns when that is durable, which takes as long as the file needs to be written once. The peer's journal stays as it is.
+// Errors: KindNotFound, KindInvalid for the size, KindNoSpace, KindBusy when the group has the most.
+func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) error {
+	if size < journalMin || size > volumeMax {
+		return refuse(KindInvalid, "a journal volume of %s is out of range: %s to %s", iec(size), iec(journalMin), iec(volumeMax))
+	}
+	size = size &^ (journal.PageSize - 1)
+	if err := s.checkSpace(size, "a journal volume of group "+name); err != nil {
+		return err
+	}
+	return s.changeJournal(name, func(g *group) error {
+		if err := g.journal.AddVolume(ctx, size); err != nil {
+			return volumeError(err, "group %s: a journal volume of %s cannot be added", g.name, iec(size))
+		}
+		s.events.add(slog.LevelInfo, g.object(), "a journal volume of %s was added", iec(size))
+		return nil
+	})
+}
+
+// RemoveJournalVolume takes a journal volume of a group out of use. It returns when that is durable; the file goes when nothing in it is
+// needed any more. Errors: KindNotFound, KindInvalid if there is no such number, KindBusy if the journal needs it.
+func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int) error {
+	return s.changeJournal(name, func(g *group) error {
+		if err := g.journal.RemoveVolume(ctx, number); err != nil {
+			return volumeError(err, "group %s: journal volume %d cannot be removed", g.name, number)
+		}
+		s.events.add(slog.LevelInfo, g.object(), "journal volume %d was removed: its file goes when nothing in it is needed", number)
+		g.kickCheckpoint()
+		return nil
+	})
+}
+
+// changeJournal runs a change of a group's journal volumes and stores what the journal consists of then, for the day it is made anew.
+func (s *Site) changeJournal(name string, change func(*group) error) error {
+	g := s.groupByName(name)
+	if g == nil {
+		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
+	}
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	if s.groupByName(name) != g {
+		return refuse(KindNotFound, "group %s was deleted meanwhile", name)
+	}
+	if err := change(g); err != nil {
+		return err
+	}
+	var sizes []int64
+	for _, v := range g.journal.Volumes() {
+		if v.State != journal.VolumeLeaving {
+			sizes = append(sizes, v.Size)
+		}
+	}
+	g.mu.Lock()
+	g.rec.Sizes = sizes
+	rec := g.rec
+	g.mu.Unlock()
+	if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, name, rec) }); err != nil {
+		return fault(KindInternal, err, "group %s: its journal was changed, which could not be stored in the database", name)
+	}
+	return nil
+}
+
+// volumeError gives a refusal of the journal its kind.
+func volumeError(err error, format string, args ...any) error {
+	kind := KindInternal
+	switch {
+	case errors.Is(err, journal.ErrInvalid):
+		kind = KindInvalid
+	case errors.Is(err, journal.ErrNeeded):
+		kind = KindBusy
+	}
+	return fault(kind, err, format, args...)
+}
+
+// sizes are those of the journal volumes of a new journal of the group.
+func (r *groupRecord) sizes() []int64 {
+	if len(r.Sizes) > 0 {
+		return r.Sizes
+	}
+	sizes := make([]int64, r.Volumes)
+	for i := range sizes {
+		sizes[i] = r.Size
+	}
+	return sizes
+}
+
+// journalSize is what all journal volumes of the group take, in bytes.
+func (g *group) journalSize() (n int64) {
+	for _, v := range g.journal.Volumes() {
+		n += v.Size
+	}
+	return n
+}
+
+func (g *group) journalVolumes() (all []JournalVolume) {
+	for _, v := range g.journal.Volumes() {
+		all = append(all, JournalVolume{v.Number, v.Size, v.Used, v.State.String()})
+	}
+	return all
+}
