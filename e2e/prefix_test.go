@@ -10,7 +10,7 @@ var three = []string{"data", "index", "log"}
 // groupOfThree makes three volumes in one group at A, pairs them, and waits for PAIR.
 func groupOfThree(t *testing.T, s *Sites, size int64, journal string) {
 	t.Helper()
-	s.A.Do("groups/g", "create size="+journal)
+	s.A.Do("groups/g", "create size="+journal+" inflow-control=yes overflow-watch=600s")
 	for _, v := range three {
 		s.A.MakeVolume(v, size)
 	}
