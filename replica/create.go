@@ -32,7 +32,7 @@ func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 		spec.Group = defaultGroup
 	}
 	if len(spec.Options) > 0 {
-		o, err := change(pairOptions, defaultPairOptions(), "pair "+spec.Name, spec.Options)
+		o, err := withOptions(pairOptions, defaultPairOptions(), "pair "+spec.Name, spec.Options)
 		if err != nil {
 			return err
 		}

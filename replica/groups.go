@@ -32,7 +32,7 @@ func (s *Site) CreateGroup(_ context.Context, spec GroupSpec) error {
 		return refuse(KindExists, "group %s exists already", spec.Name)
 	}
 	if len(spec.Options) > 0 {
-		if _, err := change(groupOptions, defaultGroupOptions(s.cfg.PathWatch), "group "+spec.Name, spec.Options); err != nil {
+		if _, err := withOptions(groupOptions, defaultGroupOptions(s.cfg.PathWatch), "group "+spec.Name, spec.Options); err != nil {
 			return err
 		}
 	}

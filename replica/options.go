@@ -124,8 +124,8 @@ func wordsOf[T any](table []option[T], v T) (all []string) {
 	return all
 }
 
-// change returns v with the options that set names. A word or value that is not in the table is refused with its range, and v stays.
-func change[T any](table []option[T], v T, object string, set map[string]string) (T, error) {
+// withOptions returns v with the options that set names. A word or value that is not in the table is refused with its range, and v stays.
+func withOptions[T any](table []option[T], v T, object string, set map[string]string) (T, error) {
 	if len(set) == 0 {
 		return v, refuse(KindInvalid, "%s: no option is given: %s", object, strings.Join(rangesOf(table), "; "))
 	}

@@ -35,7 +35,7 @@ func (s *Site) SetGroup(_ context.Context, name string, set map[string]string) e
 
 // set changes options. group.cmd is held.
 func (g *group) set(set map[string]string) error {
-	next, err := change(groupOptions, *g.opts.Load(), "group "+g.name, set)
+	next, err := withOptions(groupOptions, *g.opts.Load(), "group "+g.name, set)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 		g.mu.Lock()
 		had, have := p.opts, p.rec.Options
 		g.mu.Unlock()
-		next, err := change(pairOptions, had, "pair "+name, set)
+		next, err := withOptions(pairOptions, had, "pair "+name, set)
 		if err != nil {
 			return err
 		}
@@ -110,7 +110,7 @@ const siteOptionsKey = "options"
 func (s *Site) SetSite(_ context.Context, set map[string]string) error {
 	s.cmd.Lock()
 	defer s.cmd.Unlock()
-	next, err := change(siteOptions, *s.opts.Load(), "site "+s.cfg.Name, set)
+	next, err := withOptions(siteOptions, *s.opts.Load(), "site "+s.cfg.Name, set)
 	if err != nil {
 		return err
 	}

@@ -28,10 +28,14 @@ const (
 var simRows = []simRow{
 	{Primary, EvPathLost, PVOLByOperator, ""}, // a split whose flush the path ended: what the operator asked for
 	{Primary, EvOverflow, PVOLByOperator, ""},
+	{Primary, EvFull, PVOLByOperator, ""},
 	{Primary, EvPeerSplit, PVOLByOperator, ""},
 	{Primary, EvPathLost, simAnyType, "DC0x"},
 	{Primary, EvFailure, simAnyType, "DC1x"},
 	{Primary, EvOverflow, simAnyType, "DC1x"},
+	{Primary, EvFull, simAnyType, "DC1x"},
+	{Primary, EvLost, simAnyType, "DC1x"},
+	{Primary, simAnyFact, MCUInitialized, "DC1x"},
 	{Primary, EvPeerError, simAnyType, "DC2x"},
 	{Primary, EvPeerSplit, simAnyType, "DC4x"},
 	{Primary, EvPeerDeleted, simAnyType, "DC5x"},

@@ -39,7 +39,7 @@ func TestUsage(t *testing.T) {
 		{"pair", "expected one of"},
 		{"pair create p", "missing flags"},
 		{"pair create p --volume=v --peer=p --copy=some", "must be one of"},
-		{"pair create p --volume= --peer=p extra", "unexpected argument extra"},
+		{"pair create p --volume= --peer=p extra", "\"extra\" is no option"},
 		{"pair suspend ../site", "is not a name"},
 		{"pair suspend .ctl", "is not a name"},
 		{"pair suspend p --mode=fast", "must be one of"},
