@@ -87,10 +87,13 @@
 //	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers options
 //	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
-//	              suspend-seq since options last-error
+//	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
-//	              waited-room options failed
+//	              waited-room options failed window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
+//	              read-journal-rate mirror-byte-rate response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
+//	              lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes header-bytes header-percent different-bytes reconnects
+//	              checksum-errors
 //	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error
 //	volumes/NAME  name size-bytes allocated-bytes role pair reserved open writable
 //

@@ -138,6 +138,7 @@ func formatPair(p *replica.PairStatus) string {
 	l.time("since", p.Since)
 	l.names("options", p.Options...)
 	l.put("last-error", p.LastError)
+	l.pairUsageLines(&p.Usage)
 	return l.String()
 }
 
@@ -189,6 +190,7 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.count("waited-room", g.WaitedRoom)
 	l.names("options", g.Options...)
 	l.put("failed", g.Failed)
+	l.groupUsageLines(g)
 	return l.String()
 }
 

@@ -87,6 +87,9 @@ suspend-seq: 7
 since: 2026-01-02T02:04:05.006Z
 options: priority=32
 last-error: first second
+host-write-rate: 0.0
+host-byte-rate: 0.0
+copy-byte-rate: 0.0
 `,
 		{pairObject, "pair1"}: `name: pair1
 volume: -
@@ -116,6 +119,9 @@ suspend-seq: 0
 since: -
 options: -
 last-error: -
+host-write-rate: 0.0
+host-byte-rate: 0.0
+copy-byte-rate: 0.0
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=2
 set inflow-control=yes path-watch=5m
@@ -149,6 +155,26 @@ base-sent-bytes: 19
 waited-room: 20
 options: inflow-control=yes,path-watch=5m
 failed: -
+window-seconds: 0.000
+host-write-rate: 0.0
+host-byte-rate: 0.0
+copy-byte-rate: 0.0
+restore-byte-rate: 0.0
+read-journal-rate: 0.0
+mirror-byte-rate: 0.0
+response-seconds: 0.000000
+response-max-seconds: 0.000000
+lag-p50-seconds: 0.000000
+lag-p99-seconds: 0.000000
+lag-max-seconds: 0.000000
+lag-p50-bytes: 0
+lag-p99-bytes: 0
+lag-max-bytes: 0
+header-bytes: 0
+header-percent: 0.0
+different-bytes: 0
+reconnects: 0
+checksum-errors: 0
 `,
 		{peerObject, "osaka"}: `add address=h:7 key=SHA256:def create=1TiB
 name: osaka
@@ -216,7 +242,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	st := sampleStatus()
 	st.Pairs[0].Name = "a\"b\\c\nd"
 	text := formatMetrics(&st)
-	sample := regexp.MustCompile(`^([a-z_]+)(\{[a-z]+="([^"\\\n]|\\.)*"(,[a-z]+="([^"\\\n]|\\.)*")*\})? [0-9.e+-]+$`)
+	sample := regexp.MustCompile(`^([a-z_0-9]+)(\{[a-z]+="([^"\\\n]|\\.)*"(,[a-z]+="([^"\\\n]|\\.)*")*\})? [0-9.e+-]+$`)
 	families := map[string]bool{}
 	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {

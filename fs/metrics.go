@@ -50,6 +50,8 @@ func formatMetrics(st *replica.SiteStatus) string {
 	m.pairs(st.Pairs)
 	m.groups(st.Groups)
 	m.peers(st.Peers)
+	m.groupUsage(st.Groups)
+	m.pairUsage(st.Pairs)
 	return m.String()
 }
 

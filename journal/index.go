@@ -25,6 +25,7 @@ func raise(mark *atomic.Uint64, v uint64) bool {
 type index struct {
 	step Position
 	next Position // no entry before it; guarded by who adds
+	all  uint64   // records that were added; guarded by who adds
 
 	mu      sync.Mutex
 	entries []indexEntry // circular
@@ -33,8 +34,9 @@ type index struct {
 }
 
 type indexEntry struct {
-	pos Position
-	seq Seq
+	pos    Position
+	seq    Seq
+	before uint64 // records that were added before it
 }
 
 // init sizes the index for a journal.
@@ -63,13 +65,15 @@ func (x *index) grow(capacity uint64) {
 
 // add takes note of a record if it is time for an entry. Positions only grow; one goroutine at a time adds.
 func (x *index) add(r *Record) {
+	before := x.all
+	x.all++
 	if r.Position < x.next {
 		return
 	}
 	x.next = r.Position + x.step
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.entries[(x.start+x.n)%len(x.entries)] = indexEntry{r.Position, r.Seq}
+	x.entries[(x.start+x.n)%len(x.entries)] = indexEntry{r.Position, r.Seq, before}
 	if x.n < len(x.entries) {
 		x.n++
 	} else {
@@ -86,6 +90,28 @@ func (x *index) before(seq Seq) Position {
 		return at(i - 1).pos
 	}
 	return 0
+}
+
+// addedBefore gives how many records were added before the one at the last entry that is not behind pos; 0 if no entry helps.
+func (x *index) addedBefore(pos Position) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	at := func(i int) indexEntry { return x.entries[(x.start+i)%len(x.entries)] }
+	if i := sort.Search(x.n, func(i int) bool { return at(i).pos > pos }); i > 0 {
+		return at(i - 1).before
+	}
+	return 0
+}
+
+// Records gives how many records, pads included, the journal holds from its freed mark to its tail: exactly, or up to the records of 64 KiB
+// (or capacity/16384) more. It reads nothing from disk.
+func (j *Journal) Records() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if Position(j.tail.Load()) == Position(j.freed.Load()) {
+		return 0
+	}
+	return j.index.all - j.index.addedBefore(Position(j.freed.Load()))
 }
 
 // Locate gives the position of the first record whose number is at least seq. For the number after the last one it is the place of the next record,

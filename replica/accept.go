@@ -57,6 +57,9 @@ func (p *pullSession) update(rec *journal.Record, t *touched) error {
 		t.add(a.vol, int64(rec.Offset), int64(rec.Length))
 	}
 	g.journal.Publish(r, rec.CRC)
+	if a != nil && rec.Kind == journal.KindBase {
+		a.use.received.Add(rec.Length)
+	}
 	if rec.Advances() {
 		g.mu.Lock()
 		g.lastSeq = rec.Seq

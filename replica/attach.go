@@ -15,6 +15,7 @@ func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	p := &pair{name: name, group: g, att: a, rec: rec}
 	a.pair = p
 	p.loadOptions()
+	a.use.steps.push(time.Now(), pairCounts{}) // what comes before the first look counts
 	a.start.Store(uint64(rec.StartSeq))
 	a.stop.Store(uint64(rec.StopSeq))
 	if rec.StartSeq == 0 {

@@ -70,8 +70,8 @@
 //
 // # Goroutines
 //
-// Each group has three: restoreLoop (restore passes, checkpoints), work (facts, times) and pullLoop (the secondary's mirror session, with
-// two of its own). A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own. Commands run in the
+// Each group has five: restoreLoop (restore passes, checkpoints), work (facts, times), pressureLoop (a journal that fills), usageLoop (the usage monitor) and pullLoop (the
+// secondary's mirror session, with two of its own). A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own. Commands run in the
 // caller's goroutine. A journal that failed is given up in a goroutine of its own (failOver). All end with the group's context.
 //
 // # Locks

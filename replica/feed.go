@@ -219,6 +219,7 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 		g.kickCheckpoint()
 	}
 	f.settleBases(m.Durable, m.Restored)
+	g.usage.asked(g.peerDurable)
 	kick(g.watchReq) // a flush or a copy may be complete now
 }
 
@@ -231,6 +232,7 @@ func (f *feedSession) watchDurable() {
 			return
 		}
 		at = next
+		f.g.timeReply()
 		kick(f.wake)
 	}
 }

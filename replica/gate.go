@@ -68,6 +68,7 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 	g.mu.Unlock()
 	p.mu.Lock()
 	p.ordinal = b.Ordinal
+	g.usage.batch(&p.replies, p.taken, b, seq)
 	p.taken += uint64(len(b.Data))
 	p.arrived = append(p.arrived, arrival{b.Ordinal, m.Reserved, seq})
 	p.mu.Unlock()
@@ -79,6 +80,7 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 // damaged is a batch whose bytes are not those that were sent (I7). It ends the session; what was durable stays, and the primary sends
 // the rest again.
 func (p *pullSession) damaged(b *quicwire.Batch, err error) error {
+	p.g.usage.damaged.Add(1)
 	p.g.site.events.add(slog.LevelError, p.g.object(), "batch %d (sequence numbers %d to %d) from %s is damaged and was not used, it is asked for again: %v", b.Ordinal, b.First, b.Last, p.g.rec.Peer, err)
 	return fmt.Errorf("group %s: batch %d is damaged: %w", p.g.name, b.Ordinal, err)
 }

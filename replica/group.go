@@ -51,7 +51,6 @@ type group struct {
 	pulling     *pullSession
 	linked      bool
 	linkChange  time.Time
-	linkedOnce  atomic.Bool // the mirror was up or down before, since the daemon started
 	asked       time.Time   // primary: when the peer was last asked for its states beside a mirror
 	newestSeq   journal.Seq // secondary: what the primary said last
 	newestTime  int64
@@ -80,6 +79,7 @@ type group struct {
 	line *pacer // what the mirror sends
 
 	sent, received, baseSent, waited atomic.Uint64
+	usage                            usageMeter
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -94,6 +94,7 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 		blockedReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
+	g.usage.begin(time.Now())
 	g.openGate()
 	g.loadOptions()
 	return g
@@ -185,7 +186,8 @@ func (g *group) openError(err error) error {
 
 // start runs the group's goroutines.
 func (g *group) start() {
-	g.wg.Add(4)
+	g.wg.Add(5)
+	go func() { defer g.wg.Done(); g.usageLoop() }()
 	go func() { defer g.wg.Done(); g.restoreLoop() }()
 	go func() { defer g.wg.Done(); g.work() }()
 	go func() { defer g.wg.Done(); g.pullLoop() }()

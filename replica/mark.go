@@ -110,6 +110,7 @@ func (g *group) markDurable(a *attachment, off, n int64) error {
 // under the mode lock. The journal is made anew when the daemon starts again.
 func (g *group) journalFailed(cause error) {
 	g.failOnce.Do(func() {
+		g.usage.failedBy(cause)
 		g.mu.Lock()
 		g.failed = cause.Error()
 		g.mu.Unlock()

@@ -18,6 +18,7 @@ type attachment struct {
 	number  uint32
 	overlay *overlay
 	bits    *bitmap // regions that differ from the peer, or may
+	use     pairMeter
 
 	writable  atomic.Bool
 	direct    atomic.Bool // the journal is lost: writes go to the store, their bits made durable first
@@ -43,7 +44,7 @@ func (a *attachment) replicated(seq journal.Seq) bool {
 // A full ring is waited for under the group's gate and not under ctx: restore ends the wait, or the gate when the store fails.
 //
 // On this path: the reserve lock of the journal (some 100 ns), one checksum and one copy of the data, the lock of an overlay shard, one
-// atomic store. No allocation, no system call; only a full ring or journal waits.
+// atomic store, one atomic addition for the usage monitor. No allocation, no system call; only a full ring or journal waits.
 func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool) error {
 	if a.direct.Load() {
 		return a.writeDirect(p, off, sync)
@@ -58,6 +59,7 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 	a.track(r.Seq, off, int64(len(p)))
 	a.overlay.insert(off, int64(len(p)), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), false)
 	a.group.journal.Publish(r, crc)
+	a.overlay.hosts.Add(hostWrite(len(p)))
 	if sync {
 		return a.syncTo(ctx, r.End)
 	}
@@ -138,6 +140,7 @@ func (a *attachment) writeDirect(p []byte, off int64, sync bool) error {
 	if _, err := a.vol.store.writeAt(p, off); err != nil {
 		return a.vol.storeError(err, "written", off)
 	}
+	a.overlay.hosts.Add(hostWrite(len(p)))
 	if sync {
 		if err := a.vol.store.sync(); err != nil {
 			return a.vol.storeError(err, "flushed", off)

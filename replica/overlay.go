@@ -52,7 +52,8 @@ func (e extent) part(lo, hi uint32) extent {
 // time may see the new bytes of one region and the old ones of the next. Paired volumes do not change size, so there is no truncate.
 type overlay struct {
 	extents atomic.Int64
-	count   atomic.Int64 // regions
+	count   atomic.Int64  // regions
+	hosts   atomic.Uint64 // host writes, see hostWrite; here because an insert changes this line of memory anyway
 	shards  [overlayShards]overlayShard
 }
 

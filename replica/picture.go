@@ -76,7 +76,7 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 		RingSize: u.RingSize, RingUsed: u.RingUsed, AppendedSeq: uint64(m.AppendedSeq), DurableSeq: uint64(m.DurableSeq),
 		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore),
 		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
-		Over: g.over, Heard: g.lastHeard, Options: wordsOf(groupOptions, *g.opts.Load()),
+		Usage: g.groupUsage(), Over: g.over, Heard: g.lastHeard, Options: wordsOf(groupOptions, *g.opts.Load()),
 	}
 	f := g.mirrorFacts(m)
 	st.Mirror, st.Code, st.Unrestored = f.word(), f.code(), f.unrestored
@@ -170,7 +170,7 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 	st := PairStatus{
 		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
 		Suspend: r.State.Suspend, Size: r.Size, Generation: r.Generation, Consistent: r.State.Consistent, Linked: g.linked,
-		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: r.LastError, CopyMode: "full",
+		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: r.LastError, CopyMode: "full", Usage: p.att.use.picture(g.usage.lookedAt()),
 	}
 	if r.CopyNone {
 		st.CopyMode = "none"

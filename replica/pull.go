@@ -30,6 +30,7 @@ type pullSession struct {
 	arrived           []arrival
 	durable, restored uint64 // ordinals
 	durableSeq        journal.Seq
+	replies           replyMeter
 
 	early map[uint64]*quicwire.Batch // batches before their turn; the window bounds them
 }
@@ -240,6 +241,7 @@ func (p *pullSession) request() {
 				return
 			}
 			last = now
+			p.asked(now.Budget)
 		}
 		select {
 		case <-p.wake:

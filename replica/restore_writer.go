@@ -107,6 +107,7 @@ func (w *restoreWriter) region(a *attachment, base int64) error {
 		if _, err := a.vol.store.writev(base+int64(e.off), w.bufs); err != nil {
 			return err
 		}
+		a.group.usage.restored.Add(uint64(end - e.off))
 	}
 	return nil
 }

@@ -61,6 +61,7 @@ type PairStatus struct {
 	PeerStatus   string        // the pair's status at the peer, as it said last; "" if it said nothing yet
 	SplitLeft    time.Duration // while Suspending: how long the flush may still take; 0 if unknown
 	Options      []string      // NAME=VALUE, all of them
+	Usage        PairUsage     // what it did lately
 }
 
 // GroupStatus is the picture of one journal group on this side.
@@ -94,6 +95,7 @@ type GroupStatus struct {
 	Received       uint64 // bytes of records received since start
 	BaseSent       uint64 // bytes of base records' data sent since start (holes count nothing)
 	WaitedRoom     uint64 // host writes that had to wait for ring or journal room
+	Usage          Usage  // what it did lately
 }
 
 // PeerStatus is the picture of one peer.

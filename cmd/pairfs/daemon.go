@@ -41,6 +41,14 @@ type siteDaemon struct {
 // run serves until ctx is cancelled, until the site is told to stop, or until somebody unmounts it.
 func (d *siteDaemon) run(ctx context.Context) error {
 	signal.Ignore(syscall.SIGPIPE) // a log nobody reads any more must not end the site
+	var metrics *metricsServer
+	if d.cfg.Metrics != "" {
+		var err error
+		if metrics, err = listenMetrics(d.cfg.Metrics); err != nil {
+			return err
+		}
+	}
+	defer func() { metrics.stop() }()
 	site, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -56,6 +64,9 @@ func (d *siteDaemon) run(ctx context.Context) error {
 		mnt.Wait()
 		close(unmounted)
 	}()
+	if metrics != nil {
+		metrics.serve(func() string { return fs.Metrics(site) }, d.log)
+	}
 	_ = os.Remove(filepath.Join(d.cfg.State, stopErrorName))
 	d.served = true
 	if err := d.ready(); err != nil {
@@ -71,7 +82,10 @@ func (d *siteDaemon) run(ctx context.Context) error {
 		d.log.Info("stopping", "reason", "unmounted")
 	}
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
-	err = errors.Join(d.unmount(mnt, unmounted), d.close(site))
+	err = d.unmount(mnt, unmounted)
+	metrics.stop() // before the site that it shows
+	metrics = nil
+	err = errors.Join(err, d.close(site))
 	d.leave(err)
 	return err
 }

@@ -31,6 +31,7 @@ type mountCmd struct {
 	Memory     sizeFlag      `default:"256MiB" help:"Bound of staging rings and buffers."`
 	RingDir    string        `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
 	PathWatch  time.Duration `name:"path-watch" default:"5m" placeholder:"TIME" help:"How long a mirror may be down before its pairs are suspended (path watch time)."`
+	Metrics    string        `placeholder:"HOST:PORT" help:"Serve /metrics by HTTP at this TCP address; off unless given."`
 	Foreground bool          `help:"Stay, and log to stderr."`
 	ReadyFD    int           `hidden:"" default:"-1" name:"ready-fd"`
 	Dir        string        `arg:"" name:"mnt" help:"Directory to mount at."`
@@ -69,6 +70,9 @@ func (m *mountCmd) check() error {
 	}
 	if _, _, err := net.SplitHostPort(m.Listen); err != nil {
 		return usagef("--listen=%s is not HOST:PORT: %v", m.Listen, err)
+	}
+	if _, _, err := net.SplitHostPort(m.Metrics); m.Metrics != "" && err != nil {
+		return usagef("--metrics=%s is not HOST:PORT: %v", m.Metrics, err)
 	}
 	if m.PathWatch < time.Second || m.PathWatch > 60*24*time.Hour {
 		return usagef("--path-watch=%v is out of range: 1s to 60 days", m.PathWatch)
@@ -118,7 +122,7 @@ func (m *mountCmd) background(ctx context.Context) error {
 	defer from.Close()
 	cmd := exec.Command("/proc/self/exe", "mount", "--state="+m.State, "--name="+m.Name, "--listen="+m.Listen,
 		"--memory="+strconv.FormatInt(int64(m.Memory), 10), "--ring-dir="+m.RingDir,
-		"--path-watch="+m.PathWatch.String(), "--ready-fd=3", "--", m.Dir)
+		"--path-watch="+m.PathWatch.String(), "--metrics="+m.Metrics, "--ready-fd=3", "--", m.Dir)
 	cmd.Args[0] = os.Args[0]
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log

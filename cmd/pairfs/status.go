@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 )
 
@@ -13,8 +12,9 @@ const statusEvery = time.Second
 
 // statusCmd shows pairs.
 type statusCmd struct {
-	Pairs []string `arg:"" optional:"" name:"pair" help:"Pairs to show; all if none is named."`
-	Watch bool     `help:"Show again every second until interrupted."`
+	Pairs   []string `arg:"" optional:"" name:"pair" help:"Pairs to show; all if none is named."`
+	Verbose bool     `short:"v" help:"Show what each group did lately as well: hosts, journal, mirror, lag; --json always has it."`
+	Watch   bool     `help:"Show again every second until interrupted."`
 	jsonFlag
 }
 
@@ -65,9 +65,9 @@ func (c *statusCmd) print(w io.Writer, s site) error {
 	if err != nil {
 		return err
 	}
-	used := s.journalUse(pairs)
+	groups := s.groupsOf(pairs)
 	for i := range pairs {
-		pairs[i].set("journal-used-percent", used[pairs[i].get("group")])
+		addGroup(&pairs[i], groups[pairs[i].get("group")])
 	}
 	if c.JSON {
 		return printJSON(w, objects(pairs, pairKinds))
@@ -76,22 +76,10 @@ func (c *statusCmd) print(w io.Writer, s site) error {
 		_, err := fmt.Fprintf(w, "no pairs; pairfs pair create makes one\n")
 		return err
 	}
-	return printStatus(w, pairs)
-}
-
-// journalUse returns how full the journal of each group is, in percent; "" where that cannot be read.
-func (s site) journalUse(pairs []state) map[string]string {
-	used := map[string]string{}
-	for _, p := range pairs {
-		group := p.get("group")
-		if _, done := used[group]; done || group == "-" {
-			continue
-		}
-		if g, err := s.read(filepath.Join("groups", group)); err == nil {
-			used[group] = g.get("used-percent")
-		}
+	if err := printStatus(w, pairs); err != nil || !c.Verbose {
+		return err
 	}
-	return used
+	return printUsage(w, groups)
 }
 
 // statusColumns are the table of "status".

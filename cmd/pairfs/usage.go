@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// usageKeys are what a group's control file says about what it did lately.
+const usageKeys = "window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate read-journal-rate mirror-byte-rate" +
+	" response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes" +
+	" header-bytes header-percent reconnects checksum-errors"
+
+// groupPrefix stands before the keys of its group in the JSON of a pair.
+const groupPrefix = "group-"
+
+// groupsOf reads the state of each group that pairs are in, by name. One that went away meanwhile is not there.
+func (s site) groupsOf(pairs []state) map[string]state {
+	groups := map[string]state{}
+	for _, p := range pairs {
+		name := p.get("group")
+		if _, done := groups[name]; done || name == "-" {
+			continue
+		}
+		if g, err := s.read(filepath.Join("groups", name)); err == nil {
+			groups[name] = g
+		}
+	}
+	return groups
+}
+
+// addGroup gives a pair what its group says about the journal and the mirror.
+func addGroup(p *state, g state) {
+	p.set("journal-used-percent", g.get("used-percent"))
+	for _, key := range strings.Fields(usageKeys) {
+		p.set(groupPrefix+key, g.get(key))
+	}
+}
+
+// printUsage prints a section for each group, in the order of their names.
+func printUsage(w io.Writer, groups map[string]state) error {
+	names := make([]string, 0, len(groups))
+	for n := range groups {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		g := groups[n]
+		_, err := fmt.Fprintf(w, "\ngroup %s, %s, peer %s, means of the last %s, lag of the last 5 minutes\n", n, g.get("role"), g.get("peer"), wholeSeconds(g.get("window-seconds")))
+		if err != nil {
+			return err
+		}
+		if err := table(w, usageRows(g)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usageRows is the section of one group.
+func usageRows(g state) [][]string {
+	lag := func(q string) string {
+		return secondsText(g.get("lag-"+q+"-seconds")) + " " + sizeText(g.get("lag-"+q+"-bytes"))
+	}
+	return [][]string{
+		{"  host writes", g.get("host-write-rate") + "/s", rateText(g.get("host-byte-rate"))},
+		{"  copy, restore", rateText(g.get("copy-byte-rate")), rateText(g.get("restore-byte-rate"))},
+		{"  journal", percentText(g.get("used-percent")) + " used", percentText(g.get("header-percent")) + " headers"},
+		{"  read-journal", g.get("read-journal-rate") + "/s", rateText(g.get("mirror-byte-rate"))},
+		{"  response", secondsText(g.get("response-seconds")) + " mean", secondsText(g.get("response-max-seconds")) + " max"},
+		{"  lag", lag("p50") + " p50", lag("p99") + " p99", lag("max") + " max"},
+		{"  different", sizeText(g.get("different-bytes"))},
+		{"  since start", g.get("reconnects") + " reconnects", g.get("checksum-errors") + " checksum errors"},
+	}
+}
+
+// rateText rounds bytes a second for the eye.
+func rateText(v string) string {
+	whole, _, _ := strings.Cut(v, ".")
+	if text := sizeText(whole); text != "-" {
+		return text + "/s"
+	}
+	return v
+}
+
+// wholeSeconds writes a number of seconds without its fraction.
+func wholeSeconds(v string) string {
+	whole, _, _ := strings.Cut(v, ".")
+	return whole + "s"
+}
