@@ -68,10 +68,23 @@
 // in run.go. Both sides tell each other the states of their pairs whenever a mirror opens and whenever one changes; what was missed while
 // the link was down follows from comparing states, not from a log of messages.
 //
+// # A full journal
+//
+// A master journal that the peer does not empty as fast as hosts fill it is dealt with in steps (pressure.go): PFUL, inflow control, a flush
+// that leaves hosts the last tenth (Suspending, JNL overflow), PFUS. In the ring order of a journal what the peer needs next is what has to
+// go first, so once a record that the peer lacks is given up, all behind it is marked in the bitmaps as well.
+//
+// # Quiet and off
+//
+// While hosts are quiet the primary moves the sequence number on every few seconds, so that lag 0 can be told from silence. A primary that is
+// stopped in good order ends with a record that says so; one that starts moves the number on at once, so that record only counts while it
+// is the last (power.go).
+//
 // # Goroutines
 //
-// Each group has five: restoreLoop (restore passes, checkpoints), work (facts, times), pressureLoop (a journal that fills), usageLoop (the usage monitor) and pullLoop (the
-// secondary's mirror session, with two of its own). A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own. Commands run in the
+// Each group has five: restoreLoop (restore passes, checkpoints), work (facts, times), pressureLoop (a journal that fills), usageLoop (the
+// usage monitor) and pullLoop (the secondary's mirror session, with two of its own). A primary's mirror session runs in the goroutine that
+// quicwire serves it in, with two of its own. Commands run in the
 // caller's goroutine. A journal that failed is given up in a goroutine of its own (failOver). All end with the group's context.
 //
 // # Locks
@@ -79,6 +92,6 @@
 // Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for), group.cmd (one change of states at a
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
-// inside of journal, overlay, bitmap and event log. Facts are queued, so reporting one takes no lock. A sender that ends a copy only tries
+// inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock. A sender that ends a copy only tries
 // group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held.
 package replica

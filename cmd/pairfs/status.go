@@ -112,6 +112,13 @@ func notes(p state) []string {
 	if p.get("linked") == "no" && p.get("status") != "SMPL" {
 		n = append(n, "not linked to "+p.get("peer"))
 	}
+	if p.get("status") == "Suspending" {
+		left := "the time left is not known"
+		if p.get("split-left-seconds") != "0.000" {
+			left = "about " + secondsText(p.get("split-left-seconds")) + " left"
+		}
+		n = append(n, "what is in the journal is brought to "+p.get("peer")+" first, "+left)
+	}
 	if p.has("suspend-type") {
 		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
 	}

@@ -131,6 +131,8 @@ func prepare(r *runner, p plan) *benchmark {
 	for _, path := range b.paths {
 		b.fill(path, p.size)
 	}
+	// Hosts are held to what the peer takes, or a row would measure a pair that was suspended by its full journal.
+	tokyo.Do("groups/default", "create inflow-control=yes overflow-watch=600s")
 	tokyo.Do("pair0", "create volume=paired peer=osaka")
 	tokyo.Wait("pair0", 2*time.Minute, "PAIR")
 	b.settle()
