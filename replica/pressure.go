@@ -166,7 +166,9 @@ func (g *group) pace(limit float64) {
 		return
 	}
 	g.slow.set(limit)
-	for _, a := range g.attachments() {
+	g.mu.Lock() // a volume that leaves the group meanwhile is not slowed any more
+	defer g.mu.Unlock()
+	for _, a := range g.members {
 		if limit > 0 {
 			a.vol.slow.Store(g.slow)
 		} else {
