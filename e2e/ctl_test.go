@@ -121,8 +121,8 @@ var badCommands = []badCommand{
 	{"a", "peers/kyoto", "add address=127.0.0.1:9 key=SHA256:short", unix.EINVAL, nil},
 	{"a", "peers/kyoto", "add address=127.0.0.1:9 key=" + goodKey + " create=10GB", unix.EINVAL, []string{"10GB"}},
 	{"a", "peers/kyoto", "remove", unix.ENOENT, []string{"kyoto"}},
-	{"a", "peers/osaka", "remove", unix.EBUSY, []string{"pairs"}},
-	{"b", "peers/tokyo", "remove", unix.EBUSY, []string{"pairs"}},
+	{"a", "peers/osaka", "remove", unix.EBUSY, []string{"pair"}},
+	{"b", "peers/tokyo", "remove", unix.EBUSY, []string{"pair"}},
 
 	// Volumes.
 	{"a", "volumes/free", "reserve", unix.EINVAL, []string{"peer"}},

@@ -105,9 +105,8 @@ func formatSite(st *replica.SiteStatus) string {
 func formatPair(p *replica.PairStatus) string {
 	var l lines
 	if p.Role != replica.Secondary {
-		l.command("create", "volume="+p.Volume, "peer="+p.Peer, "remote="+p.RemoteVolume, "group="+p.Group, "copy="+copyMode(p))
-	}
-	if len(p.Options) > 0 {
+		l.command("create", append([]string{"volume=" + p.Volume, "peer=" + p.Peer, "remote=" + p.RemoteVolume, "group=" + p.Group, "copy=" + copyMode(p)}, p.Options...)...)
+	} else if len(p.Options) > 0 {
 		l.command("set", p.Options...)
 	}
 	l.put("name", p.Name)
@@ -154,9 +153,8 @@ func copyMode(p *replica.PairStatus) string {
 func formatGroup(g *replica.GroupStatus) string {
 	var l lines
 	if g.Role != replica.Secondary {
-		l.command("create", "size="+FormatSize(g.VolumeSize), "volumes="+strconv.Itoa(g.Volumes))
-	}
-	if len(g.Options) > 0 {
+		l.command("create", append([]string{"size=" + FormatSize(g.VolumeSize), "volumes=" + strconv.Itoa(g.Volumes)}, g.Options...)...)
+	} else if len(g.Options) > 0 {
 		l.command("set", g.Options...)
 	}
 	l.put("name", g.Name)

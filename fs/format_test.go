@@ -57,8 +57,7 @@ groups: 1
 peers: 1
 options: copies=64
 `,
-		{pairObject, "pair0"}: `create volume=db peer=osaka remote=db2 group=g copy=full
-set priority=32
+		{pairObject, "pair0"}: `create volume=db peer=osaka remote=db2 group=g copy=full priority=32
 name: pair0
 volume: db
 remote-volume: db2
@@ -123,8 +122,7 @@ host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
 `,
-		{groupObject, "g"}: `create size=1GiB volumes=2
-set inflow-control=yes path-watch=5m
+		{groupObject, "g"}: `create size=1GiB volumes=2 inflow-control=yes path-watch=5m
 name: g
 role: P-VOL
 peer: osaka

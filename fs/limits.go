@@ -21,7 +21,7 @@ const (
 	// maxLine is the longest command in bytes with its newline: one page, which no shell splits into two writes.
 	maxLine = 4096
 
-	// maxArgs is the number of words in a command; the longest known command has six.
+	// maxArgs is the number of words in a command; the longest known command has ten.
 	maxArgs = 16
 
 	// maxName is the longest name of a volume, pair, group or peer in bytes.
