@@ -111,6 +111,7 @@ func TestOverflowIsOnePrefix(t *testing.T) {
 	s := Two(t)
 	const size = 32 * mib
 	groupOfThree(t, s, size, "32MiB")
+	s.A.Do("groups/g", "set inflow-control=no")
 	h := NewHistory(s.Seed)
 	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 500})
 	more(t, w, 300)
