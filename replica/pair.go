@@ -68,6 +68,9 @@ func (p *pair) applyAccess() { p.att.writable.Store(p.rec.State.mayWrite()) }
 func (s PairState) level() slog.Level {
 	switch s.Status {
 	case PSUE, PFUS:
+		if s.Suspend == MCUPowerOff {
+			return slog.LevelWarn // planned, and it ends by itself
+		}
 		return slog.LevelError
 	case PSUS, Suspending, Deleting:
 		return slog.LevelWarn
