@@ -15,6 +15,7 @@ type pair struct {
 	att   *attachment
 
 	rec    pairRecord
+	shown  PairState // what operators see: durable, and obeyed by hosts
 	opts   PairOptions
 	copier *copier // primary in COPY with a mirror session: the base records under way
 
@@ -61,8 +62,11 @@ func (p *pair) endCopy() {
 	p.group.site.slots.drop(p)
 }
 
-// applyAccess lets the write path see what the state allows. Requires group.mu.
-func (p *pair) applyAccess() { p.att.writable.Store(p.rec.State.mayWrite()) }
+// applyAccess lets the write path see what the state allows, and then operators see the state. Requires group.mu.
+func (p *pair) applyAccess() {
+	p.att.writable.Store(p.rec.State.mayWrite())
+	p.shown = p.rec.State
+}
 
 // level is how loud a status is.
 func (s PairState) level() slog.Level {
