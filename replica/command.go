@@ -153,17 +153,26 @@ func (s *Site) onPairs(name string, fn func(*group, []*pair) error) error {
 }
 
 func (s *Site) onGroup(name string, fn func(*group, []*pair) error) error {
+	return s.withGroup(name, func(g *group) error {
+		pairs := g.allPairs()
+		if len(pairs) == 0 {
+			return refuse(KindBusy, "group %s has no pairs", name)
+		}
+		return fn(g, pairs)
+	})
+}
+
+// withGroup runs a command on the group of that name, whether it has pairs or not, with its command lock held.
+func (s *Site) withGroup(name string, fn func(*group) error) error {
 	g := s.groupByName(name)
-	if g == nil {
+	if g != nil {
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+	}
+	if g == nil || s.groupByName(name) != g {
 		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
 	}
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	pairs := g.allPairs()
-	if len(pairs) == 0 {
-		return refuse(KindBusy, "group %s has no pairs", name)
-	}
-	return fn(g, pairs)
+	return fn(g)
 }
 
 // remember keeps a refusal as the pair's last error.

@@ -53,32 +53,25 @@ func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int)
 
 // changeJournal runs a change of a group's journal volumes and stores what the journal consists of then, for the day it is made anew.
 func (s *Site) changeJournal(name string, change func(*group) error) error {
-	g := s.groupByName(name)
-	if g == nil {
-		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
-	}
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	if s.groupByName(name) != g {
-		return refuse(KindNotFound, "group %s was deleted meanwhile", name)
-	}
-	if err := change(g); err != nil {
-		return err
-	}
-	var sizes []int64
-	for _, v := range g.journal.Volumes() {
-		if v.State != journal.VolumeLeaving {
-			sizes = append(sizes, v.Size)
+	return s.withGroup(name, func(g *group) error {
+		if err := change(g); err != nil {
+			return err
 		}
-	}
-	g.mu.Lock()
-	g.rec.Sizes = sizes
-	rec := g.rec
-	g.mu.Unlock()
-	if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, name, rec) }); err != nil {
-		return fault(KindInternal, err, "group %s: its journal was changed, which could not be stored in the database", name)
-	}
-	return nil
+		var sizes []int64
+		for _, v := range g.journal.Volumes() {
+			if v.State != journal.VolumeLeaving {
+				sizes = append(sizes, v.Size)
+			}
+		}
+		g.mu.Lock()
+		g.rec.Sizes = sizes
+		rec := g.rec
+		g.mu.Unlock()
+		if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, name, rec) }); err != nil {
+			return fault(KindInternal, err, "group %s: its journal was changed, which could not be stored in the database", name)
+		}
+		return nil
+	})
 }
 
 // volumeError gives a refusal of the journal its kind.

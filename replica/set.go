@@ -17,20 +17,13 @@ import (
 // SetGroup changes options of a journal group on this side, by name; see [OptionNames]. Either all are changed or, with a KindInvalid
 // error that names the range, none.
 func (s *Site) SetGroup(_ context.Context, name string, set map[string]string) error {
-	g := s.groupByName(name)
-	if g == nil {
-		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
-	}
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	if s.groupByName(name) != g {
-		return refuse(KindNotFound, "group %s was deleted meanwhile", name)
-	}
-	if err := g.set(set); err != nil {
-		return err
-	}
-	s.events.add(slog.LevelInfo, g.object(), "set: %s", setWords(set))
-	return nil
+	return s.withGroup(name, func(g *group) error {
+		if err := g.set(set); err != nil {
+			return err
+		}
+		s.events.add(slog.LevelInfo, g.object(), "set: %s", setWords(set))
+		return nil
+	})
 }
 
 // set changes options. group.cmd is held.
