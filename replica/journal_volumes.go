@@ -51,12 +51,17 @@ func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int)
 	})
 }
 
-// changeJournal runs a change of a group's journal volumes and stores what the journal consists of then, for the day it is made anew.
+// changeJournal runs a change of a group's journal volumes and stores what the journal consists of then, for the day it is made anew. The
+// change is made without the group's command lock: a large file takes minutes to write, and states have to change meanwhile.
 func (s *Site) changeJournal(name string, change func(*group) error) error {
+	g := s.groupByName(name)
+	if g == nil {
+		return s.withGroup(name, change) // refused there
+	}
+	if err := change(g); err != nil {
+		return err
+	}
 	return s.withGroup(name, func(g *group) error {
-		if err := change(g); err != nil {
-			return err
-		}
 		var sizes []int64
 		for _, v := range g.journal.Volumes() {
 			if v.State != journal.VolumeLeaving {
