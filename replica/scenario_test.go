@@ -64,6 +64,8 @@ func TestJoinAndRoles(t *testing.T) {
 	back.check(d.a, everyAck)
 
 	d.a.volume("n")
+	d.b.volume("n")
+	must(t, d.b.site.ReserveVolume(ctx, "n", "tokyo"))
 	none := newWriter(d.a, "n")
 	must(t, d.a.site.CreatePair(ctx, PairSpec{Name: "n", Volume: "n", Peer: "osaka", Group: "g", CopyNone: true}))
 	d.a.awaitBoth(PAIR, "n")
@@ -99,6 +101,25 @@ func TestDelete(t *testing.T) {
 	must(t, d.b.site.DeletePair(ctx, "y", DeleteOptions{Force: true}))
 	d.wait("the restore group goes", func() bool { return d.b.site.groupByName("g@tokyo") == nil })
 	d.a.pair("g", "x", "y") // and again
+}
+
+// Without a copy the S-VOL has to be there: one that is made for the pair is empty, and nothing would tell or mend that.
+func TestCopyNoneNeedsTheVolume(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	d.a.volume("x")
+	spec := PairSpec{Name: "p", Volume: "x", RemoteVolume: "v3", Peer: "osaka", Group: "g", CopyNone: true}
+	err := d.a.site.CreatePair(t.Context(), spec)
+	refused(t, err, KindNotFound)
+	says(t, err, "volume v3 does not exist at osaka, so it cannot be equal", "leave out copy=none", "volume reserve")
+	if _, err := d.b.site.Volume("v3"); err == nil || d.a.status("p").Status != SMPL {
+		t.Fatal("a refused create left a volume or a pair")
+	}
+	d.b.volume("v3")
+	must(t, d.b.site.ReserveVolume(t.Context(), "v3", "tokyo"))
+	must(t, d.a.site.CreatePair(t.Context(), spec))
+	d.a.awaitBoth(PAIR, "p")
 }
 
 // TestCreateRefusals: quota, a volume that was not set aside, a wrong generation, and an orphan that makes room.

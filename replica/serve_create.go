@@ -64,6 +64,9 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 		reserved = v.reserved
 	}
 	s.mu.RUnlock()
+	if v == nil && m.Copy == quicwire.CopyNone {
+		return nil, false, refuse(KindNotFound, "volume %s does not exist at %s, so it cannot be equal: leave out copy=none, or bring it there and set it aside (volume reserve)", m.Volume, s.cfg.Name)
+	}
 	if v == nil {
 		used := s.quotaUsed(peer)
 		if used+int64(m.Size) > quota {
