@@ -191,13 +191,16 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 		reason = "its journal is not there any more"
 	}
 	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
+	text := "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"
+	changed := map[*pair]Input{}
 	for _, p := range g.pairs {
 		in := EvFailure
 		if lost && p.rec.State.Role == Primary {
 			in = EvLost
 		}
 		if out := Step(p.rec.State, in); out.Verdict == Accept && (lost || p.rec.State.Status != PSUE) {
-			g.enter(p, in, out, runOptions{text: "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"})
+			g.enter(p, in, out, runOptions{text: text})
+			changed[p] = in
 		}
 		// A lost restore journal held what the primary keeps and marks until it is restored here; only what hosts wrote here is unknown.
 		if p.rec.State.Role == Primary || (lost && p.rec.State.SVOLWrite) {
@@ -219,11 +222,18 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 	if err != nil {
 		return err
 	}
+	for p, in := range changed {
+		g.announce(p, change{in: in, text: text})
+	}
 	if err := errors.Join(g.remove(), g.create()); err != nil {
 		return err
 	}
 	g.rec.Failed = ""
-	fresh := marksRecord{LastSeq: m.LastSeq, Seq: m.Seq, PeerDurable: m.PeerDurable, PeerRestored: m.PeerRestored}
+	last := m.LastSeq
+	if g.role != Secondary {
+		last = max(last, 1) // numbers were given even if no checkpoint came to store that: the peer knows them
+	}
+	fresh := marksRecord{LastSeq: last, Seq: m.Seq, PeerDurable: m.PeerDurable, PeerRestored: m.PeerRestored}
 	err = s.db.update(func(tx *bolt.Tx) error {
 		return errors.Join(put(tx, bucketMarks, g.name, fresh), put(tx, bucketGroups, g.name, g.rec))
 	})

@@ -41,7 +41,7 @@ func orNone(s string) string {
 func TestSIMGolden(t *testing.T) {
 	const path = "testdata/simcodes.txt"
 	now := simTable()
-	if *rewrite {
+	if rewriting() {
 		must(t, os.WriteFile(path, []byte(now), 0o644))
 	}
 	golden, err := os.ReadFile(path)

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write golden files anew; read the difference before committing")
+// rewriting reports whether golden files are written anew: -rewrite is a flag of package datadriven. Read the difference before committing.
+func rewriting() bool { return flag.Lookup("rewrite").Value.(flag.Getter).Get().(bool) }
 
 // goldenStates are the role and status combinations that can be.
 func goldenStates() []PairState {
@@ -72,7 +73,7 @@ func TestTablesGolden(t *testing.T) {
 		}
 	}
 	const path = "testdata/tables.txt"
-	if *rewrite {
+	if rewriting() {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
 			t.Fatal(err)
 		}
