@@ -61,7 +61,7 @@ func newSoak(t *testing.T, limit time.Duration) *soak {
 	}
 	for i, f := range s.flows {
 		f.h = NewHistory(s.Seed + uint64(i)<<32)
-		f.from.Do("groups/"+f.group, "create size="+f.journal+" inflow-control=yes overflow-watch=10s")
+		f.from.Do("groups/"+f.group, "create size="+f.journal+" inflow-control=yes overflow-watch=10s copy-pace=high")
 		for _, v := range f.volumes {
 			f.from.MakeVolume(v, f.size)
 		}
