@@ -31,6 +31,7 @@ type Site struct {
 	Mnt    string // the mount
 	State  string // the state directory
 	Ring   string // the directory of staging rings, on tmpfs
+	noRing bool   // a power cut took them
 	Listen string // HOST:PORT of its QUIC listener, the same after a restart
 	Memory string // --memory, "" for the default
 
@@ -115,6 +116,9 @@ func (s *Site) launch() (begun int64, err error) {
 	defer logFile.Close()
 	begun, _ = logFile.Seek(0, 2)
 	args := []string{"mount", "--foreground", "--state", s.State, "--name", s.Name, "--listen", s.Listen, "--ring-dir", s.Ring}
+	if s.noRing {
+		args = append(args, "--without-ring")
+	}
 	if s.Memory != "" {
 		args = append(args, "--memory", s.Memory)
 	}
@@ -199,6 +203,7 @@ func (s *Site) PowerCut() {
 			s.t.Fatalf("%v", err)
 		}
 	}
+	s.noRing = true // the machine runs on: for the site its rings were taken away
 }
 
 // Stop asks the daemon to end and fails the test unless it does so cleanly.

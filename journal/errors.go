@@ -4,6 +4,8 @@ import "errors"
 
 // The sentinels of this package, for errors.Is; the text around them names the place and what to do.
 var (
+	// ErrRing says that the staging ring which must be there is not, or is another one. Nothing was changed.
+	ErrRing = errors.New("staging ring is missing")
 	// ErrExist is returned by Create when the folder already holds a journal.
 	ErrExist = errors.New("journal exists already")
 	// ErrCorrupt says that bytes which were promised to be there are not, or are not what was written. It never means a torn tail.

@@ -25,6 +25,11 @@ type Options struct {
 	// the first one that the ring holds reserved and not published: the peer sends it again, where a skip would take its place for good.
 	// What hosts of this side wrote behind it (FlagLocal) stays, behind the last number that is there.
 	Received bool
+	// RingNeeded says that a process of this run of the machine was killed with the ring at RingPath, which holds what was acknowledged:
+	// without it Open gives ErrRing and changes nothing.
+	RingNeeded bool
+	// Completed, if set, is called by Open when everything that a ring held is durable and before the ring is emptied. Its error ends Open.
+	Completed func() error
 	// Logger gets what an operator should know about recovery and failure; nil means none.
 	Logger *slog.Logger
 }

@@ -19,6 +19,7 @@ type Recovery struct {
 	Records  int      // visited records
 	FromRing int      // of these, the ones that only the staging ring held
 	Skipped  int      // reservations in the ring that were never published, and so never acknowledged; now skips and pads
+	Ring     bool     // a staging ring was left by a process of this run of the machine
 	Erased   bool     // the rest of an interrupted flush was zeroed
 }
 
@@ -55,6 +56,10 @@ func Open(o Options, head Head, known Position, visit RecoverFunc) (_ *Journal, 
 	if r, err = leftRing(&o, v.id, boot); err != nil {
 		return nil, rec, err
 	}
+	if r == nil && o.RingNeeded {
+		return nil, rec, fmt.Errorf("%w: %s", ErrRing, o.RingPath)
+	}
+	found := r != nil
 	j := &Journal{opts: o, log: o.Logger, vols: v}
 	m := v.plan.Load()
 	j.index.init(m.total())
@@ -63,9 +68,15 @@ func Open(o Options, head Head, known Position, visit RecoverFunc) (_ *Journal, 
 	if rec, err = s.recover(r, known); err != nil {
 		return nil, rec, err
 	}
+	if o.Completed != nil {
+		if err = o.Completed(); err != nil {
+			return nil, rec, err
+		}
+	}
 	if r, err = renewRing(r, &o); err != nil {
 		return nil, rec, err
 	}
+	rec.Ring = found
 	r.init(v.id, boot, rec.Tail)
 	j.ring = r
 	j.start(head, rec)

@@ -177,6 +177,12 @@ func (r *ring) close(remove bool) error {
 	return errors.Join(errs...)
 }
 
+// BootID tells this run of the machine from every other: a staging ring of another run is not used.
+func BootID() (string, error) {
+	id, err := bootID()
+	return hex.EncodeToString(id[:]), err
+}
+
 // bootID tells this run of the machine from every other.
 func bootID() (id [16]byte, err error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

@@ -25,6 +25,7 @@ import (
 //	groups    group name      JSON groupRecord
 //	marks     group name      JSON marksRecord: written by every checkpoint
 //	pairs     pair name       JSON pairRecord
+//	rings     group name      JSON ringRecord, while its staging ring is in use
 //	bitmaps   pair name       a bucket: page number (big endian uint32) to 4096 bytes; a page of zeroes is absent
 //
 // A checkpoint writes marks and bitmap pages together (I5), a status change pairs and bitmap pages together.
@@ -124,7 +125,7 @@ func openDatabase(path, site string) (*database, error) {
 
 func (d *database) init(site string) error {
 	return d.db.Update(func(tx *bolt.Tx) error {
-		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps} {
+		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps, bucketRings} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return fmt.Errorf("prepare %s: %w", d.db.Path(), err)
 			}

@@ -156,6 +156,8 @@ func (n *node) discard() {
 func (n *node) crash(between func()) {
 	s := n.site
 	_ = s.db.close()
+	keep := s.keepRings(n.t)
+	defer keep()
 	if between != nil {
 		between()
 	}
@@ -177,6 +179,23 @@ func (n *node) crash(between func()) {
 	}
 	s.events.close()
 	n.site = nil
+}
+
+// keepRings gives a function that puts the staging rings back which the end of their journals took away: a killed daemon leaves them.
+func (s *Site) keepRings(t testing.TB) (putBack func()) {
+	kept := s.ringDir + ".kept"
+	must(t, os.MkdirAll(kept, 0o700))
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for name := range s.groups {
+		must(t, os.Link(s.ringPath(name), filepath.Join(kept, name)))
+	}
+	return func() {
+		for name := range s.groups {
+			must(t, os.Rename(filepath.Join(kept, name), s.ringPath(name)))
+		}
+		must(t, os.RemoveAll(kept))
+	}
 }
 
 // know makes the other site a peer, reached through its proxy.

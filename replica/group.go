@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,9 +101,9 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 
 func (g *group) object() string { return "group/" + g.name }
 
-func (g *group) dir() string { return filepath.Join(g.site.cfg.StateDir, "journals", g.name) }
+func (g *group) dir() string { return g.site.journalDir(g.name) }
 
-func (g *group) ringPath() string { return filepath.Join(g.site.ringDir, g.name+".ring") }
+func (g *group) ringPath() string { return g.site.ringPath(g.name) }
 
 func (g *group) options() journal.Options {
 	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Received: g.rec.Role == Secondary, Logger: g.site.log.With("group", g.name)}
@@ -126,11 +125,26 @@ func (g *group) open(m marksRecord) error {
 	g.restoredSeq, g.peerDurable, g.peerRestore = m.Seq, m.PeerDurable, m.PeerRestored
 	g.startedAt()
 	r := replay{g: g, from: m.Checkpoint}
-	j, rec, err := journal.Open(g.options(), m.Head, m.Known, r.record)
+	o := g.options()
+	ring, left, err := g.ringLeft()
+	if err != nil {
+		return err
+	}
+	o.RingNeeded, o.Completed = left && !g.site.cfg.WithoutRing, g.forgetRing
+	j, rec, err := journal.Open(o, m.Head, m.Known, r.record)
+	if errors.Is(err, journal.ErrRing) {
+		return g.site.ringGone(ring, g.name)
+	}
 	if err != nil {
 		return g.openError(err)
 	}
 	g.journal = j
+	if left && !rec.Ring {
+		g.tellRingLost(ring)
+	}
+	if err := g.rememberRing(); err != nil {
+		return err
+	}
 	if rec.Records > 0 || rec.FromRing > 0 {
 		g.site.events.add(slog.LevelInfo, g.object(), "journal replayed: %s, %d of them from the staging ring, up to sequence number %d", counted(rec.Records, "record"), rec.FromRing, rec.LastSeq)
 	}
@@ -207,7 +221,7 @@ func (g *group) stop(ctx context.Context) error {
 	}
 	g.cancel()
 	g.wg.Wait()
-	return errors.Join(err, g.journal.Close())
+	return errors.Join(err, g.closeJournal())
 }
 
 // closeSessions ends the mirror sessions of the group on both roles.

@@ -109,11 +109,13 @@ func TestI2PowerCut(t *testing.T) {
 // powerCut ends a site as a power cut does: the ring is gone, and of what was not flushed any part may be.
 func (d *duo) powerCut(n *node, disk *journaltest.FS, stores *mortalStores, seed uint64) {
 	d.t.Helper()
+	ring := n.site.ringDir
 	n.crash(func() {
 		disk.Crash(seed, []int{512, 4096}[seed%2])
 		must(d.t, stores.cut(newRand(seed)))
 	})
-	must(d.t, os.RemoveAll(filepath.Join(n.cfg.RingDir, "pairfs-"+n.cfg.Name)))
+	must(d.t, os.RemoveAll(ring))
+	n.cfg.WithoutRing = true // in a power cut the run of the machine ends
 }
 
 // forgetLost takes ops that a power cut undid out of the history: what came later than everything that the images show, and was not

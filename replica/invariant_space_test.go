@@ -102,9 +102,10 @@ func TestI6PeerLosesJournal(t *testing.T) {
 		must(t, w.write(ctx, 0, rng.Int64N(64), 1, false)) // four regions
 	}
 	d.a.site.groupByName("g").journal.Sync(ctx, d.a.site.groupByName("g").journal.Marks().Reserved)
+	ring := d.b.site.ringDir
 	d.b.crash(nil)
 	must(t, os.RemoveAll(filepath.Join(d.b.cfg.StateDir, "journals", "g@tokyo")))
-	must(t, os.RemoveAll(filepath.Join(d.b.cfg.RingDir, "pairfs-osaka")))
+	must(t, os.RemoveAll(ring))
 	d.b.open()
 	d.a.await(PSUE, "x")
 	d.b.await(PSUE, "x")

@@ -63,22 +63,6 @@ func (s *Site) openDirs() error {
 	return nil
 }
 
-// openRings makes the folder of the staging rings, pairfs-SITE-KEY on tmpfs, KEY being 8 digits that stand for the site's key: the ring of
-// a killed daemon holds acknowledged writes, so another site that happens to have the same name must not come near it.
-func (s *Site) openRings() error {
-	fp := s.identity.Fingerprint()
-	s.ringDir = filepath.Join(s.cfg.RingDir, fmt.Sprintf("pairfs-%s-%x", s.cfg.Name, fp[:4]))
-	if err := privateDir(s.ringDir); err != nil {
-		return err
-	}
-	if !onTmpfs(s.ringDir) {
-		// No promise is broken: the pages outlive the daemon, and what a power cut leaves of them is not used. But the kernel writes every one
-		// of them back, and hosts wait for that.
-		s.events.add(slog.LevelWarn, "site", "the staging rings are in %s, which is not on tmpfs: every write goes to that disk once more and is slow; mount with a --ring-dir on tmpfs (/dev/shm)", s.cfg.RingDir)
-	}
-	return nil
-}
-
 // privateDir makes a folder of mode 0700, or checks that there is one.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -235,7 +219,7 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 	}
 	fresh := marksRecord{LastSeq: last, Seq: m.Seq, PeerDurable: m.PeerDurable, PeerRestored: m.PeerRestored}
 	err = s.db.update(func(tx *bolt.Tx) error {
-		return errors.Join(put(tx, bucketMarks, g.name, fresh), put(tx, bucketGroups, g.name, g.rec))
+		return errors.Join(g.dropRing(tx), put(tx, bucketMarks, g.name, fresh), put(tx, bucketGroups, g.name, g.rec))
 	})
 	if err != nil {
 		return err

@@ -24,14 +24,15 @@ import (
 
 // Config says what a site is. All fields but Logger and the optional ones must be set.
 type Config struct {
-	StateDir  string
-	Name      string        // the site's name, as peers may call it
-	Listen    string        // HOST:PORT of the QUIC listener
-	RingDir   string        // folder on tmpfs for staging rings; "" = /dev/shm, or /run where that is tmpfs
-	Memory    int64         // bytes: bound of rings and buffers; 0 = 256 MiB
-	PathWatch time.Duration // how long a mirror may be down before its pairs are suspended; 0 = 5 min
-	Version   string
-	Logger    *slog.Logger
+	StateDir    string
+	Name        string        // the site's name, as peers may call it
+	Listen      string        // HOST:PORT of the QUIC listener
+	RingDir     string        // folder on tmpfs for staging rings; "" = /dev/shm, or /run where that is tmpfs
+	WithoutRing bool          // start although a staging ring that a killed daemon left is gone
+	Memory      int64         // bytes: bound of rings and buffers; 0 = 256 MiB
+	PathWatch   time.Duration // how long a mirror may be down before its pairs are suspended; 0 = 5 min
+	Version     string
+	Logger      *slog.Logger
 
 	// Packets, if set, is used instead of a UDP socket at Listen.
 	Packets net.PacketConn
@@ -51,6 +52,7 @@ type Site struct {
 	events   *eventLog
 	past     *historian
 	ringDir  string
+	boot     string // tells this run of the machine from every other
 	started  time.Time
 	opts     atomic.Pointer[SiteOptions]
 	slots    *copySlots
@@ -221,7 +223,7 @@ func (s *Site) abandon() error {
 	for _, g := range s.groups {
 		g.cancel()
 		if g.journal != nil {
-			errs = append(errs, g.journal.Close())
+			errs = append(errs, g.closeJournal())
 		}
 	}
 	for _, v := range s.volumes {

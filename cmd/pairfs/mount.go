@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,16 +26,17 @@ import (
 
 // mountCmd serves a site: in the foreground as the daemon itself, else by starting itself again as the daemon.
 type mountCmd struct {
-	State      string        `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
-	Name       string        `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
-	Listen     string        `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
-	Memory     sizeFlag      `default:"256MiB" help:"Bound of staging rings and buffers."`
-	RingDir    string        `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
-	PathWatch  time.Duration `name:"path-watch" default:"5m" placeholder:"TIME" help:"How long a mirror may be down before its pairs are suspended (path watch time)."`
-	Metrics    string        `placeholder:"HOST:PORT" help:"Serve /metrics by HTTP at this TCP address; off unless given."`
-	Foreground bool          `help:"Stay, and log to stderr."`
-	ReadyFD    int           `hidden:"" default:"-1" name:"ready-fd"`
-	Dir        string        `arg:"" name:"mnt" help:"Directory to mount at."`
+	State       string        `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
+	Name        string        `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
+	Listen      string        `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
+	Memory      sizeFlag      `default:"256MiB" help:"Bound of staging rings and buffers."`
+	RingDir     string        `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
+	WithoutRing bool          `name:"without-ring" help:"Start although a staging ring that a killed daemon left is gone: what it alone held is lost, and an event names the volumes."`
+	PathWatch   time.Duration `name:"path-watch" default:"5m" placeholder:"TIME" help:"How long a mirror may be down before its pairs are suspended (path watch time)."`
+	Metrics     string        `placeholder:"HOST:PORT" help:"Serve /metrics by HTTP at this TCP address; off unless given."`
+	Foreground  bool          `help:"Stay, and log to stderr."`
+	ReadyFD     int           `hidden:"" default:"-1" name:"ready-fd"`
+	Dir         string        `arg:"" name:"mnt" help:"Directory to mount at."`
 }
 
 // Run mounts.
@@ -123,6 +125,9 @@ func (m *mountCmd) background(ctx context.Context) error {
 	cmd := exec.Command("/proc/self/exe", "mount", "--state="+m.State, "--name="+m.Name, "--listen="+m.Listen,
 		"--memory="+strconv.FormatInt(int64(m.Memory), 10), "--ring-dir="+m.RingDir,
 		"--path-watch="+m.PathWatch.String(), "--metrics="+m.Metrics, "--ready-fd=3", "--", m.Dir)
+	if m.WithoutRing {
+		cmd.Args = slices.Insert(cmd.Args, 2, "--without-ring")
+	}
 	cmd.Args[0] = os.Args[0]
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
