@@ -44,11 +44,12 @@ func processOf(thread uint32) uint32 {
 
 // command carries out one line that was written to the control file of an object, and leaves one line of it in the audit log, whatever
 // became of it; a question, which changes nothing, is answered by a list and leaves none. request is the kernel's.
-func (t *tree) command(request context.Context, o object, line []byte) (word string, list *listing, err error) {
+func (t *tree) command(request context.Context, o object, line []byte) (word, said string, list *listing, err error) {
 	caller, group := callerOf(request), t.site.GroupOf(o.title())
 	ctx, cancel := commandContext()
 	defer cancel()
-	word, q, err := o.run(replica.WithCaller(ctx, caller), t.site, line)
+	var remarks replica.Remarks
+	word, q, err := o.run(replica.WithRemarks(replica.WithCaller(ctx, caller), &remarks), t.site, line)
 	if err == nil && q != nil {
 		list, err = t.listings.answer(ctx, q)
 	}
@@ -56,7 +57,7 @@ func (t *tree) command(request context.Context, o object, line []byte) (word str
 		t.refused(o, err)
 	}
 	if q != nil {
-		return word, list, err
+		return word, "", list, err
 	}
 	if group == "" {
 		group = t.site.GroupOf(o.title()) // a create
@@ -64,7 +65,7 @@ func (t *tree) command(request context.Context, o object, line []byte) (word str
 	e := replica.Entry{Caller: caller, Object: o.title(), Group: group, Result: resultWord(err)}
 	e.What, e.Text = auditText(line, err)
 	t.site.Audit(e)
-	return word, nil, err
+	return word, remarks.String(), nil, err
 }
 
 // resultWord returns "ok" or the name of the errno that the write returned.

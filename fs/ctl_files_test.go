@@ -144,6 +144,22 @@ func TestAnswerOnTheSameFile(t *testing.T) {
 	}
 }
 
+// A command that was carried out may have something to say: behind its "ok", on the handle that carried it.
+func TestRemarksFollowTheOK(t *testing.T) {
+	c := serve(t)
+	f := c.open(c.path(".ctl/pair0"), os.O_RDWR|os.O_CREATE)
+	for _, row := range []struct{ line, want string }{
+		{"suspend mode=purge", "ok: this much is lost; and that\n"}, {"suspend", "ok\n"},
+	} {
+		if _, err := f.WriteString(row.line); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(f); err != nil || string(got) != row.want {
+			t.Errorf("%s: answer %q, %v", row.line, got, err)
+		}
+	}
+}
+
 func TestEveryKindHasItsErrnoAtTheFile(t *testing.T) {
 	c := serve(t)
 	f := c.open(c.path(".ctl/peers/osaka"), os.O_RDWR|os.O_CREATE)

@@ -25,10 +25,10 @@ type ctlHandle struct {
 
 // Write carries out one command. The offset means nothing.
 func (h *ctlHandle) Write(ctx context.Context, data []byte, _ int64) (uint32, syscall.Errno) {
-	word, list, err := h.tree.command(ctx, h.object, data)
+	word, said, list, err := h.tree.command(ctx, h.object, data)
 	h.mu.Lock()
 	h.list.close()
-	h.answered, h.answer, h.list, h.written, h.fixed = true, formatAnswer(err), list, true, false
+	h.answered, h.answer, h.list, h.written, h.fixed = true, formatAnswer(said, err), list, true, false
 	h.mu.Unlock()
 	if err != nil {
 		return 0, errnoOf(err)

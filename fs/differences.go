@@ -102,13 +102,6 @@ func (l *listing) more() bool {
 // formatDifferences writes the head of what differs in one pair.
 func formatDifferences(d *replica.Differences) string {
 	var l lines
-	known := func(key string, n int64) {
-		if n < 0 {
-			l.put(key, "")
-			return
-		}
-		l.num(key, n)
-	}
 	there := ""
 	if d.PeerStatus != replica.SMPL {
 		there = d.PeerStatus.On(otherRole(d.Role))
@@ -118,11 +111,11 @@ func formatDifferences(d *replica.Differences) string {
 	l.put("status", d.Status.On(d.Role))
 	l.put("peer", d.Peer)
 	l.put("peer-status", there)
-	known("p-vol-bytes", d.PVOL)
-	known("s-vol-bytes", d.SVOL)
-	known("both-bytes", d.Both)
-	known("overwritten-bytes", d.Overwritten)
-	known("resync-bytes", d.Copied)
+	l.known("p-vol-bytes", d.PVOL)
+	l.known("s-vol-bytes", d.SVOL)
+	l.known("both-bytes", d.Both)
+	l.known("overwritten-bytes", d.Overwritten)
+	l.known("resync-bytes", d.Copied)
 	l.put("note", d.Note)
 	return l.String()
 }

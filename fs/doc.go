@@ -47,8 +47,8 @@
 //	EBUSY         not possible in this state            EACCES        the peer does not allow it
 //	EROFS         the volume or pair is secondary here  EIO           a failure of this site
 //
-// The next reads of the same open file return the answer up to its end, whatever their offset: "ok", or "error: " and the sentence that
-// says what was wrong and what to do. A refused command is an event too. Reading from offset 0 after that, and any read of a file to which
+// The next reads of the same open file return the answer up to its end, whatever their offset: "ok", "ok: " and a sentence where a command
+// that was carried out has something to say, or "error: " and the sentence that says what was wrong and what to do. A refused command is an event too. Reading from offset 0 after that, and any read of a file to which
 // nothing was written, gives the state: fixed at the first read of an open file, so that a long text is of one moment.
 //
 // Opening a name that does not exist in .ctl, groups or peers with O_CREAT gives a file for the command that makes the object. The name
@@ -87,7 +87,7 @@
 //	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers options
 //	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
-//	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate
+//	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
 //	              waited-room options failed window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
@@ -97,8 +97,12 @@
 //	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error
 //	volumes/NAME  name size-bytes allocated-bytes role pair reserved open writable
 //
-// pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes and
-// suspend-type as key=value, a value with blanks in quotes. metrics is in the text form of Prometheus. events gives one line per event,
+// copied-bytes and copied-percent are "-" at an S-VOL whose copy is not complete: only the primary knows what is left, and consistent is no.
+// lag-known is no at an S-VOL while the mirror is down: lag-seconds is then how long ago the primary was heard, and what it wrote since is
+// not known.
+//
+// pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes, suspend-type
+// and lag-known as key=value, a value with blanks in quotes. metrics is in the text form of Prometheus. events gives one line per event,
 //
 //	ID TIME LEVEL OBJECT: text
 //	ID TIME LEVEL OBJECT CODE: text

@@ -234,7 +234,12 @@ func (s *fakeSite) CreatePair(_ context.Context, p replica.PairSpec) error {
 	return nil
 }
 
-func (s *fakeSite) SuspendPair(_ context.Context, name string, o replica.SuspendOptions) error {
+// SuspendPair remarks something on a purge.
+func (s *fakeSite) SuspendPair(ctx context.Context, name string, o replica.SuspendOptions) error {
+	if o.Purge {
+		replica.Remark(ctx, "this much\nis lost")
+		replica.Remark(ctx, "and that")
+	}
 	return s.call("SuspendPair %s %+v", name, o)
 }
 

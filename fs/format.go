@@ -23,6 +23,7 @@ func (l *lines) put(key, value string) {
 }
 
 func (l *lines) num(key string, n int64)                { l.put(key, strconv.FormatInt(n, 10)) }
+func (l *lines) known(key string, n int64)              { l.put(key, numberOr(n)) }
 func (l *lines) count(key string, n uint64)             { l.put(key, strconv.FormatUint(n, 10)) }
 func (l *lines) yes(key string, b bool)                 { l.put(key, yesNo(b)) }
 func (l *lines) seconds(key string, d time.Duration)    { l.put(key, seconds(d)) }
@@ -42,6 +43,14 @@ func orDash(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// numberOr writes a number, "" for what is not known: a negative one.
+func numberOr(n int64) string {
+	if n < 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 func yesNo(b bool) string {
@@ -123,8 +132,8 @@ func formatPair(p *replica.PairStatus) string {
 	l.count("generation", p.Generation)
 	l.yes("consistent", p.Consistent)
 	l.yes("linked", p.Linked)
-	l.num("copied-bytes", p.Copied)
-	l.percent("copied-percent", p.Copied, p.Size)
+	l.known("copied-bytes", p.Copied)
+	l.put("copied-percent", copiedPercent(p))
 	l.num("copy-left-bytes", p.CopyLeft)
 	l.num("copy-rate", int64(p.CopyRate))
 	l.seconds("eta-seconds", p.ETA)
@@ -138,7 +147,16 @@ func formatPair(p *replica.PairStatus) string {
 	l.names("options", p.Options...)
 	l.put("last-error", p.LastError)
 	l.pairUsageLines(&p.Usage)
+	l.yes("lag-known", p.LagKnown)
 	return l.String()
+}
+
+// copiedPercent returns how much of a volume is equal or was copied, "" where only the other side knows.
+func copiedPercent(p *replica.PairStatus) string {
+	if p.Copied < 0 {
+		return ""
+	}
+	return percent(p.Copied, p.Size)
 }
 
 // copyMode returns the value of copy= that made the pair.
@@ -233,9 +251,9 @@ func formatPairs(st *replica.SiteStatus) string {
 	var b strings.Builder
 	for i := range st.Pairs {
 		p := &st.Pairs[i]
-		fmt.Fprintf(&b, "%s role=%s status=%s volume=%s peer=%s group=%s copied-percent=%s lag-seconds=%s lag-bytes=%d suspend-type=%s\n",
-			p.Name, p.Role, p.Status.On(p.Role), orDash(p.Volume), orDash(p.Peer), orDash(p.Group), percent(p.Copied, p.Size),
-			seconds(p.LagTime), p.LagBytes, quoted(p.Suspend.String()))
+		fmt.Fprintf(&b, "%s role=%s status=%s volume=%s peer=%s group=%s copied-percent=%s lag-seconds=%s lag-bytes=%d suspend-type=%s lag-known=%s\n",
+			p.Name, p.Role, p.Status.On(p.Role), orDash(p.Volume), orDash(p.Peer), orDash(p.Group), orDash(copiedPercent(p)),
+			seconds(p.LagTime), p.LagBytes, quoted(p.Suspend.String()), yesNo(p.LagKnown))
 	}
 	return b.String()
 }
@@ -257,10 +275,13 @@ func formatEvent(e *replica.Event) string {
 	return fmt.Sprintf("%d %s %s %s: %s\n", e.ID, orDash(stamp(e.Time)), orDash(e.Level), object, orDash(e.Text))
 }
 
-// formatAnswer writes what the next read on the handle of a command returns.
-func formatAnswer(err error) string {
-	if err == nil {
-		return "ok\n"
+// formatAnswer writes what the next read on the handle of a command returns; said is what a command that succeeded has to say.
+func formatAnswer(said string, err error) string {
+	switch {
+	case err != nil:
+		return "error: " + orDash(err.Error()) + "\n"
+	case said != "":
+		return "ok: " + orDash(said) + "\n"
 	}
-	return "error: " + orDash(err.Error()) + "\n"
+	return "ok\n"
 }

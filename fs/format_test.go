@@ -23,10 +23,10 @@ func sampleStatus() replica.SiteStatus {
 			{
 				Name: "pair0", Volume: "db", RemoteVolume: "db2", Peer: "osaka", Group: "g", Role: replica.Primary, Status: replica.PSUS,
 				Suspend: replica.PVOLByOperator, Size: 8192, Generation: 3, Consistent: true, Copied: 8191, CopyLeft: 1, CopyRate: 1.9,
-				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, Different: 6, SuspendSeq: 7, Since: at,
+				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, LagKnown: true, Different: 6, SuspendSeq: 7, Since: at,
 				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, LastError: "first\nsecond",
 			},
-			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none"},
+			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1},
 		},
 		Groups: []replica.GroupStatus{{
 			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
@@ -89,6 +89,7 @@ last-error: first second
 host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
+lag-known: yes
 `,
 		{pairObject, "pair1"}: `name: pair1
 volume: -
@@ -104,8 +105,8 @@ size: 0
 generation: 0
 consistent: no
 linked: no
-copied-bytes: 0
-copied-percent: 100.0
+copied-bytes: -
+copied-percent: -
 copy-left-bytes: 0
 copy-rate: 0
 eta-seconds: 0.000
@@ -121,6 +122,7 @@ last-error: -
 host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
+lag-known: no
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=2 inflow-control=yes path-watch=5m
 name: g
@@ -194,8 +196,8 @@ reserved: osaka
 open: 2
 writable: yes
 `,
-		{pairsObject, ""}: `pair0 role=P-VOL status=PSUS volume=db peer=osaka group=g copied-percent=99.9 lag-seconds=1.235 lag-bytes=5 suspend-type="P-VOL by operator"
-pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=100.0 lag-seconds=0.000 lag-bytes=0 suspend-type=-
+		{pairsObject, ""}: `pair0 role=P-VOL status=PSUS volume=db peer=osaka group=g copied-percent=99.9 lag-seconds=1.235 lag-bytes=5 suspend-type="P-VOL by operator" lag-known=yes
+pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=- lag-seconds=0.000 lag-bytes=0 suspend-type=- lag-known=no
 `,
 	} {
 		got, ok := o.text(&st)
@@ -255,11 +257,14 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 	for _, want := range []string{
 		`pairfs_pair_status{pair="a\"b\\c\nd",status="PSUS"} 1`, `pairfs_pair_status{pair="pair1",status="SSUS"} 1`,
-		`pairfs_pair_lag_seconds{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`,
+		`pairfs_pair_lag_seconds{pair="pair1"} 0`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no line %s", want)
 		}
+	}
+	if strings.Contains(text, "-1") {
+		t.Error("what is not known is given as a number")
 	}
 }
 

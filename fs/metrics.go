@@ -83,8 +83,10 @@ func (m *metrics) pairs(list []replica.PairStatus) {
 		{"pairfs_pair_consistent", "Whether the S-VOL is an image of one moment.",
 			func(p *replica.PairStatus) float64 { return oneIf(p.Consistent) }},
 		{"pairfs_pair_size_bytes", "Size of the volume.", func(p *replica.PairStatus) float64 { return float64(p.Size) }},
-		{"pairfs_pair_copied_bytes", "Bytes that are equal or were copied.", func(p *replica.PairStatus) float64 { return float64(p.Copied) }},
+		{"pairfs_pair_copied_bytes", "Bytes that are equal or were copied; not given where only the primary knows.", func(p *replica.PairStatus) float64 { return float64(p.Copied) }},
 		{"pairfs_pair_different_bytes", "Bytes marked as different.", func(p *replica.PairStatus) float64 { return float64(p.Different) }},
+		{"pairfs_pair_lag_known", "Whether the lag is known: not at an S-VOL without a mirror, where lag_seconds is how long ago the primary was heard.",
+			func(p *replica.PairStatus) float64 { return oneIf(p.LagKnown) }},
 		{"pairfs_pair_lag_seconds", "Age of the oldest record that the peer does not hold.",
 			func(p *replica.PairStatus) float64 { return p.LagTime.Seconds() }},
 		{"pairfs_pair_lag_bytes", "Journal bytes that the peer does not hold.", func(p *replica.PairStatus) float64 { return float64(p.LagBytes) }},
@@ -92,7 +94,9 @@ func (m *metrics) pairs(list []replica.PairStatus) {
 	} {
 		m.family(f.name, "gauge", f.help)
 		for i := range list {
-			m.sample(f.name, f.value(&list[i]), "pair", list[i].Name)
+			if v := f.value(&list[i]); v >= 0 { // below is what is not known
+				m.sample(f.name, v, "pair", list[i].Name)
+			}
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 	a := p.att
 	g.mu.Lock()
 	a.start.Store(uint64(noStop))
-	secondary, stored := p.rec.State.Role == Secondary, p.leaving
+	secondary, image, stored := p.rec.State.Role == Secondary, p.rec.State.Consistent, p.leaving
 	g.mu.Unlock()
 	if !stored {
 		if err := g.persist(p); err != nil {
@@ -123,7 +123,11 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 	g.detach(p)
 	g.site.forgetPair(p)
 	g.noteStatus(p, PairState{}, change{in: EvDetached})
-	g.site.events.add(slog.LevelInfo, p.object(), "deleted: volume %s is SMPL", v.name)
+	rest := ""
+	if secondary && !image {
+		rest = ", and no image of anything: its copy was not complete"
+	}
+	g.site.events.add(slog.LevelInfo, p.object(), "deleted: volume %s is SMPL%s", v.name, rest)
 	return nil
 }
 

@@ -103,6 +103,9 @@ func (g *group) suspend(ctx context.Context, pairs []*pair, o SuspendOptions) er
 	if err := g.run(ctx, in, pairs, opt); err != nil {
 		return err
 	}
+	for _, p := range g.incomplete(pairs) {
+		p.remark(ctx, "%s; resync from the primary", p.noImage())
+	}
 	return g.allowWrites(pairs, o)
 }
 
@@ -117,7 +120,18 @@ func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions)
 	if o.Force {
 		in = CmdForceDelete
 	}
-	return g.run(ctx, in, pairs, runOptions{ask: g.askDelete})
+	torn := g.incomplete(pairs)
+	whys := make([]string, len(torn))
+	for i, p := range torn {
+		whys[i] = p.noImage()
+	}
+	if err := g.run(ctx, in, pairs, runOptions{ask: g.askDelete}); err != nil {
+		return err
+	}
+	for i, p := range torn {
+		p.remark(ctx, "%s", whys[i])
+	}
+	return nil
 }
 
 // askDelete asks the peer to delete pairs. One that it does not have is deleted there already.

@@ -55,6 +55,9 @@ func (f *feedSession) baseWaiting() bool {
 				continue
 			}
 			p.copier = &copier{pair: p, held: newBitmap(p.rec.Size)}
+			if p.copyStart.IsZero() { // it began before this daemon did
+				p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
+			}
 		}
 		switch c := p.copier; {
 		case c.left() >= 0:

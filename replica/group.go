@@ -35,32 +35,33 @@ type group struct {
 	// commitMu is held from taking changed bitmap pages until they are in the database, or changed again.
 	commitMu sync.Mutex
 
-	mu          sync.Mutex
-	rec         groupRecord
-	members     map[uint32]*attachment
-	pairs       map[string]*pair
-	restoredSeq journal.Seq // checkpointed here
-	checkedPos  journal.Position
-	lastSeq     journal.Seq // secondary: last number received
-	keeping     bool        // records from keepFrom on stay in the journal
-	keepFrom    journal.Position
-	peerDurable journal.Seq // primary: durable at the peer
-	peerRestore journal.Seq // primary: checkpointed at the peer
-	session     *feedSession
-	pulling     *pullSession
-	linked      bool
-	linkChange  time.Time
-	asked       time.Time   // primary: when the peer was last asked for its states beside a mirror
-	newestSeq   journal.Seq // secondary: what the primary said last
-	newestTime  int64
-	lastHeard   time.Time
-	aliveSeq    journal.Seq // primary: last number that was given when watch looked, and since when
-	aliveAt     time.Time
-	mirrorError string    // why the last attempt to open the mirror failed
-	failed      string    // why the journal failed
-	fullSince   time.Time // primary: since when the journal is full
-	over        bool      // primary: the journal is over its high-water mark
-	drainRate   float64   // bytes per second by which the journal was freed lately
+	mu               sync.Mutex
+	rec              groupRecord
+	members          map[uint32]*attachment
+	pairs            map[string]*pair
+	restoredSeq      journal.Seq // checkpointed here
+	checkedPos       journal.Position
+	lastSeq          journal.Seq // secondary: last number received
+	keeping          bool        // records from keepFrom on stay in the journal
+	keepFrom         journal.Position
+	peerDurable      journal.Seq // primary: durable at the peer
+	peerRestore      journal.Seq // primary: checkpointed at the peer
+	session          *feedSession
+	pulling          *pullSession
+	linked           bool
+	linkChange       time.Time
+	asked            time.Time   // primary: when the peer was last asked for its states beside a mirror
+	newestSeq        journal.Seq // secondary: what the primary said last
+	newestTime       int64
+	lastHeard        time.Time
+	aliveSeq         journal.Seq // primary: last number that was given when watch looked, and since when
+	aliveAt          time.Time
+	idleFrom, idleTo journal.Seq // behind the first, up to the second, there is nothing but keep-alive records
+	mirrorError      string      // why the last attempt to open the mirror failed
+	failed           string      // why the journal failed
+	fullSince        time.Time   // primary: since when the journal is full
+	over             bool        // primary: the journal is over its high-water mark
+	drainRate        float64     // bytes per second by which the journal was freed lately
 
 	facts      chan fact
 	restoreReq chan struct{}

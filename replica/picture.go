@@ -133,20 +133,23 @@ func (g *group) drainLeft(m journal.Marks) int64 {
 }
 
 type lag struct {
-	seq   uint64
-	bytes int64
-	time  time.Duration
+	seq     uint64
+	bytes   int64
+	time    time.Duration
+	unknown bool // time is how long ago the primary was heard, which may have written since
 }
 
-// lag is how far the peer is behind (primary), or this side behind what the primary said last (secondary).
+// lag is how far the peer is behind (primary), or this side behind what the primary said last (secondary). A secondary without a mirror
+// cannot know: the primary may have written since, or not.
 func (g *group) lag() (l lag) {
 	g.mu.Lock()
-	role, active, held := g.role, g.active(), g.peerDurable
+	role, active, held := g.role, g.active(), g.heldByPeer()
 	if role == Secondary {
 		if g.newestSeq > g.lastSeq {
 			l.seq = uint64(g.newestSeq - g.lastSeq)
 		}
-		if (!g.linked || l.seq > 0) && !g.lastHeard.IsZero() {
+		l.unknown = !g.linked
+		if (l.unknown || l.seq > 0) && !g.lastHeard.IsZero() {
 			l.time = time.Since(g.lastHeard)
 		}
 	}
@@ -171,7 +174,7 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 	st := PairStatus{
 		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
 		Suspend: r.State.Suspend, Size: r.Size, Generation: r.Generation, Consistent: r.State.Consistent, Linked: g.linked,
-		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: r.LastError, CopyMode: "full", Usage: p.att.use.picture(g.usage.lookedAt()),
+		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: r.LastError, CopyMode: "full", LagKnown: true, Usage: p.att.use.picture(g.usage.lookedAt()),
 	}
 	if r.CopyNone {
 		st.CopyMode = "none"
@@ -190,18 +193,16 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 		st.SuspendSeq = uint64(r.StopSeq)
 	}
 	if r.State.Status.active() {
-		st.LagSeq, st.LagBytes, st.LagTime = l.seq, l.bytes, l.time
+		st.LagSeq, st.LagBytes, st.LagTime, st.LagKnown = l.seq, l.bytes, l.time, !l.unknown
 	}
 	st.Copied = r.Size - st.Different
-	switch r.State.Status {
-	case PAIR:
+	switch {
+	case r.State.Status == PAIR:
 		st.Copied, st.Different = r.Size, 0
-	case COPY:
-		if r.State.Role == Primary {
-			p.progress(&st)
-		} else {
-			st.Copied = 0
-		}
+	case r.State.Role == Secondary && (r.State.Status == COPY || !r.State.Consistent):
+		st.Copied = -1 // the primary knows
+	case r.State.Status == COPY:
+		p.progress(&st)
 	}
 	return st
 }

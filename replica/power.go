@@ -107,7 +107,25 @@ func (g *group) keepAlive() {
 	}
 	due := now.Sub(g.aliveAt) >= keepAlive
 	g.mu.Unlock()
-	if due && g.journal.Err() == nil {
-		_, _ = g.appendControl(g.ctx, controlAlive, nil, 0, nil) // no room is no harm: then it is not quiet
+	if !due || g.journal.Err() != nil {
+		return
 	}
+	r, err := g.appendControl(g.ctx, controlAlive, nil, 0, nil)
+	if err != nil || r.Seq != seq+1 {
+		return // no room is no harm: then it is not quiet
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.idleTo != seq {
+		g.idleFrom = seq
+	}
+	g.idleTo = r.Seq
+}
+
+// heldByPeer is what the peer holds as far as hosts are concerned: keep-alive records that it lacks are no lag. Requires mu.
+func (g *group) heldByPeer() journal.Seq {
+	if g.peerDurable >= g.idleFrom {
+		return max(g.peerDurable, g.idleTo)
+	}
+	return g.peerDurable
 }

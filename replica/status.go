@@ -45,13 +45,14 @@ type PairStatus struct {
 	Generation   uint64
 	Consistent   bool          // the S-VOL is an image of one moment (on the primary: as last heard)
 	Linked       bool          // the mirror is connected now
-	Copied       int64         // bytes of the volume that are equal or were copied (COPY: progress; suspended: what is not marked)
+	Copied       int64         // bytes of the volume that are equal or were copied (COPY: progress; suspended: what is not marked), -1 at an S-VOL whose copy is not complete: the primary knows
 	CopyLeft     int64         // bytes still to copy in COPY
 	CopyRate     float64       // bytes per second, recent
 	ETA          time.Duration // of the copy; 0 when not copying or unknown
 	LagSeq       uint64        // records of the group that the peer does not hold durably
 	LagBytes     int64         // the same in journal bytes
-	LagTime      time.Duration // age of the oldest such record
+	LagTime      time.Duration // age of the oldest such record; how long ago the primary was heard where the lag is not known
+	LagKnown     bool          // false at an S-VOL while the mirror is down: the primary may have written since it was heard
 	Different    int64         // bytes marked in this side's bitmap
 	SVOLWrite    bool          // secondary: hosts may write the S-VOL until the next resync
 	SuspendSeq   uint64        // sequence number at which the pair was suspended, 0 if it is not

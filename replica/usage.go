@@ -31,7 +31,7 @@ type Usage struct {
 	ReplyMax     time.Duration // longest one in Window
 	RestoreRate  float64       // bytes written to the stores
 	HeaderBytes  int64         // part of the journal in use that is headers of records, to within 64 KiB
-	LagTime      LagTimes      // of the last five minutes, sampled each second; 0 where nothing was outstanding
+	LagTime      LagTimes      // of the last five minutes, sampled each second in which it was known; 0 where nothing was outstanding
 	LagBytes     LagBytes
 	Different    int64  // bytes that the bitmaps of all pairs mark now
 	Reconnects   uint64 // since start: how often the mirror came up again
@@ -148,8 +148,10 @@ func (m *usageMeter) look(now time.Time, pairs pairCounts, carried uint64, l lag
 	m.total.add(pairs)
 	m.total.requests, m.total.carried, m.total.restored = m.requests.Load(), carried, m.restored.Load()
 	m.total.replies, m.total.replyNanos = m.replies.Load(), m.replyNanos.Load()
-	m.lagTime.add(int64(l.time), lagSamples)
-	m.lagBytes.add(l.bytes, lagSamples)
+	if !l.unknown {
+		m.lagTime.add(int64(l.time), lagSamples)
+		m.lagBytes.add(l.bytes, lagSamples)
+	}
 	if at, ok := m.steps.newest(); !ok || now.Sub(at) >= usageStep {
 		m.total.replyMax = m.replyMax.Swap(0)
 		m.steps.push(now, m.total)

@@ -86,8 +86,16 @@ func (c *statusCmd) print(w io.Writer, s site) error {
 var statusColumns = []column{
 	word("NAME", "name"), word("ROLE", "role"), word("STATUS", "status"), word("VOLUME", "volume"), word("PEER", "peer"), word("GROUP", "group"),
 	percentOf("COPIED", "copied-percent"), {"ETA", func(s state) string { return secondsText(s.get("eta-seconds")) }},
-	{"LAG", func(s state) string { return secondsText(s.get("lag-seconds")) }}, bytesOf("LAG-BYTES", "lag-bytes"),
+	{"LAG", lagText}, bytesOf("LAG-BYTES", "lag-bytes"),
 	percentOf("JOURNAL", "journal-used-percent"),
+}
+
+// lagText is how far the S-VOL is behind, "?" where that is not known.
+func lagText(s state) string {
+	if s.get("lag-known") == "no" {
+		return "?"
+	}
+	return secondsText(s.get("lag-seconds"))
 }
 
 // printStatus prints the table, and below it a line for each thing that is not as it should be.
@@ -112,6 +120,9 @@ func notes(p state) []string {
 	if p.get("linked") == "no" && p.get("status") != "SMPL" {
 		n = append(n, "not linked to "+p.get("peer"))
 	}
+	if p.get("lag-known") == "no" {
+		n = append(n, unheard(p))
+	}
 	if p.get("status") == "Suspending" {
 		left := "the time left is not known"
 		if p.get("split-left-seconds") != "0.000" {
@@ -121,9 +132,28 @@ func notes(p state) []string {
 	}
 	if p.has("suspend-type") {
 		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
+		if p.get("role") == "S-VOL" && p.get("consistent") == "no" {
+			n = append(n, noImage(p.get("suspend-type")))
+		}
 	}
 	if p.has("last-error") {
 		n = append(n, "last error: "+p.get("last-error"))
 	}
 	return n
+}
+
+// unheard says how long an S-VOL knows nothing of its P-VOL.
+func unheard(p state) string {
+	if p.get("lag-seconds") == "0.000" {
+		return "not heard of " + p.get("peer") + " since this site is up: how far this volume is behind is not known"
+	}
+	return "not heard of " + p.get("peer") + " for " + secondsText(p.get("lag-seconds")) + ": what was written there since is not known here"
+}
+
+// noImage says why a split S-VOL is none.
+func noImage(suspendType string) string {
+	if suspendType == "S-VOL failure" {
+		return "records for it were lost here: this volume is no image of one moment; resync from the primary"
+	}
+	return "the copy was not complete: this volume is no image of anything yet; resync from the primary"
 }

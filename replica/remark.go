@@ -1,0 +1,67 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// Remarks gathers what a command has to say although it succeeded. The zero value is ready; all methods may be called concurrently.
+type Remarks struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+// String returns the remarks as one line, "" if there are none.
+func (r *Remarks) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.texts, "; ")
+}
+
+type remarksKey struct{}
+
+// WithRemarks returns a context for a command that leaves its remarks in r.
+func WithRemarks(ctx context.Context, r *Remarks) context.Context {
+	return context.WithValue(ctx, remarksKey{}, r)
+}
+
+// remark tells who gave the command for ctx something about a pair, and makes it an event.
+func (p *pair) remark(ctx context.Context, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	p.group.site.events.add(slog.LevelWarn, p.object(), "%s", text)
+	Remark(ctx, "pair "+p.name+": "+text)
+}
+
+// Remark adds a sentence to the remarks of the command that ctx is for; one that gathers none drops it.
+func Remark(ctx context.Context, text string) {
+	if r, ok := ctx.Value(remarksKey{}).(*Remarks); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.texts = append(r.texts, text)
+	}
+}
+
+// incomplete returns those of the pairs whose S-VOL, on this side, is no image of one moment.
+func (g *group) incomplete(pairs []*pair) (some []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		if st := p.rec.State; st.Role == Secondary && !st.Consistent {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// noImage says why an S-VOL is not the image of one moment.
+func (p *pair) noImage() string {
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	if p.rec.State.Suspend == SVOLFailure {
+		return fmt.Sprintf("records for it were lost here: volume %s is no image of one moment", p.att.vol.name)
+	}
+	return fmt.Sprintf("the copy was not complete: volume %s is no image of anything yet", p.att.vol.name)
+}
