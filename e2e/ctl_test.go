@@ -166,8 +166,12 @@ func TestBadCommands(t *testing.T) {
 			t.Errorf("no event of %s tells of the refusal of %q", want[0], want[1])
 		}
 	}
-	if got := s.A.Get("pair0")["last-error"]; !strings.Contains(got, "pair0") {
-		t.Errorf("last-error of pair0 is %q, want the sentence of the last refused command", got)
+	// Words that make no sense, and a name that is taken, are no error of the pair.
+	if got := s.A.Get("pair0")["last-error"]; got != "-" {
+		t.Errorf("last-error of pair0 is %q at tokyo", got)
+	}
+	if got := s.B.Get("pair0")["last-error"]; !strings.Contains(got, "belongs to the primary") {
+		t.Errorf("last-error of pair0 is %q at osaka, want the sentence of the last refused command", got)
 	}
 }
 

@@ -111,9 +111,10 @@ var groupVerbs = []verb{
 var peerVerbs = []verb{
 	{"add", []key{{name: "address", required: true}, {name: "key", required: true}, {name: "create", check: sized}},
 		func(ctx context.Context, c commander, name string, o options) error {
-			p := replica.PeerSpec{Name: name, Address: o["address"], Fingerprint: o["key"]}
+			p := replica.PeerSpec{Name: name, Address: o["address"], Fingerprint: o["key"], KeepQuota: true}
 			if s, ok := o["create"]; ok {
 				p.Quota, _ = ParseSize(s) // sized has read it
+				p.KeepQuota = false
 			}
 			return c.AddPeer(ctx, p)
 		}},

@@ -66,7 +66,7 @@
 //	volumes/NAME  reserve peer=P
 //	              release
 //
-// remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize].
+// add again without create leaves the space that a peer may take as it is; create=0 takes it away. remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize].
 //
 // svol-write=enable lets hosts write the S-VOL while it is split: given on the primary when the split begins, or on the secondary at any
 // time before the next resync, which ends it and overwrites what they wrote.

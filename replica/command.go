@@ -147,7 +147,7 @@ func (g *group) askDelete(ctx context.Context, pairs []*pair) error {
 			g.mu.Lock()
 			p.asked = false
 			g.mu.Unlock()
-			return fmt.Errorf("%w; to delete this side alone use mode=force", err)
+			return fmt.Errorf("%w; delete this side alone with --force (mode=force)", err)
 		}
 	}
 	return nil
@@ -189,11 +189,12 @@ func (s *Site) withGroup(name string, fn func(*group) error) error {
 	return fn(g)
 }
 
-// remember keeps a refusal as the pair's last error.
+// remember keeps a refusal as the pair's last error. Words that make no sense are the caller's error and not the pair's.
 func (s *Site) remember(p *pair, err error) error {
 	p.group.mu.Lock()
 	defer p.group.mu.Unlock()
 	switch {
+	case err != nil && KindOf(err) == KindInvalid:
 	case err != nil:
 		p.rec.LastError = err.Error()
 	case !p.rec.State.Status.suspended():

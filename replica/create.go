@@ -120,7 +120,7 @@ func (s *Site) checkCreate(spec PairSpec) (*Volume, error) {
 		return nil, refuse(KindBusy, "volume %s is in pair %s already: a volume is in one pair at most", spec.Volume, paired)
 	}
 	if v.reserved != "" {
-		return nil, refuse(KindBusy, "volume %s is set aside as an S-VOL for peer %s: release it first (echo release > .ctl/volumes/%s)", spec.Volume, v.reserved, spec.Volume)
+		return nil, refuse(KindBusy, "volume %s is set aside as an S-VOL for peer %s: release it first (pairfs volume release %s)", spec.Volume, v.reserved, spec.Volume)
 	}
 	if v.Size() == 0 {
 		return nil, refuse(KindInvalid, "volume %s has no size: give it one first (truncate -s SIZE)", spec.Volume)

@@ -112,16 +112,8 @@ func (s *Site) Events() []Event {
 	return append([]Event(nil), s.events.ring...)
 }
 
-// Note records an event from outside of the package: a refused command, for example. The sentence about a pair ("pair/NAME") that is not
-// merely informative becomes the pair's last error.
+// Note records an event from outside of the package: a refused command, for example. It is no last error of a pair, though the object may
+// be named like one: a create of a name that is taken says nothing about the pair that has it.
 func (s *Site) Note(level slog.Level, object, text string) {
 	s.events.add(level, object, "%s", text)
-	name, ok := strings.CutPrefix(object, "pair/")
-	p := s.pairByName(name)
-	if !ok || p == nil || level < slog.LevelWarn {
-		return
-	}
-	p.group.mu.Lock()
-	defer p.group.mu.Unlock()
-	p.rec.LastError = text
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,6 +18,7 @@ import (
 type PeerSpec struct {
 	Name, Address, Fingerprint string
 	Quota                      int64 // bytes of S-VOLs that it may create here, 0 for none
+	KeepQuota                  bool  // leave the quota of a peer that is known as it is
 }
 
 // AddPeer makes another site known, or changes its address, key or quota while it has no pairs that the key protects.
@@ -33,6 +35,9 @@ func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
 	if err := checkAddress(spec.Address); err != nil {
 		return fault(KindInvalid, err, "peer %s cannot be added", spec.Name)
 	}
+	if err := s.checkOwner(spec.Name, fp); err != nil {
+		return err
+	}
 	if spec.Quota < 0 {
 		return refuse(KindInvalid, "peer %s cannot be added: create=%d is no size", spec.Name, spec.Quota)
 	}
@@ -41,6 +46,12 @@ func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
 	s.mu.RUnlock()
 	if old != nil && old.rec.Fingerprint != spec.Fingerprint && s.pairsWith(spec.Name) > 0 {
 		return refuse(KindBusy, "peer %s has another key and %s here: a changed key is a changed site; delete its pairs first, or give its true key %s", spec.Name, counted(s.pairsWith(spec.Name), "pair"), old.rec.Fingerprint)
+	}
+	if spec.KeepQuota {
+		spec.Quota = 0
+		if old != nil {
+			spec.Quota = old.rec.Quota
+		}
 	}
 	rec := peerRecord{Address: spec.Address, Fingerprint: spec.Fingerprint, Quota: spec.Quota}
 	if err := s.endpoint.SetPeer(spec.Name, spec.Address, fp); err != nil {
@@ -62,8 +73,30 @@ func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
 
 func checkAddress(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
-	if n, e := strconv.Atoi(port); err != nil || host == "" || e != nil || n < 1 || n > 65535 {
+	n, e := strconv.Atoi(port)
+	switch {
+	case err != nil || host == "" || e != nil && !errors.Is(e, strconv.ErrRange):
 		return refuse(KindInvalid, "address %q is not HOST:PORT", addr)
+	case e != nil || n < 1 || n > 65535:
+		return refuse(KindInvalid, "port %s of address %q is out of range: 1 to 65535", port, addr)
+	}
+	return nil
+}
+
+// checkOwner refuses the name and the key of this site, and a key that another peer has.
+func (s *Site) checkOwner(name string, key quicwire.Fingerprint) error {
+	if name == s.cfg.Name {
+		return refuse(KindInvalid, "peer %s cannot be added: that is the name of this site", name)
+	}
+	if key == s.identity.Fingerprint() {
+		return refuse(KindInvalid, "peer %s cannot be added: this is the key of this site itself; `pairfs key` prints the other one at %s", name, name)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for other, p := range s.peers {
+		if other != name && p.rec.Fingerprint == key.String() {
+			return refuse(KindInvalid, "peer %s cannot be added: this key belongs to peer %s already", name, other)
+		}
 	}
 	return nil
 }

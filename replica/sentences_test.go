@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,19 @@ func TestSentencesOfRefusals(t *testing.T) {
 	refused(t, err, KindInvalid)
 	says(t, err, "peer nara cannot be added", `"nowhere" is not HOST:PORT`)
 
+	for spec, want := range map[PeerSpec]string{
+		{Name: "nara", Address: "h:99999", Fingerprint: key}:                              `port 99999 of address "h:99999" is out of range: 1 to 65535`,
+		{Name: "nara", Address: "h:99999999999999999999", Fingerprint: key}:               "is out of range: 1 to 65535",
+		{Name: "nara", Address: "h:x", Fingerprint: key}:                                  `"h:x" is not HOST:PORT`,
+		{Name: "nara", Address: "h:1", Fingerprint: key}:                                  "this key belongs to peer osaka already",
+		{Name: "nara", Address: "h:1", Fingerprint: s.identity.Fingerprint().String()}:    "this is the key of this site itself",
+		{Name: "tokyo", Address: "h:1", Fingerprint: "SHA256:" + strings.Repeat("A", 43)}: "that is the name of this site",
+	} {
+		err := s.AddPeer(ctx, spec)
+		refused(t, err, KindInvalid)
+		says(t, err, "peer "+spec.Name+" cannot be added", want)
+	}
+
 	d.a.volume("x")
 	err = s.ReserveVolume(ctx, "x", "")
 	refused(t, err, KindBusy)
@@ -50,6 +64,63 @@ func TestSentencesOfRefusals(t *testing.T) {
 	d.a.volume("y")
 	d.a.pair("g", "y")
 	says(t, s.RemovePeer(ctx, "osaka"), "2 pairs here")
+}
+
+// A peer that is added again keeps what it may create, unless that is said anew.
+func TestPeerKeepsItsQuota(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	s := d.b.site
+	spec := PeerSpec{Name: "tokyo", Address: d.a.proxy.Addr(), Fingerprint: d.a.site.identity.Fingerprint().String(), Quota: 5 << 20}
+	kept := spec
+	kept.Quota, kept.KeepQuota = 0, true
+	for _, step := range []struct {
+		spec PeerSpec
+		want int64
+	}{{spec, 5 << 20}, {kept, 5 << 20}, {PeerSpec{Name: spec.Name, Address: spec.Address, Fingerprint: spec.Fingerprint}, 0}, {kept, 0}} {
+		must(t, s.AddPeer(t.Context(), step.spec))
+		if got := s.quota("tokyo"); got != step.want {
+			t.Errorf("%+v: the quota is %d, want %d", step.spec, got, step.want)
+		}
+	}
+}
+
+// Sizes that are compared in a sentence are not rounded until they look the same.
+func TestSizesThatLookTheSame(t *testing.T) {
+	for _, row := range []struct {
+		all  []int64
+		want string
+	}{
+		{[]int64{5 << 30, 1 << 30, 6 << 30}, "5.0 GiB 1.0 GiB 6.0 GiB"},
+		{[]int64{1 << 30, 1 << 30, 1 << 20}, "1.0 GiB 1.0 GiB 1.0 MiB"},
+		{[]int64{1<<30 + 1<<20, 1 << 30, 1 << 20}, "1025 MiB 1024 MiB 1 MiB"},
+		{[]int64{16 << 20, 0, 16<<20 + 4096}, "16777216 bytes 0 bytes 16781312 bytes"},
+	} {
+		if got := strings.Join(sizes(row.all...), " "); got != row.want {
+			t.Errorf("%v: %q, want %q", row.all, got, row.want)
+		}
+	}
+}
+
+// A refused command that is about something else than the pair does not become its last error.
+func TestLastErrorIsOfThePair(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.pair("g", "x")
+	s := d.a.site
+	err := s.CreatePair(t.Context(), PairSpec{Name: "x", Volume: "x", Peer: "osaka", Group: "g"})
+	refused(t, err, KindExists)
+	s.Note(slog.LevelWarn, "pair/x", err.Error()) // as for every command that is refused
+	refused(t, s.SetPair(t.Context(), "x", map[string]string{"priority": "0"}), KindInvalid)
+	if text := d.a.status("x").LastError; text != "" || d.a.tells("pair/x", err.Error()) != 1 {
+		t.Errorf("the last error is %q", text)
+	}
+	refused(t, d.b.site.ResyncPair(t.Context(), "x"), KindSecondary)
+	if text := d.b.status("x").LastError; !strings.Contains(text, "a resync copies from the primary") {
+		t.Errorf("the last error at the secondary is %q", text)
+	}
 }
 
 // A site says what is wrong with the memory that it is given: none of it is there, or it is slow.

@@ -70,7 +70,8 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 	if v == nil {
 		used := s.quotaUsed(peer)
 		if used+int64(m.Size) > quota {
-			return nil, false, refuse(KindNoSpace, "site %s lets %s create %s of S-VOLs, of which %s are used: %s more do not fit; raise it there (pairfs peer add … --create=SIZE)", s.cfg.Name, peer, iec(quota), iec(used), iec(int64(m.Size)))
+			size := sizes(quota, used, int64(m.Size))
+			return nil, false, refuse(KindNoSpace, "site %s lets %s create %s of S-VOLs, of which %s are used: %s more do not fit; raise it there (pairfs peer add … --create=SIZE)", s.cfg.Name, peer, size[0], size[1], size[2])
 		}
 		v, err := s.makeVolume(m.Volume, int64(m.Size), peer)
 		return v, true, err
@@ -79,7 +80,7 @@ func (s *Site) secondaryVolume(peer string, m *quicwire.CreatePair) (*Volume, bo
 	case paired:
 		return nil, false, refuse(KindBusy, "volume %s of site %s is in a pair already", m.Volume, s.cfg.Name)
 	case reserved != peer && (v.madeBy != peer || !v.handed.Load()):
-		return nil, false, refuse(KindAccess, "volume %s exists at site %s and was not set aside for %s (or hosts there wrote to it since): there, `echo \"reserve peer=%s\" > .ctl/volumes/%s`, or choose another name with remote=", m.Volume, s.cfg.Name, peer, peer, m.Volume)
+		return nil, false, refuse(KindAccess, "volume %s exists at site %s and was not set aside for %s (or hosts there wrote to it since): set it aside there (pairfs volume reserve %s --peer=%s), or choose another name with --remote (remote=)", m.Volume, s.cfg.Name, peer, m.Volume, peer)
 	case v.Size() != int64(m.Size):
 		return nil, false, refuse(KindInvalid, "volume %s of site %s has %d bytes, the P-VOL has %d: they must be equal", m.Volume, s.cfg.Name, v.Size(), m.Size)
 	case v.writers.Load() > 0:

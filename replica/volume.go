@@ -102,7 +102,7 @@ func (v *Volume) Writable() error {
 }
 
 func (v *Volume) readOnlyError() error {
-	return refuse(KindSecondary, "volume %s is the S-VOL of pair %s and is written by its primary only: suspend with svol-write=enable, or delete the pair, to write here", v.name, v.att.pair.name)
+	return refuse(KindSecondary, "volume %s is the S-VOL of pair %s and is written by its primary only: suspend it with --svol-write=enable (svol-write=enable), or delete the pair, to write here", v.name, v.att.pair.name)
 }
 
 // ReadAt reads len(p) bytes at off. It returns fewer only at the end of the volume, never io.EOF.

@@ -13,7 +13,7 @@ type peerAddCmd struct {
 	Name    string    `arg:"" help:"Name of the other site."`
 	Address string    `arg:"" name:"host:port" help:"Where it listens."`
 	Key     string    `arg:"" help:"Its public key, SHA256:…."`
-	Create  *sizeFlag `placeholder:"SIZE" help:"How much space that peer may take here for volumes of its pairs; none if absent."`
+	Create  *sizeFlag `placeholder:"SIZE" help:"How much space that peer may take here for volumes of its pairs; if absent none, or what it was for a peer that is known. 0 takes it away."`
 }
 
 // Run adds the peer.

@@ -187,6 +187,8 @@ func (s site) openError(name string, err error) error {
 		said = fmt.Sprintf("the site of %s was stopped meanwhile", s.mnt)
 	case errors.Is(err, unix.ENOENT):
 		said = fmt.Sprintf("no %s at the site of %s", objectName(name), s.mnt)
+	case errors.Is(err, unix.EINVAL):
+		said = fmt.Sprintf("%q is not a name for a %s: %s", filepath.Base(name), strings.Fields(objectName(name))[0], nameRule)
 	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNABORTED):
 		said = fmt.Sprintf("the daemon of %s is gone; start it again with pairfs mount", s.mnt)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
@@ -207,11 +209,14 @@ func objectName(name string) string {
 	return strings.TrimSuffix(filepath.Clean(dir), "s") + " " + base
 }
 
+// nameRule is what names are made of.
+const nameRule = "1 to 100 letters, digits, '.', '_' and '-', not beginning with '.'"
+
 // checkName refuses a name that would lead out of the directory of control files, or that would break a line into words. The site knows the
 // rest of the rule.
 func checkName(name string) error {
 	if name == "" || name[0] == '.' || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == '=' || r == 0x7f }) {
-		return usagef("%q is not a name: 1 to 100 letters, digits, '.', '_' and '-', not beginning with '.'", name)
+		return usagef("%q is not a name: %s", name, nameRule)
 	}
 	return nil
 }
