@@ -19,10 +19,12 @@ const (
 
 // conn is one live connection with a peer, Hello exchanged.
 type conn struct {
-	peer   *peer
-	qc     *quic.Conn
-	hello  Hello // the peer's
-	agreed Agreement
+	peer    *peer
+	qc      *quic.Conn
+	hello   Hello // the peer's
+	agreed  Agreement
+	dialled bool      // by this side
+	began   time.Time // when it became live
 
 	closeOnce sync.Once
 	why       error // what close was called with; set before qc is closed
@@ -30,7 +32,7 @@ type conn struct {
 
 // greet exchanges Hello over a new connection and adds it to the peer's live ones. If that fails the connection is closed.
 func (p *peer) greet(qc *quic.Conn, dialled bool) (*conn, error) {
-	c := &conn{peer: p, qc: qc}
+	c := &conn{peer: p, qc: qc, dialled: dialled}
 	err := c.exchangeHello(dialled)
 	if err == nil {
 		err = p.add(c)
@@ -39,7 +41,7 @@ func (p *peer) greet(qc *quic.Conn, dialled bool) (*conn, error) {
 		p.e.cfg.Logger.Info("connected", "peer", p.name, "addr", qc.RemoteAddr(), "dialled", dialled, "version", c.agreed.Version)
 		return c, nil
 	}
-	err = describe(err)
+	err = p.describe(err)
 	breach := &ProtocolError{Code: CloseNormal}
 	errors.As(err, &breach)
 	if breach.Code == CloseVersion {
@@ -138,7 +140,7 @@ func (c *conn) ended() error {
 			return c.why
 		}
 	}
-	return describe(cause)
+	return c.peer.describe(cause)
 }
 
 // openStream opens a stream. It waits while the peer's limit of open streams is reached.
@@ -150,7 +152,7 @@ func (c *conn) openStream(ctx context.Context) (*quic.Stream, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("peer %s: %w", c.peer.name, context.Cause(ctx))
 	}
-	return nil, fmt.Errorf("peer %s: %w: %w", c.peer.name, ErrUnreachable, describe(err))
+	return nil, fmt.Errorf("peer %s: %w: %w", c.peer.name, ErrUnreachable, c.peer.describe(err))
 }
 
 // maxFrame gives the longest frame body that may be sent and is accepted.
@@ -177,47 +179,8 @@ func (c *conn) fault(ctx context.Context, err error) error {
 	if c.qc.Context().Err() != nil {
 		return fmt.Errorf("peer %s: %w: %w", name, ErrConnectionLost, c.ended())
 	}
-	return fmt.Errorf("peer %s: %w: %w", name, ErrConnectionLost, describe(err))
+	return fmt.Errorf("peer %s: %w: %w", name, ErrConnectionLost, c.peer.describe(err))
 }
-
-// tlsAlertBadCertificate is the QUIC error code of the TLS alert that a peer sends when it does not accept a key (RFC 9001, 4.8).
-const tlsAlertBadCertificate = quic.TransportErrorCode(0x100 + 42)
-
-// describe puts an error of QUIC into words of this package.
-func describe(err error) error {
-	var app *quic.ApplicationError
-	var transport *quic.TransportError
-	var idle *quic.IdleTimeoutError
-	var reset *quic.StatelessResetError
-	var handshake *quic.HandshakeTimeoutError
-	switch {
-	case errors.Is(err, errNotPinned):
-		return fmt.Errorf("the site there has another key than the one given for this peer; compare with `pairfs key` there: %w", err)
-	case errors.As(err, &app):
-		return &ProtocolError{Code: CloseCode(app.ErrorCode), Message: app.ErrorMessage, Remote: app.Remote}
-	case errors.As(err, &transport) && transport.Remote && transport.ErrorCode == tlsAlertBadCertificate:
-		return fmt.Errorf("the peer does not accept this site's key; add it there: %w", err)
-	case errors.As(err, &idle):
-		return fmt.Errorf("nothing was heard from the peer for %s: %w", idleTimeout, err)
-	case errors.As(err, &reset):
-		return reworded{"the peer was restarted", err} // how that was found out tells nobody anything
-	case errors.As(err, &handshake):
-		return fmt.Errorf("no answer: %w", err)
-	}
-	return err
-}
-
-// reworded is an error that is told in other words.
-type reworded struct {
-	text string
-	err  error
-}
-
-// Error gives the words alone.
-func (e reworded) Error() string { return e.text }
-
-// Unwrap gives what it was.
-func (e reworded) Unwrap() error { return e.err }
 
 // patience limits how long the peer may take to send the first frame of a stream.
 func patience(qs *quic.Stream) { qs.SetReadDeadline(time.Now().Add(firstFrameTimeout)) }

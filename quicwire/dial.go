@@ -83,7 +83,7 @@ func (p *peer) dial(failures int) (*conn, error) {
 	to := all[failures%len(all)]
 	qc, err := p.e.tr.Dial(ctx, to, p.e.clientTLS(to, p.key), p.e.quicConfig())
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", addr, describe(err))
+		return nil, fmt.Errorf("dial %s: %w", addr, p.describe(err))
 	}
 	c, err := p.greet(qc, true)
 	if err != nil {

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/sys/unix"
 
 	"pairfs/quicwire/wiretest"
 )
@@ -228,4 +233,74 @@ func TestBlackoutInVirtualTime(t *testing.T) {
 		checkAlternation(t, a, "osaka")
 		checkAlternation(t, b, "tokyo")
 	})
+}
+
+// A blackout that only one side noticed: it dials anew, and that tells the other side, which still believes in the old connection, that
+// there is nobody at its end any more. Connections that came about at the same time say nothing of each other.
+func TestTheOtherSideGaveItUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := wiretest.NewNetwork(1, 10*time.Millisecond)
+		start := func(name, addr string, seed byte) *site {
+			host, err := network.Host(addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return listen(t, name, Config{Identity: identityOf(t, seed), PacketConn: host})
+		}
+		a, b := start("tokyo", "10.0.0.1:7000", 1), start("osaka", "10.0.0.2:7000", 2)
+		set(t, b, a, "")
+		set(t, a, b, b.Addr().String())
+		receive(t, "PeerUp", b.up)
+		p := a.peerByName("osaka")
+		again := func() {
+			c, err := p.dial(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.start(c.serve)
+		}
+		live := func() int {
+			synctest.Wait()
+			q := b.peerByName("tokyo")
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return len(q.conns)
+		}
+		again()
+		if n := live(); n != 2 {
+			t.Errorf("%d connections after two dials at one time", n)
+		}
+		time.Sleep(time.Minute)
+		again()
+		if n := live(); n != 1 {
+			t.Errorf("%d connections are believed in after the peer dialled anew", n)
+		}
+		if err := receive(t, "PeerDown", b.down); !strings.Contains(err.Error(), "the peer had given it up") {
+			t.Errorf("down because of %v", err)
+		}
+		receive(t, "PeerUp", b.up)
+		a.onRequest(answerDone)
+		if _, err := b.Request(until(t), "tokyo", &DeletePair{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What the network of this host says when it takes no packet is told as a sentence.
+func TestSendRefused(t *testing.T) {
+	p := &peer{name: "osaka"}
+	for text, want := range map[string]string{
+		"write udp 127.0.0.1:7001->127.0.0.1:7002: sendmsg: operation not permitted": "the network refused to send to 127.0.0.1:7002: operation not permitted",
+		"write udp [::]:7001: sendmsg: network is unreachable":                       "the network refused to send to [::]:7001: network is unreachable",
+		"something else: entirely":                                                   "INTERNAL_ERROR (local): something else: entirely",
+	} {
+		err := p.describe(fmt.Errorf("dial: %w", &quic.TransportError{ErrorCode: quic.InternalError, ErrorMessage: text}))
+		if !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q is told as %q", text, err)
+		}
+	}
+	op := &net.OpError{Op: "write", Net: "udp", Source: &net.UDPAddr{Port: 7001}, Addr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7002}, Err: os.NewSyscallError("sendmsg", unix.EPERM)}
+	if err := p.describe(op); err.Error() != "the network refused to send to 127.0.0.1:7002: operation not permitted" || !errors.Is(err, unix.EPERM) {
+		t.Errorf("it is told as %q", err)
+	}
 }

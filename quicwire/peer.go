@@ -184,17 +184,21 @@ func (p *peer) why() error {
 	return fmt.Errorf("no answer from %s yet", p.addr)
 }
 
-// add takes in a connection. Connections of an earlier incarnation of the peer are dead and make way; so does the oldest of too many.
+// add takes in a connection. Connections of an earlier incarnation of the peer, and those that the peer gave up, are dead and make way; so does the oldest of too many.
 func (p *peer) add(c *conn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
+	c.began = time.Now()
 	replaced := &ProtocolError{Code: CloseReplaced, Message: "the peer was restarted"}
 	var dead []*conn
 	p.conns = slices.DeleteFunc(p.conns, func(old *conn) bool {
 		stale := old.hello.Nonce != c.hello.Nonce
+		if !stale && c.outlived(old) {
+			stale, replaced.Message = true, "the peer had given it up"
+		}
 		if stale {
 			dead = append(dead, old)
 		}
@@ -218,6 +222,12 @@ func (p *peer) add(c *conn) error {
 	}
 	wake(p.changed)
 	return nil
+}
+
+// outlived reports whether the peer has given the older connection up, as the one that it dialled now tells: it dials only while it knows
+// of none that is live. One that is younger than a dial may take says nothing, for both sides dial at the same time when they start.
+func (c *conn) outlived(old *conn) bool {
+	return !c.dialled && c.began.Sub(old.began) > 2*(c.peer.e.timing.handshake+helloTimeout)
 }
 
 // remove takes out a connection that has ended.

@@ -145,7 +145,7 @@ func TestRefusedByThePeer(t *testing.T) {
 	receive(t, "refusal", b.refused)
 	receive(t, "refusal", b.refused) // by then the first dial's error is known
 	p := a.peerByName("osaka")
-	if err := p.why(); !strings.Contains(err.Error(), "does not accept this site's key") {
+	if err := p.why(); !strings.Contains(err.Error(), "osaka does not accept this site's key: add it there (pairfs peer add") {
 		t.Errorf("reason: %v", err)
 	}
 }
