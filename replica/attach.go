@@ -108,7 +108,7 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 	v := a.vol
 	v.mode.Lock()
 	defer v.mode.Unlock()
-	if err := g.drainVolume(ctx, a); err != nil {
+	if err := g.drainOrGiveUp(ctx, a); err != nil {
 		return fault(KindBusy, err, "pair %s is still being deleted: its last records could not be restored; it goes by itself when the cause is mended", p.name)
 	}
 	if secondary && p.wroteHere() {
@@ -128,6 +128,19 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 		rest = ", and no image of anything: its copy was not complete"
 	}
 	g.site.events.add(slog.LevelInfo, p.object(), "deleted: volume %s is SMPL%s", v.name, rest)
+	return nil
+}
+
+// drainOrGiveUp is drainVolume, but for a pair that was deleted by force: what its store does not take is given up.
+func (g *group) drainOrGiveUp(ctx context.Context, a *attachment) error {
+	err := g.drainVolume(ctx, a)
+	g.mu.Lock()
+	forced := a.pair.forced
+	g.mu.Unlock()
+	if err == nil || !forced || ctx.Err() != nil {
+		return err
+	}
+	g.site.events.add(slog.LevelWarn, a.pair.object(), "deleted by force: what could not be restored to volume %s is given up (%v): it is no image of one moment", a.vol.name, err)
 	return nil
 }
 

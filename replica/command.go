@@ -81,7 +81,7 @@ func (s *Site) remoteError(peer string, err error) error {
 
 // SuspendPair splits one pair; [Site.SuspendGroup] splits all of a group at one sequence number.
 func (s *Site) SuspendPair(ctx context.Context, name string, o SuspendOptions) error {
-	return s.onPairs(name, func(g *group, pairs []*pair) error { return g.suspend(ctx, pairs, o) })
+	return s.onServedPair(name, func(g *group, pairs []*pair) error { return g.suspend(ctx, pairs, o) })
 }
 
 // SuspendGroup splits all pairs of a group at one sequence number.
@@ -116,9 +116,18 @@ func (s *Site) DeletePair(ctx context.Context, name string, o DeleteOptions) err
 }
 
 func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions) error {
+	if g.held.Load() != nil && o.Force && g.role == Secondary {
+		return g.giveUpPairs(pairs)
+	}
+	if err := g.serves(); err != nil && len(pairs) > 0 {
+		return err
+	}
 	in := CmdDelete
 	if o.Force {
 		in = CmdForceDelete
+	}
+	if o.Force && g.role == Secondary {
+		g.force(pairs)
 	}
 	torn := g.incomplete(pairs)
 	whys := make([]string, len(torn))
@@ -132,6 +141,15 @@ func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions)
 		p.remark(ctx, "%s", whys[i])
 	}
 	return nil
+}
+
+// force marks pairs whose volumes are given back although not everything can be restored.
+func (g *group) force(pairs []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.forced = true
+	}
 }
 
 // askDelete asks the peer to delete pairs. One that it does not have is deleted there already.
@@ -166,6 +184,16 @@ func (s *Site) onPairs(name string, fn func(*group, []*pair) error) error {
 	return s.remember(p, fn(p.group, []*pair{p}))
 }
 
+// onServedPair is onPairs that refuses a pair whose group is held, as onGroup does.
+func (s *Site) onServedPair(name string, fn func(*group, []*pair) error) error {
+	return s.onPairs(name, func(g *group, pairs []*pair) error {
+		if err := g.serves(); err != nil {
+			return err
+		}
+		return fn(g, pairs)
+	})
+}
+
 func (s *Site) onGroup(name string, fn func(*group, []*pair) error) error {
 	return s.withGroup(name, func(g *group) error {
 		pairs := g.allPairs()
@@ -185,6 +213,9 @@ func (s *Site) withGroup(name string, fn func(*group) error) error {
 	}
 	if g == nil || s.groupByName(name) != g {
 		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
+	}
+	if err := g.serves(); err != nil {
+		return err
 	}
 	return fn(g)
 }

@@ -57,7 +57,7 @@ func (s *Site) createIn(ctx context.Context, g *group, v *Volume, spec PairSpec)
 	if s.groupByName(g.name) != g {
 		return refuse(KindNotFound, "group %s was deleted meanwhile", g.name)
 	}
-	if err := g.checkJoin(spec); err != nil {
+	if err := errors.Join(g.serves(), g.checkJoin(spec)); err != nil {
 		return err
 	}
 	return s.createPair(ctx, g, v, spec)

@@ -134,7 +134,7 @@ func nextChange(pvol, svol *regionSet, from int64) (ChangedRange, bool) {
 func (s *Site) serveLook(peer string, m *quicwire.ResyncPairs, send quicwire.SendFunc) error {
 	var pairs []*pair
 	for _, ref := range m.Pairs {
-		p, err := s.peerPair(peer, ref.Name, ref.Generation)
+		p, err := s.servedPair(peer, ref.Name, ref.Generation)
 		if err != nil {
 			return err
 		}

@@ -78,6 +78,9 @@ func (s *Site) mirrorGroup(peer string, open *quicwire.MirrorOpen) (*group, erro
 	if g == nil {
 		return nil, refuse(KindNotFound, "site %s has no group %s", s.cfg.Name, open.Group)
 	}
+	if e := g.held.Load(); e != nil {
+		return nil, refuse(KindInternal, "%v", e) // neither busy nor not found, which say that the pairs are gone
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.pairs) == 0 && (g.role == RoleNone || g.role == Primary) {

@@ -63,6 +63,8 @@ type group struct {
 	over             bool        // primary: the journal is over its high-water mark
 	drainRate        float64     // bytes per second by which the journal was freed lately
 
+	holding
+
 	facts      chan fact
 	restoreReq chan struct{}
 	checkReq   chan struct{}
@@ -201,6 +203,10 @@ func (g *group) openError(err error) error {
 
 // start runs the group's goroutines.
 func (g *group) start() {
+	if g.held.Load() != nil {
+		g.wg.Go(g.holdLoop)
+		return
+	}
 	g.wg.Add(5)
 	go func() { defer g.wg.Done(); g.usageLoop() }()
 	go func() { defer g.wg.Done(); g.restoreLoop() }()
@@ -213,6 +219,9 @@ func (g *group) start() {
 // stop ends the goroutines and closes the journal with everything durable and checkpointed.
 func (g *group) stop(ctx context.Context) error {
 	g.closeSessions()
+	if g.held.Load() != nil {
+		return g.stopHeld()
+	}
 	g.mu.Lock()
 	given := g.failed != "" // given up: the stores have everything already
 	g.mu.Unlock()

@@ -55,7 +55,7 @@ func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int)
 // change is made without the group's command lock: a large file takes minutes to write, and states have to change meanwhile.
 func (s *Site) changeJournal(name string, change func(*group) error) error {
 	g := s.groupByName(name)
-	if g == nil {
+	if g == nil || g.held.Load() != nil {
 		return s.withGroup(name, change) // refused there
 	}
 	if err := change(g); err != nil {

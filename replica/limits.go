@@ -90,6 +90,10 @@ const (
 	releaseRetryMin = time.Second
 	releaseRetryMax = time.Minute
 
+	// heldRetry is the pause before a group that could not be opened is tried again, which doubles.
+	heldRetryMin = 250 * time.Millisecond
+	heldRetryMax = 30 * time.Second
+
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
 

@@ -10,6 +10,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"pairfs/journal"
 )
 
 // Opening a site: its directories, and what the database says is in them.
@@ -142,8 +144,12 @@ func (s *Site) loadGroups() error {
 		}
 	}
 	for name, g := range s.groups {
-		if err := s.openGroup(g, marks[name]); err != nil {
-			return err
+		err := s.openGroup(g, marks[name])
+		if errors.Is(err, journal.ErrRing) {
+			return err // the operator has to find it
+		}
+		if err != nil {
+			g.hold(err)
 		}
 	}
 	return nil
@@ -210,7 +216,7 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 		g.announce(p, change{in: in, text: text})
 	}
 	if err := errors.Join(g.remove(), g.create()); err != nil {
-		return err
+		return errors.Join(err, g.remove()) // what is half made takes room that others need
 	}
 	g.rec.Failed = ""
 	last := m.LastSeq

@@ -46,6 +46,9 @@ func (a *attachment) replicated(seq journal.Seq) bool {
 // On this path: the reserve lock of the journal (some 100 ns), one checksum and one copy of the data, the lock of an overlay shard, one
 // atomic store, one atomic addition for the usage monitor. No allocation, no system call; only a full ring or journal waits.
 func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool) error {
+	if err := a.ready(true); err != nil {
+		return err
+	}
 	if a.direct.Load() {
 		return a.writeDirect(p, off, sync)
 	}
@@ -68,6 +71,9 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 
 // obtainDiscard makes a record of a range that became zeroes; n is at most discardMax.
 func (a *attachment) obtainDiscard(off, n int64) error {
+	if err := a.ready(true); err != nil {
+		return err
+	}
 	if a.direct.Load() {
 		return a.discardDirect(off, n)
 	}
@@ -165,6 +171,9 @@ const spansInline = 16
 // read fills p from the overlay and what it does not have from the store. The overlay comes first: bytes that leave it between the two
 // are in the store by then.
 func (a *attachment) read(p []byte, off int64) error {
+	if err := a.ready(false); err != nil {
+		return err
+	}
 	var inline [spansInline]span
 	holes := a.overlay.read(p, off, a.group.bytes, inline[:0])
 	if len(holes) == 0 {

@@ -19,6 +19,7 @@ type pair struct {
 	opts   PairOptions
 	copier *copier // primary in COPY with a mirror session: the base records under way
 
+	forced  bool // secondary: deleted by force, so what cannot be restored is given up; guarded by group.mu
 	leaving bool // in Deleting, and that is stored: records that arrive for it are none of anybody's business
 	asked   bool // primary: the peer was asked to delete it, and may end the mirror before it answers
 

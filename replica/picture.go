@@ -67,6 +67,9 @@ func (v *Volume) picture() VolumeStatus {
 
 // picture of the group and its pairs.
 func (g *group) picture() (GroupStatus, []PairStatus) {
+	if e := g.held.Load(); e != nil {
+		return g.heldPicture(e)
+	}
 	l := g.lag() // before the lock: it may read the journal
 	m, u := g.journal.Marks(), g.journal.Usage()
 	g.mu.Lock()

@@ -10,7 +10,7 @@ import (
 
 // ResyncPair copies the differences of a suspended pair, from P-VOL to S-VOL. It returns once both sides are in COPY.
 func (s *Site) ResyncPair(ctx context.Context, name string) error {
-	return s.onPairs(name, func(g *group, pairs []*pair) error { return g.resync(ctx, pairs) })
+	return s.onServedPair(name, func(g *group, pairs []*pair) error { return g.resync(ctx, pairs) })
 }
 
 // ResyncGroup does so for all suspended pairs of a group.

@@ -129,7 +129,7 @@ func (s *Site) ringElsewhere(r ringRecord, group string) error {
 
 // ringGone is the refusal to start where the ring of a group is nowhere.
 func (s *Site) ringGone(r ringRecord, group string) error {
-	return refuse(KindInternal, "site %s was killed and the staging ring of group %s, %s, is gone: the last writes that were acknowledged may have been in it alone; put it back, or start with --without-ring to go on without them",
+	return fault(KindInternal, journal.ErrRing, "site %s was killed and the staging ring of group %s, %s, is gone: the last writes that were acknowledged may have been in it alone; put it back, or start with --without-ring to go on without them",
 		s.cfg.Name, group, r.Path)
 }
 

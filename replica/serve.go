@@ -130,9 +130,18 @@ func (s *Site) peerPair(peer, name string, generation uint64) (*pair, error) {
 	return p, nil
 }
 
+// servedPair is peerPair for a request that changes the pair, or looks into it: its group must not be held.
+func (s *Site) servedPair(peer, name string, generation uint64) (*pair, error) {
+	p, err := s.peerPair(peer, name, generation)
+	if err == nil {
+		err = p.group.serves()
+	}
+	return p, err
+}
+
 // serveDelete deletes the secondary's side of a pair. A primary that is asked, because the secondary undoes something, is only suspended.
 func (s *Site) serveDelete(ctx context.Context, peer string, m *quicwire.DeletePair) error {
-	p, err := s.peerPair(peer, m.Pair, m.Generation)
+	p, err := s.servedPair(peer, m.Pair, m.Generation)
 	if err != nil {
 		return err
 	}
@@ -153,7 +162,7 @@ func (s *Site) serveDelete(ctx context.Context, peer string, m *quicwire.DeleteP
 // serveUndo splits pairs again whose resync was granted here and could not begin at the primary.
 func (s *Site) serveUndo(peer string, m *quicwire.SuspendPair) error {
 	for _, ref := range m.Pairs {
-		p, err := s.peerPair(peer, ref.Name, ref.Generation)
+		p, err := s.servedPair(peer, ref.Name, ref.Generation)
 		if err != nil {
 			return err
 		}
@@ -213,7 +222,7 @@ func (g *group) takeUp(ctx context.Context, peer string, refs []quicwire.PairRef
 	defer g.cmd.Unlock()
 	var pairs []*pair
 	for _, ref := range refs {
-		p, err := s.peerPair(peer, ref.Name, ref.Generation)
+		p, err := s.servedPair(peer, ref.Name, ref.Generation)
 		if err != nil {
 			return nil, nil, err
 		}

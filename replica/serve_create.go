@@ -111,6 +111,11 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 		}
 		g = nil
 	}
+	if g != nil {
+		if err := g.serves(); err != nil {
+			return err
+		}
+	}
 	made := g == nil
 	if made {
 		var err error

@@ -66,7 +66,7 @@ func (g *group) loadOptions() {
 
 // SetPair changes options of a pair on this side; otherwise as [Site.SetGroup].
 func (s *Site) SetPair(_ context.Context, name string, set map[string]string) error {
-	return s.onPairs(name, func(g *group, pairs []*pair) error {
+	return s.onServedPair(name, func(g *group, pairs []*pair) error {
 		p := pairs[0]
 		g.mu.Lock()
 		had, have := p.opts, p.rec.Options

@@ -238,6 +238,12 @@ func (v *Volume) storeError(err error, what string, off int64) error {
 func (v *Volume) Sync(ctx context.Context) error {
 	v.mode.RLock()
 	a := v.att
+	if a != nil {
+		if err := a.ready(false); err != nil {
+			v.mode.RUnlock()
+			return err
+		}
+	}
 	if a == nil || a.direct.Load() {
 		defer v.mode.RUnlock()
 		if err := v.store.sync(); err != nil {

@@ -128,7 +128,7 @@ func (v *Volume) seek(off int64, data bool) (int64, error) {
 	if off < 0 || off >= size {
 		return 0, unix.ENXIO
 	}
-	if a := v.att; a != nil && a.overlay.regions() > 0 {
+	if a := v.att; a != nil && (a.overlay.regions() > 0 || a.group.held.Load() != nil) {
 		// The store lags behind the overlay, so its holes may be data by now: say that all is data, which is always allowed.
 		if data {
 			return off, nil
