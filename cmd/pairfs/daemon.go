@@ -167,7 +167,10 @@ func (d *siteDaemon) holders() string {
 	if err != nil || !ok {
 		return "unknown"
 	}
-	by := findHolders(m, os.Getpid())
+	by, silent := findHolders(m, os.Getpid())
+	for _, p := range silent {
+		by = append(by, p+", which does not answer, perhaps")
+	}
 	if len(by) == 0 {
 		return "unknown"
 	}

@@ -17,13 +17,14 @@ const maxHolders = 20
 // findHolders names who keeps a mount busy: processes with an open file, working directory, root, program or mapping on it, loop devices
 // over its files, and other mounts below it. The process self is left out, and so are readers of events, whose file ends when the site
 // unmounts. It reads links and tables only and never touches the mount.
-// Processes that this user may not look into are not seen.
-func findHolders(m mountEntry, self int) []string {
-	found := slices.Concat(loopHolders(m), mountHolders(m), processHolders(m, self))
+// Processes that this user may not look into are not seen; those that do not answer are in silent.
+func findHolders(m mountEntry, self int) (found, silent []string) {
+	byProcess, silent := processes.holders(m, self)
+	found = slices.Concat(loopHolders(m), mountHolders(m), byProcess)
 	if len(found) > maxHolders {
 		found = append(found[:maxHolders], fmt.Sprintf("and %d more", len(found)-maxHolders))
 	}
-	return found
+	return found, silent
 }
 
 // loopHolders names the loop devices whose file is on the mount.
@@ -49,26 +50,6 @@ func mountHolders(m mountEntry) []string {
 	for _, e := range all {
 		if e.Point != m.Point && inside(e.Point, m.Point) {
 			found = append(found, "the mount "+e.Point)
-		}
-	}
-	return found
-}
-
-// processHolders names each process that holds the mount, with one file that it holds.
-func processHolders(m mountEntry, self int) []string {
-	dirs, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var found []string
-	for _, d := range dirs {
-		pid, err := strconv.Atoi(d.Name())
-		if err != nil || pid == self {
-			continue
-		}
-		if what := held(m, filepath.Join("/proc", d.Name())); what != "" {
-			name, _ := os.ReadFile(filepath.Join("/proc", d.Name(), "comm"))
-			found = append(found, fmt.Sprintf("process %d %s (%s)", pid, bytes.TrimSpace(name), what))
 		}
 	}
 	return found

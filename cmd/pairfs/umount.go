@@ -44,7 +44,11 @@ func (u *umountCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("the site does not say which process it is: pid %q", st.get("pid"))
 	}
-	if by := findHolders(m, pid); len(by) > 0 {
+	by, silent := findHolders(m, pid)
+	if len(silent) > 0 {
+		fmt.Fprintf(a.stderr, "pairfs: %s\n", unasked(silent, mnt))
+	}
+	if len(by) > 0 {
 		return fmt.Errorf("%s is busy: held by %s; close them and try again", mnt, strings.Join(by, ", "))
 	}
 	end, err := watch(pid)
@@ -59,6 +63,11 @@ func (u *umountCmd) Run(a *app) error {
 		return fmt.Errorf("%s: the daemon, process %d, %w; its log is %s", mnt, pid, err, filepath.Join(st.get("state"), logName))
 	}
 	return afterStop(m, st.get("state"))
+}
+
+// unasked says who was not asked, and goes on.
+func unasked(silent []string, mnt string) string {
+	return fmt.Sprintf("%s did not answer when asked for what is open on %s, and may be blocked inside of the kernel; going on without", strings.Join(silent, ", "), mnt)
 }
 
 // afterStop says what the daemon could not do, if anything.
