@@ -18,7 +18,7 @@ type SuspendOptions struct {
 
 // DeleteOptions says how to delete.
 type DeleteOptions struct {
-	Force bool // this side only, whatever the other says
+	Force bool // this side in any case, whatever the other says
 }
 
 // defaultGroup is the group of pairs that name none.
@@ -109,8 +109,9 @@ func (g *group) suspend(ctx context.Context, pairs []*pair, o SuspendOptions) er
 	return g.allowWrites(pairs, o)
 }
 
-// DeletePair ends a pair: on the primary both sides go back to SMPL, on the secondary this side does and the primary is suspended. With
-// Force this side goes whatever the other does.
+// DeletePair ends a pair: on the primary both sides go back to SMPL, and nothing is done if the secondary cannot be asked; on the secondary
+// this side does, and the primary is suspended when it hears of it. With Force a primary goes whatever the secondary does, which is told if it
+// can be reached; a secondary gives the volume back although not everything that arrived could be restored.
 func (s *Site) DeletePair(ctx context.Context, name string, o DeleteOptions) error {
 	return s.onPairs(name, func(g *group, pairs []*pair) error { return g.deletePairs(ctx, pairs, o) })
 }
@@ -129,6 +130,9 @@ func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions)
 	if o.Force && g.role == Secondary {
 		g.force(pairs)
 	}
+	if o.Force && g.role == Primary {
+		g.tellDeleted(ctx, pairs)
+	}
 	torn := g.incomplete(pairs)
 	whys := make([]string, len(torn))
 	for i, p := range torn {
@@ -139,6 +143,11 @@ func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions)
 	}
 	for i, p := range torn {
 		p.remark(ctx, "%s", whys[i])
+	}
+	if g.role == Secondary {
+		for _, p := range pairs {
+			p.remarkLeft(ctx)
+		}
 	}
 	return nil
 }

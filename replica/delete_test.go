@@ -171,3 +171,38 @@ func TestRecordsOfALeavingPair(t *testing.T) {
 		t.Error("a record was left out for a delete that a crash undoes")
 	}
 }
+
+// Who deletes at one side only hears what that leaves on the other, and the other shows it.
+func TestDeleteSaysWhatItLeaves(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	for _, v := range []string{"x", "y", "z", "w"} {
+		d.a.volume(v)
+		d.a.pair("g", v)
+	}
+	deleted := func(n *node, pair, says string, o DeleteOptions) {
+		t.Helper()
+		ctx, said := remarked(t)
+		must(t, n.site.DeletePair(ctx, pair, o))
+		if text := said.String(); !strings.Contains(text, says) || (says == "") != (text == "") {
+			t.Errorf("delete of %s at %s says %q, want %q", pair, n.cfg.Name, text, says)
+		}
+	}
+	deleted(d.b, "x", "pair x: tokyo keeps its side, suspended: delete it there too", DeleteOptions{})
+	d.a.await(PSUS, "x")
+	if st := d.a.status("x"); st.PeerStatus != "SMPL" {
+		t.Errorf("tokyo shows %q for what was deleted at osaka", st.PeerStatus)
+	}
+	deleted(d.a, "y", "", DeleteOptions{Force: true}) // the peer was told
+	d.a.awaitBoth(SMPL, "y")
+	d.cut()
+	deleted(d.b, "z", "pair z: tokyo cannot be told now and keeps its side", DeleteOptions{})
+	says(t, d.a.site.DeletePair(t.Context(), "z", DeleteOptions{}), "--force (mode=force)")
+	deleted(d.a, "w", "pair w: osaka was not told and keeps its side", DeleteOptions{Force: true})
+	d.heal()
+	d.wait("each side knows what the other has not", func() bool {
+		return d.a.status("z").PeerStatus == "SMPL" && d.b.status("w").PeerStatus == "SMPL"
+	})
+	deleted(d.b, "w", "", DeleteOptions{})
+}

@@ -72,6 +72,8 @@ const (
 	keepAlive = 5 * time.Second
 	// switchedOff bounds how long a site that ends waits for its peers to hear of it.
 	switchedOff = 2 * time.Second
+	// tellDeleted bounds how long a forced delete tries to tell the peer.
+	tellDeleted = 3 * time.Second
 	// requestTimeout bounds a command's request to the peer.
 	requestTimeout = 20 * time.Second
 	// askInterval is how long a primary waits for a connected secondary to open the mirror before it asks what became of the pairs, and

@@ -31,6 +31,7 @@ type pair struct {
 	copyStart  time.Time   // for the rate and the estimate
 	copyTotal  int64       // bytes marked when the copy began
 	peerStatus Status      // as the other side said last
+	gone       bool        // the other side said that it has no such pair
 }
 
 // state is the value that [Step] decides on. Requires group.mu.

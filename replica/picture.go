@@ -186,7 +186,10 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 		st.Status = PFUL
 	}
 	st.Options = wordsOf(pairOptions, p.opts)
-	if p.peerStatus != SMPL {
+	switch {
+	case p.gone || r.State.Suspend == DeletePairToRCU:
+		st.PeerStatus = SMPL.String()
+	case p.peerStatus != SMPL:
 		st.PeerStatus = p.peerStatus.On(otherRole(r.State.Role))
 	}
 	if r.State.Status == Suspending {

@@ -65,3 +65,43 @@ func (p *pair) noImage() string {
 	}
 	return fmt.Sprintf("the copy was not complete: volume %s is no image of anything yet", p.att.vol.name)
 }
+
+// tellDeleted asks the peer, if it can be reached, to delete pairs that are deleted here whatever it says. What it does not do is remarked.
+func (g *group) tellDeleted(ctx context.Context, pairs []*pair) {
+	peer := g.rec.Peer
+	ask, cancel := context.WithTimeout(ctx, tellDeleted)
+	defer cancel()
+	for _, p := range pairs {
+		if p.isGone() {
+			continue
+		}
+		err := error(nil)
+		if _, up := g.site.endpoint.Connected(peer); up {
+			err = g.askDelete(ask, []*pair{p})
+		} else {
+			err = fault(KindUnreachable, nil, "there is no connection")
+		}
+		if err != nil {
+			p.remark(ctx, "%s was not told and keeps its side: delete it there too", peer)
+		}
+	}
+}
+
+// isGone reports whether the other side said that it has no such pair.
+func (p *pair) isGone() bool {
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	return p.gone
+}
+
+// remarkLeft says what a delete at the secondary leaves at the primary.
+func (p *pair) remarkLeft(ctx context.Context) {
+	if p.isGone() {
+		return
+	}
+	if _, up := p.group.site.endpoint.Connected(p.rec.Peer); up {
+		p.remark(ctx, "%s keeps its side, suspended: delete it there too", p.rec.Peer)
+		return
+	}
+	p.remark(ctx, "%s cannot be told now and keeps its side: delete it there too", p.rec.Peer)
+}

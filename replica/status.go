@@ -59,7 +59,7 @@ type PairStatus struct {
 	Since        time.Time     // of the status
 	LastError    string        // the last sentence that a command or failure left, "" if none
 	CopyMode     string        // "full" or "none"
-	PeerStatus   string        // the pair's status at the peer, as it said last; "" if it said nothing yet
+	PeerStatus   string        // the pair's status at the peer, as it said last; "" if it said nothing yet, "SMPL" if it has no such pair
 	SplitLeft    time.Duration // while Suspending: how long the flush may still take; 0 if unknown
 	Options      []string      // NAME=VALUE, all of them
 	Usage        PairUsage     // what it did lately

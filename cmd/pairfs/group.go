@@ -53,7 +53,7 @@ func (f suspendFlags) line() string {
 
 // deleteFlags are the options of a delete, of a pair and of a group alike.
 type deleteFlags struct {
-	Force bool `help:"Delete on this side although the other cannot be reached; it must be deleted there too."`
+	Force bool `help:"At the primary: delete this side whatever the other says; the other is told if it can be reached, else it must be deleted there too. At the secondary: the volume is given back although not all that arrived could be restored."`
 }
 
 // line returns the command.

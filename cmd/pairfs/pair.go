@@ -5,7 +5,7 @@ type pairCmd struct {
 	Create  pairCreateCmd  `cmd:"" help:"Replicate a volume of this site to a peer."`
 	Suspend pairSuspendCmd `cmd:"" help:"Split a pair."`
 	Resync  pairResyncCmd  `cmd:"" help:"Join a split pair again, copying what differs; what was written at the S-VOL is overwritten."`
-	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay."`
+	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay. At the primary it ends on both sides, at the secondary there alone: the primary is then suspended until it is deleted too."`
 	Wait    pairWaitCmd    `cmd:"" help:"Wait until a pair is in one of the given states."`
 	List    pairListCmd    `cmd:"" help:"Show the pairs in one line each."`
 	Set     pairSetCmd     `cmd:"" help:"Change options of a pair, on this side."`

@@ -153,6 +153,14 @@ q: not heard of tokyo for 20s: what was written there since is not known here
 	}
 }
 
+// A pair that the connected peer does not have is not called one without a link.
+func TestStatusOfAPairThatIsGoneThere(t *testing.T) {
+	p := parseState("name: p\nrole: P-VOL\nstatus: PSUS\npeer: osaka\nlinked: no\npeer-status: SMPL\nlast-error: the pair was deleted at osaka: delete it here too\n")
+	if n := notes(p); len(n) != 1 || n[0] != "osaka has no such pair: delete it here too" {
+		t.Errorf("%q", n)
+	}
+}
+
 func TestParseEvent(t *testing.T) {
 	got, err := parseEvent("7 2026-11-22T19:00:00.000Z warn peer/osaka: connection lost: timeout")
 	want := event{ID: "7", Time: "2026-11-22T19:00:00.000Z", Level: "warn", Object: "peer/osaka", Text: "connection lost: timeout"}

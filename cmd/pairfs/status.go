@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -117,10 +118,14 @@ func printStatus(w io.Writer, pairs []state) error {
 // notes says what an operator should know about a pair beyond the table.
 func notes(p state) []string {
 	var n []string
-	if p.get("linked") == "no" && p.get("status") != "SMPL" {
+	gone := p.get("peer-status") == "SMPL"
+	switch {
+	case gone:
+		n = append(n, p.get("peer")+" has no such pair: delete it here too")
+	case p.get("linked") == "no" && p.get("status") != "SMPL":
 		n = append(n, "not linked to "+p.get("peer"))
 	}
-	if p.get("lag-known") == "no" {
+	if p.get("lag-known") == "no" && !gone {
 		n = append(n, unheard(p))
 	}
 	if p.get("status") == "Suspending" {
@@ -136,7 +141,7 @@ func notes(p state) []string {
 			n = append(n, noImage(p.get("suspend-type")))
 		}
 	}
-	if p.has("last-error") {
+	if p.has("last-error") && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
 		n = append(n, "last error: "+p.get("last-error"))
 	}
 	return n
