@@ -20,7 +20,7 @@ FUZZTIME ?= 30s
 LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # command:package, for what a plain Debian lacks.
-TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs debugfs:e2fsprogs mkfs.xfs:xfsprogs fio:fio ip:iproute2 losetup:mount \
+TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs debugfs:e2fsprogs mkfs.xfs:xfsprogs fio:fio ip:iproute2 tc:iproute2 nsenter:util-linux losetup:mount \
 	fstrim:util-linux blkdiscard:util-linux gcc:gcc gcc:libc6-dev git:git
 
 .PHONY: help

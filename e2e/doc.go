@@ -21,6 +21,9 @@
 //     what a power cut leaves, every write that a sync covered is there, and the rest is a prefix;
 //   - no silent difference (I5): whatever was suspended, written on either side and resynchronised ends in equal volumes, having moved
 //     what changed and not more;
+//   - a link that is too slow: two sites on two hosts with a cable of a limited rate between them ([Wire]), hosts that write more than it
+//     carries, and the states that their pair passes through, as its events tell them ([Passage]); how long writes took is printed
+//     ([Meter]) and never asserted;
 //   - the doors: every command that must be refused is, with its errno and its sentence, and changes nothing;
 //   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification.
 //

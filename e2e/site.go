@@ -36,6 +36,7 @@ type Site struct {
 	Memory string // --memory, "" for the default
 
 	t      T
+	netns  string // namespace in which the daemon runs, "" for the test's own
 	limit  time.Duration
 	log    string
 	cmd    *exec.Cmd
@@ -49,6 +50,8 @@ type Site struct {
 type Options struct {
 	Memory string        // bound of the site's memory, as in "64MiB"
 	Limit  time.Duration // a daemon that runs longer is ended; 5 minutes
+	Netns  string        // name of the network namespace in which it runs; the test's own
+	Listen string        // HOST:PORT of its listener; a free port of the loopback
 }
 
 // Start starts a site with a fresh state and returns when its mount answers. The site ends with the test; if the test failed, its log
@@ -65,7 +68,10 @@ func Start(t T, name string, opts ...Options) *Site {
 		log: filepath.Join(dir, "log"), Listen: freePort(t), limit: siteLimit,
 	}
 	if len(opts) > 0 {
-		s.Memory = opts[0].Memory
+		s.Memory, s.netns = opts[0].Memory, opts[0].Netns
+		if opts[0].Listen != "" {
+			s.Listen = opts[0].Listen
+		}
 		if opts[0].Limit > 0 {
 			s.limit = opts[0].Limit
 		}
@@ -122,7 +128,11 @@ func (s *Site) launch() (begun int64, err error) {
 	if s.Memory != "" {
 		args = append(args, "--memory", s.Memory)
 	}
-	cmd := exec.Command(Binary(), append(args, s.Mnt)...)
+	args = append([]string{Binary()}, append(args, s.Mnt)...)
+	if s.netns != "" {
+		args = append([]string{"nsenter", "--net=" + netnsDir + s.netns}, args...) // becomes the daemon: one process, one pid
+	}
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
@@ -26,9 +27,10 @@ type Load struct {
 	Writers   int     // concurrent writers; 6
 	PerSecond float64 // writes a second of all writers together; 1000
 	Seed      uint64
-	NoDiscard bool  // no discards
-	MaxSize   int64 // of one write in bytes; 1 MiB
-	Burst     int   // writes, then end by itself; 0: until stopped
+	NoDiscard bool   // no discards
+	MaxSize   int64  // of one write in bytes; 1 MiB
+	Burst     int    // writes, then end by itself; 0: until stopped
+	Meter     *Meter // measures the writes; none
 }
 
 // Workload writes to the volumes of one group from several goroutines until it is stopped: random places (half of them in a small hot
@@ -207,11 +209,14 @@ func (w *Workload) put(id int, rng *rand.Rand, t *target, f *os.File, buf []byte
 	p := buf[:at.end-at.off]
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: int64(len(p))})
 	Fill(p, Mark{Run: w.h.Run(), Counter: c, Writer: uint32(id), Volume: uint32(t.Volume), Offset: at.off})
-	begun := w.h.Now()
+	begun, issued := w.h.Now(), time.Now()
 	if n, err := f.WriteAt(p, at.off); err != nil {
 		return fmt.Errorf("write %d: %d of %d bytes: %w", c, n, len(p), err)
 	}
 	w.h.Ack(c)
+	if w.load.Meter != nil {
+		w.load.Meter.Wrote(issued, len(p))
+	}
 	w.acked.Add(1)
 	if f == t.dsync {
 		// The write itself is durable once acknowledged, and so is all that was acknowledged before it was issued.

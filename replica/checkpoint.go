@@ -27,6 +27,13 @@ func (g *group) checkpointDue(u journal.Usage, age time.Duration) bool {
 	return age > checkpointIdle && (behind > 0 || g.dirty())
 }
 
+// written is how many durable bytes came into the journal since the last checkpoint.
+func (g *group) written() int64 {
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	return int64(g.journal.Marks().Durable - g.checkpoint)
+}
+
 // dirty reports whether a bitmap has pages that are not in the database, or the journal could be freed further.
 func (g *group) dirty() bool {
 	for _, a := range g.attachments() {

@@ -107,6 +107,15 @@ func (c *copier) run(first, limit int64) int64 {
 // paceShares are the shares of a copy by its pace: how many batches of updates go over the line before one batch of base records when both
 // wait, so updates always go first and the copy still ends; and the part of the time in which the copy may keep the P-VOL's store busy, so a
 // slow store is left to hosts and a fast one does not hold the copy up.
+//
+// Measured on a link of 16 MB/s, beside hosts that write more than it carries, with inflow control (e2e TestCopyPace):
+//
+//	pace      copy        hosts        p50     p99
+//	low       1.0 MB/s    14.0 MB/s    5 ms     76 ms
+//	medium    1.7 MB/s    13.2 MB/s    5 ms     86 ms
+//	high      4.7 MB/s    10.4 MB/s    8 ms    105 ms
+//
+// Beside hosts that write 7 MB/s the copy takes the rest at every pace, 8 to 9 MB/s, and hosts notice nothing: p50 0.1 ms, p99 9 ms.
 var paceShares = [...]struct {
 	updates int
 	store   float64

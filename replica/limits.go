@@ -61,8 +61,10 @@ const (
 	pressureBand = 2 * recordMax
 	// inflowMin is what hosts may write at least under inflow control, bytes per second: slow, and no stall.
 	inflowMin = 256 << 10
-	// drainMeterTime is the time over which it is measured how fast a journal is freed: longer than checkpoints are apart.
-	drainMeterTime = 3 * time.Second
+	// drainMeterTime is the time over which it is measured how fast the peer takes a journal: some batches, also on a slow link.
+	drainMeterTime = time.Second
+	// heldTime is how long it counts what the peer held and was not freed: checkpoints are not farther apart.
+	heldTime = checkpointIdle
 	// pressureIdle and pressureBusy are the pauses between two looks at a journal, below and above half of its room.
 	pressureIdle = 250 * time.Millisecond
 	pressureBusy = 20 * time.Millisecond

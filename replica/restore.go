@@ -34,7 +34,7 @@ func (g *group) restoreLoop() {
 			continue
 		}
 		u := g.journal.Usage()
-		if kicked || check || u.RingUsed > u.RingSize/restoreShare || time.Since(lastPass) > restoreIdle {
+		if kicked || check || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(lastPass) > restoreIdle {
 			g.tryRestore()
 			lastPass = time.Now()
 		}
