@@ -131,9 +131,9 @@ func TestI8StoreFull(t *testing.T) {
 			d.wait("the stores take writes again", func() bool { return d.a.site.groupByName("g").storeErr.Load() == nil })
 			must(t, w.write(context.Background(), 0, 0, 1, false))
 			w.some(rng, 20)
-			d.a.awaitAny([]Status{PAIR, PSUE, PFUS}, "x", "y")
+			d.a.awaitAny([]Status{PAIR, PFUL, PSUE, PFUS}, "x", "y")
 			w.check(d.a, everyAck)
-			if d.a.status("x").Status == PAIR {
+			if !d.a.status("x").Status.suspended() {
 				d.a.suspend("g", SuspendOptions{}, "x", "y")
 			}
 			d.mend()
