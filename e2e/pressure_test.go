@@ -134,9 +134,12 @@ func TestOverflow(t *testing.T) {
 	x.pb.Forget()
 	x.Wire.Rate(thinRate)
 	x.meter.Phase("PAIR again")
+	w = StartWorkload(t, x.h, x.A.Targets(x.size, "db"), Load{Seed: x.Seed, Burst: 120, Meter: x.meter})
+	if err := w.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	floor := x.h.Now() // before the overflow: at the secondary when the drain has ended
 	w = x.load(600)
-	x.pa.Await(t, "PFUL")
-	floor := x.h.Now()
 	x.pa.Await(t, "Suspending")
 	x.stop(w)
 	x.meter.Phase("Suspending")
