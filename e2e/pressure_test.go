@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // thin is a site pair on a cable of some MB/s: one volume in one group with a small journal, in PAIR, watched and measured.
@@ -171,7 +174,7 @@ func (x *thin) resyncUnion(w *Workload, floor Stamp) {
 	x.AwaitLink()
 	union := max(x.A.Int(thinPair, "different-bytes"), x.B.Int(thinPair, "different-bytes"))
 	before := x.A.Int("groups/"+thinGroup, "base-sent-bytes")
-	x.A.Do(thinPair, "resync")
+	x.resync()
 	x.WaitBoth(thinPair, "PAIR")
 	moved := x.A.Int("groups/"+thinGroup, "base-sent-bytes") - before
 	x.t.Logf("the resync moved %d bytes, %d differed of %d", moved, union, x.size)
@@ -179,6 +182,19 @@ func (x *thin) resyncUnion(w *Workload, floor Stamp) {
 		x.t.Errorf("the resync moved %d bytes, only %d differed", moved, union)
 	}
 	x.equal()
+}
+
+// resync asks until the peer can be reached: a connection that the peer gave up while the cable was out is found out by who uses it first.
+func (x *thin) resync() {
+	x.t.Helper()
+	Until(x.t, LinkLimit, "the peer takes the resync", func() bool {
+		err := x.A.Ctl(thinPair, "resync")
+		var refused *CtlError
+		if err != nil && !(errors.As(err, &refused) && refused.Errno == unix.EHOSTUNREACH) {
+			x.t.Fatalf("resync: %v", err)
+		}
+		return err == nil
+	})
 }
 
 // TestOverflowWatch cuts the cable under a load with inflow control: hosts are slowed for data overflow watch, then the pair is suspended

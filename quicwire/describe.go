@@ -32,7 +32,7 @@ func (p *peer) describe(err error) error {
 	case errors.As(err, &idle):
 		return fmt.Errorf("nothing was heard from the peer for %s: %w", idleTimeout, err)
 	case errors.As(err, &reset):
-		return reworded{"the peer was restarted", err} // how that was found out tells nobody anything
+		return reworded{"the peer was restarted, or its own network was down for a moment", err} // it does not know the connection any more
 	case errors.As(err, &handshake):
 		return fmt.Errorf("no answer: %w", err)
 	}
