@@ -34,8 +34,8 @@ type siteDaemon struct {
 	cfg    *mountCmd
 	base   *slog.Logger // for the engine, which adds the name of the site itself
 	log    *slog.Logger
-	ready  func() error // called once, when the mount answers
-	served bool         // ready was called
+	ready  func(warnings []string) error // called once, when the mount answers
+	served bool                          // ready was called
 }
 
 // run serves until ctx is cancelled, until the site is told to stop, or until somebody unmounts it.
@@ -69,7 +69,7 @@ func (d *siteDaemon) run(ctx context.Context) error {
 	}
 	_ = os.Remove(filepath.Join(d.cfg.State, stopErrorName))
 	d.served = true
-	if err := d.ready(); err != nil {
+	if err := d.ready(warnings(site.Events())); err != nil {
 		d.log.Warn("the process that started this daemon is gone", "error", err)
 	}
 	d.log.Info("serving", "mount", d.cfg.Dir, "version", version(), "pid", os.Getpid())
@@ -197,6 +197,6 @@ func (d *siteDaemon) leave(err error) {
 		return
 	}
 	if werr := os.WriteFile(filepath.Join(d.cfg.State, stopErrorName), []byte(err.Error()+"\n"), 0o600); werr != nil {
-		d.log.Warn("cannot leave the reason in the state directory", "error", werr)
+		d.log.Warn("cannot leave the reason in the state directory", "error", werr, "reason", err)
 	}
 }

@@ -50,7 +50,7 @@ func (m *mountCmd) Run(a *app) error {
 	if m.ReadyFD >= 0 || m.Foreground {
 		return m.daemon(a)
 	}
-	return m.background(a.ctx)
+	return m.background(a)
 }
 
 // check makes the paths absolute and refuses what cannot work before anything is started.
@@ -89,7 +89,7 @@ func (m *mountCmd) check() error {
 func (m *mountCmd) checkMountPoint() error {
 	info, err := os.Stat(m.Dir)
 	switch {
-	case errors.Is(err, unix.ENOTCONN):
+	case daemonGone(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("mount at %s: %w; make the directory first", m.Dir, err)
@@ -97,6 +97,9 @@ func (m *mountCmd) checkMountPoint() error {
 		return fmt.Errorf("mount at %s: it is not a directory", m.Dir)
 	}
 	if _, mounted, err := mountAt(m.Dir); err != nil || mounted {
+		if err == nil && daemonGone(unix.Statfs(m.Dir, &unix.Statfs_t{})) {
+			return nil
+		}
 		if err == nil {
 			err = fmt.Errorf("%s is mounted already; pairfs umount %s ends that site", m.Dir, m.Dir)
 		}
@@ -105,13 +108,18 @@ func (m *mountCmd) checkMountPoint() error {
 	return nil
 }
 
+// daemonGone reports whether a mount gave this error because its daemon is dead, or dying at this moment.
+func daemonGone(err error) bool {
+	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+}
+
 // inside reports whether path is dir or below it.
 func inside(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // background starts the daemon in a session of its own and waits until it says that the mount answers, or why not.
-func (m *mountCmd) background(ctx context.Context) error {
+func (m *mountCmd) background(a *app) error {
 	log, err := openLog(m.State)
 	if err != nil {
 		return err
@@ -138,10 +146,11 @@ func (m *mountCmd) background(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	stop := context.AfterFunc(a.ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	verdict, err := io.ReadAll(io.LimitReader(bufio.NewReader(from), maxText))
-	switch said := strings.TrimSpace(string(verdict)); {
+	said, notes, _ := strings.Cut(strings.TrimSpace(string(verdict)), "\n")
+	switch {
 	case err != nil:
 		return fmt.Errorf("wait for the daemon: %w", err)
 	case said == "":
@@ -149,7 +158,10 @@ func (m *mountCmd) background(ctx context.Context) error {
 		return fmt.Errorf("the daemon ended before its mount answered (%v); the reason is in %s", cmd.ProcessState, log.Name())
 	case said != readyWord:
 		_ = cmd.Wait()
-		return errors.New(said)
+		return errors.New(strings.TrimSpace(string(verdict)))
+	}
+	for note := range strings.Lines(notes) {
+		fmt.Fprintf(a.stderr, "pairfs: %s\n", strings.TrimSpace(note))
 	}
 	if err := m.answers(); err != nil {
 		return err
@@ -157,7 +169,7 @@ func (m *mountCmd) background(ctx context.Context) error {
 	return cmd.Process.Release()
 }
 
-// readyWord is what the daemon writes into the pipe when it serves; anything else is a sentence why it does not.
+// readyWord is what the daemon writes into the pipe when it serves, with a line for each warning behind it; anything else is a sentence why it does not.
 const readyWord = "ready"
 
 // answers asks the mount for its file system type: the daemon must not, for it serves the mount.
@@ -183,9 +195,9 @@ func (m *mountCmd) daemon(a *app) error {
 	if err := m.harden(); err != nil {
 		return m.report(err)
 	}
-	d := &siteDaemon{cfg: m, base: base, log: log, ready: func() error {
+	d := &siteDaemon{cfg: m, base: base, log: log, ready: func(warnings []string) error {
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady+"\nMAINPID="+strconv.Itoa(os.Getpid()))
-		return m.report(nil)
+		return m.report(nil, warnings...)
 	}}
 	if err := d.run(a.ctx); err != nil {
 		if !d.served {
@@ -198,11 +210,11 @@ func (m *mountCmd) daemon(a *app) error {
 }
 
 // report tells the waiting parent how it went, once; without a parent it does nothing. It returns err, or what telling it met.
-func (m *mountCmd) report(err error) error {
+func (m *mountCmd) report(err error, warnings ...string) error {
 	if m.ReadyFD < 0 {
 		return err
 	}
-	word := readyWord
+	word := strings.Join(append([]string{readyWord}, warnings...), "\n")
 	if err != nil {
 		word = err.Error()
 	}
@@ -213,6 +225,16 @@ func (m *mountCmd) report(err error) error {
 	}
 	pipe.Close()
 	return err
+}
+
+// warnings are the sentences of a start that an operator should read at once.
+func warnings(events []replica.Event) (said []string) {
+	for _, e := range events {
+		if e.Level == "warn" || e.Level == "error" {
+			said = append(said, e.Object+": "+e.Text)
+		}
+	}
+	return said
 }
 
 // harden sets up the process of a daemon: memory, threads, and no core dumps, which would hold the key and the data of the volumes.

@@ -34,7 +34,7 @@ func (u *umountCmd) Run(a *app) error {
 	}
 	s := site{mnt: mnt}
 	st, err := s.read("site")
-	if errors.Is(err, unix.ENOTCONN) {
+	if daemonGone(err) {
 		return detachDead(a.stdout, mnt)
 	}
 	if err != nil {
@@ -73,7 +73,11 @@ func unasked(silent []string, mnt string) string {
 // afterStop says what the daemon could not do, if anything.
 func afterStop(m mountEntry, stateDir string) error {
 	if said, err := os.ReadFile(filepath.Join(stateDir, stopErrorName)); err == nil {
-		return fmt.Errorf("the site stopped, but not cleanly: %s", strings.TrimSpace(string(said)))
+		why := strings.TrimSpace(string(said))
+		if why == "" {
+			why = fmt.Sprintf("the reason could not be written to %s, whose file system is probably full: make room, see what %s has of it, and start the site again; nothing that was acknowledged is lost", stateDir, filepath.Join(stateDir, logName))
+		}
+		return fmt.Errorf("the site stopped, but not cleanly: %s", why)
 	}
 	now, ok, err := mountAt(m.Point)
 	if err != nil {
