@@ -152,6 +152,9 @@ func (d *ctlDir) Create(ctx context.Context, name string, flags, _ uint32, out *
 	if d.kind == volumeObject {
 		return nil, nil, 0, unix.ENOENT // volumes are made in the mount's own directory
 	}
+	if flags&unix.O_EXCL != 0 {
+		return nil, nil, 0, unix.EPERM // a copy for mv, which removes what it believes to have copied
+	}
 	o := object{d.kind, name}
 	if err := checkName(o.sort(), name); err != nil {
 		return nil, nil, 0, errnoOf(err)

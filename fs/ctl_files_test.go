@@ -246,3 +246,27 @@ func TestStopIsCalledOnce(t *testing.T) {
 		t.Error("not stopped")
 	}
 }
+
+// Real tools that copy a volume to a control file fail before anything is lost: a volume of nothing but a hole is copied without one write.
+func TestCopiesToControlFilesFail(t *testing.T) {
+	c := serve(t)
+	c.volume("hole", 1<<20)
+	c.volume("data", 8192)
+	for _, line := range []string{
+		"mv hole .ctl/x", "mv -f hole .ctl/site", "mv hole .ctl/peers/x", "mv data .ctl/x", "cp hole .ctl/x", "cp --sparse=always hole .ctl/x",
+		"cp data .ctl/x", "truncate -s 1M .ctl/site", "cat hole > /dev/null && cp hole .ctl/site", "set -o noclobber; echo suspend > .ctl/x",
+	} {
+		if out, err := c.shell(line); err == nil {
+			t.Errorf("%q was done: %q", line, out)
+		}
+	}
+	if got := c.names("."); !cmp.Equal(got, []string{".ctl", "data", "hole"}) {
+		t.Errorf("left are %q", got)
+	}
+	if calls := c.do(order{Op: "calls"}).Calls; len(calls) != 0 {
+		t.Errorf("a copy became a command: %q", calls)
+	}
+	if out, err := c.shell("> .ctl/site && echo stop > .ctl/site"); err != nil {
+		t.Errorf("what shells do: %q, %v", out, err)
+	}
+}

@@ -36,14 +36,18 @@ func (n *ctlNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOu
 	return 0
 }
 
-// Setattr accepts a size, which is what > and truncate send, and changes nothing.
+// Setattr accepts the size 0, which is what > sends, and changes nothing.
 func (n *ctlNode) Setattr(_ context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	return n.ctlSetattr(in, &out.Attr, 0o600)
 }
 
-// ctlSetattr accepts what changes nothing and ignores sizes and times. Owner and mode of control files are fixed.
+// ctlSetattr accepts what changes nothing and ignores times. Owner, mode and size of control files are fixed: who gives one a size copies
+// something there, of which nothing would be kept.
 func (t *tree) ctlSetattr(in *fuse.SetAttrIn, out *fuse.Attr, perm uint32) syscall.Errno {
 	t.ctlAttr(out, perm)
+	if size, ok := in.GetSize(); ok && size != 0 {
+		return unix.EPERM
+	}
 	if uid, ok := in.GetUID(); ok && uid != t.uid {
 		return unix.EPERM
 	}

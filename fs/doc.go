@@ -26,7 +26,8 @@
 //     as interrupted, and neither is an fsync.
 //   - Writes that wait take no other volume and no control file with them, up to about a hundred of them at a time on one mount.
 //   - Opening for writing what hosts may not write is EROFS, for root as well.
-//   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired. That includes O_TRUNC, which shells use for >.
+//   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired. That includes O_TRUNC, which shells use for >, and a
+//     fallocate past the end.
 //   - fallocate(2) knows reservation, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE, and FALLOC_FL_ZERO_RANGE with
 //     or without it; others are EOPNOTSUPP. lseek(2) knows SEEK_DATA and SEEK_HOLE. copy_file_range(2) becomes reads and writes.
 //   - mmap(2) works. Pages of a mapped S-VOL are dropped from the kernel's cache some milliseconds after newer bytes were restored; that
@@ -52,7 +53,8 @@
 // nothing was written, gives the state: fixed at the first read of an open file, so that a long text is of one moment.
 //
 // Opening a name that does not exist in .ctl, groups or peers with O_CREAT gives a file for the command that makes the object. The name
-// appears when that command has succeeded.
+// appears when that command has succeeded. O_EXCL with O_CREAT, a size above 0, and a rename into .ctl are EPERM: they are parts of a mv, which
+// would lose the volume that it believes to have copied.
 //
 //	site          stop
 //	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none]

@@ -114,7 +114,7 @@ func (r *rootNode) Unlink(_ context.Context, name string) syscall.Errno {
 // would lose its data.
 func (r *rootNode) Rename(_ context.Context, name string, dir gofs.InodeEmbedder, to string, flags uint32) syscall.Errno {
 	if dir.EmbeddedInode() != r.EmbeddedInode() {
-		return unix.EXDEV
+		return unix.EPERM // among the control files; with EXDEV mv would copy, of which nothing is kept there, and remove
 	}
 	if name == ctlName || to == ctlName {
 		return unix.EBUSY

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
@@ -54,6 +53,7 @@ type Site struct {
 	ringDir  string
 	boot     string // tells this run of the machine from every other
 	started  time.Time
+	fresh    bool // its state directory held no site before
 	opts     atomic.Pointer[SiteOptions]
 	slots    *copySlots
 
@@ -99,6 +99,9 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
+	if s.fresh {
+		s.events.add(slog.LevelInfo, "site", "a new site %s was made in %s", cfg.Name, cfg.StateDir)
+	}
 	s.events.add(slog.LevelInfo, "site", "site %s is up, listening on %s", cfg.Name, s.endpoint.Addr())
 	return s, nil
 }
@@ -139,6 +142,8 @@ func (s *Site) open() error {
 	if err := checkLost(s.cfg.StateDir); err != nil {
 		return err
 	}
+	_, err = os.Lstat(filepath.Join(s.cfg.StateDir, "site.db"))
+	s.fresh = errors.Is(err, os.ErrNotExist)
 	if s.db, err = openDatabase(filepath.Join(s.cfg.StateDir, "site.db"), s.cfg.Name); err != nil {
 		return err
 	}
@@ -326,43 +331,4 @@ func hostMemory() int64 {
 		return math.MaxInt64 // what is not known bounds nothing
 	}
 	return int64(uint64(info.Totalram) * uint64(info.Unit))
-}
-
-// iec writes a size for an operator.
-func iec(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
-
-// sizes writes sizes that are compared: rounded, unless that hides a difference.
-func sizes(all ...int64) []string {
-	texts, have, whole := make([]string, len(all)), map[string]int64{}, true
-	alike := false
-	for i, n := range all {
-		texts[i] = iec(n)
-		if m, ok := have[texts[i]]; ok && m != n {
-			alike = true
-		}
-		have[texts[i]] = n
-		whole = whole && n%(1<<20) == 0
-	}
-	for i, n := range all {
-		switch {
-		case alike && whole:
-			texts[i] = fmt.Sprintf("%d MiB", n>>20)
-		case alike:
-			texts[i] = fmt.Sprintf("%d bytes", n)
-		}
-	}
-	return texts
-}
-
-// checkSpace refuses what the file system of the state directory cannot hold.
-func (s *Site) checkSpace(n int64, what string) error {
-	st, err := s.Statfs()
-	if err != nil {
-		return err
-	}
-	if free := int64(st.Bavail) * st.Bsize; n > free {
-		size := sizes(n, free)
-		return refuse(KindNoSpace, "%s needs %s, the file system of %s has %s free", what, size[0], s.cfg.StateDir, size[1])
-	}
-	return nil
 }

@@ -69,7 +69,7 @@ func (v *Volume) Allocate(ctx context.Context, off, n int64, keepSize bool) erro
 			return v.readOnlyError()
 		}
 		if off+n > v.size.Load() && !keepSize {
-			return refuse(KindNoSpace, "volume %s is in pair %s and has a fixed size", v.name, a.pair.name)
+			return refuse(KindBusy, "volume %s is in pair %s and has a fixed size of %d bytes: delete the pair to let it grow", v.name, a.pair.name, v.size.Load())
 		}
 		return nil
 	}

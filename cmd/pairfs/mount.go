@@ -50,7 +50,15 @@ func (m *mountCmd) Run(a *app) error {
 	if m.ReadyFD >= 0 || m.Foreground {
 		return m.daemon(a)
 	}
-	return m.background(a)
+	_, err := os.Lstat(filepath.Join(m.State, "site.db"))
+	fresh := errors.Is(err, os.ErrNotExist)
+	if err := m.background(a); err != nil {
+		return err
+	}
+	if fresh {
+		fmt.Fprintf(a.stderr, "pairfs: a new site %s was made in %s\n", m.Name, m.State)
+	}
+	return nil
 }
 
 // check makes the paths absolute and refuses what cannot work before anything is started.
@@ -82,7 +90,42 @@ func (m *mountCmd) check() error {
 	if inside(m.State, m.Dir) || inside(m.RingDir, m.Dir) || inside(m.Dir, m.State) {
 		return usagef("the mount %s and the directories of the site (%s, %s) must lie outside of each other", m.Dir, m.State, m.RingDir)
 	}
+	for _, dir := range []string{m.State, m.RingDir} {
+		if err := outsideOfSites(dir); err != nil {
+			return err
+		}
+	}
 	return m.checkMountPoint()
+}
+
+// outsideOfSites refuses a directory inside of a pairfs mount: what is written there would be volumes. It need not exist yet.
+func outsideOfSites(dir string) error {
+	at := dir
+	for {
+		real, err := filepath.EvalSymlinks(at)
+		if err == nil {
+			at = real
+			break
+		}
+		if filepath.Dir(at) == at {
+			return nil
+		}
+		at = filepath.Dir(at)
+	}
+	all, err := mounts()
+	if err != nil {
+		return err
+	}
+	var on mountEntry
+	for _, m := range all {
+		if inside(at, m.Point) && len(m.Point) >= len(on.Point) {
+			on = m
+		}
+	}
+	if on.Type == mountType {
+		return usagef("%s lies inside of the pairfs mount %s: give a directory outside of it", dir, on.Point)
+	}
+	return nil
 }
 
 // checkMountPoint wants a directory that is no mount of ours yet. A mount whose daemon is dead passes; the daemon detaches it.
