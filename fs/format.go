@@ -206,6 +206,7 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.count("waited-room", g.WaitedRoom)
 	l.names("options", g.Options...)
 	l.put("failed", g.Failed)
+	l.put("store-error", g.StoreError)
 	l.groupUsageLines(g)
 	return l.String()
 }

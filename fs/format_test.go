@@ -155,6 +155,7 @@ base-sent-bytes: 19
 waited-room: 20
 options: inflow-control=yes,path-watch=5m
 failed: -
+store-error: -
 window-seconds: 0.000
 host-write-rate: 0.0
 host-byte-rate: 0.0

@@ -3,6 +3,7 @@ package replica
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -106,6 +107,9 @@ func TestForcedDeleteOfFullSecondary(t *testing.T) {
 		full.Store(true)
 		must(t, w.write(t.Context(), 0, 1, 4, false))
 		d.b.await(PSUE, "x")
+		if said := d.b.groupStatus("g@tokyo").StoreError; !strings.Contains(said, "make room or mend the disk") {
+			t.Errorf("of the store it says %q", said)
+		}
 		said := "what could not be restored to volume x is given up"
 		if restart {
 			d.b.crash(nil)

@@ -81,6 +81,9 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
 		Usage: g.groupUsage(), Over: g.over, Heard: g.lastHeard, Options: wordsOf(groupOptions, *g.opts.Load()),
 	}
+	if e := g.storeErr.Load(); e != nil {
+		st.StoreError = (*e).Error()
+	}
 	f := g.mirrorFacts(m)
 	st.Mirror, st.Code, st.Unrestored = f.word(), f.code(), f.unrestored
 	left := g.drainLeft(m)

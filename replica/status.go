@@ -92,6 +92,7 @@ type GroupStatus struct {
 	Options        []string  // NAME=VALUE, all of them
 	Linked         bool
 	Failed         string // why the journal failed, "" while it works
+	StoreError     string // why the stores take no bytes, and what to do; "" while they do
 	Sent           uint64 // bytes of records sent since start
 	Received       uint64 // bytes of records received since start
 	BaseSent       uint64 // bytes of base records' data sent since start (holes count nothing)

@@ -135,6 +135,9 @@ func (m *mountCmd) checkMountPoint() error {
 	case daemonGone(err):
 		return nil
 	case err != nil:
+		if _, ours, terr := mountAt(m.Dir); terr == nil && ours {
+			return nil // dying: what it answers meanwhile varies, and the daemon looks again
+		}
 		return fmt.Errorf("mount at %s: %w; make the directory first", m.Dir, err)
 	case !info.IsDir():
 		return fmt.Errorf("mount at %s: it is not a directory", m.Dir)

@@ -173,3 +173,16 @@ func TestParseEvent(t *testing.T) {
 		}
 	}
 }
+
+// TestStoreTrouble has a note while the stores of a pair's group take no bytes: the status alone misleads.
+func TestStoreTrouble(t *testing.T) {
+	p, full := parseState("name: pair0\nstatus: PAIR\nlinked: yes\n"), parseState("name: g\nfailed: -\nstore-error: make room\n")
+	addGroup(&p, full)
+	if n := notes(p); len(n) != 1 || n[0] != "make room" {
+		t.Errorf("it says %q", n)
+	}
+	addGroup(&p, parseState("name: g\nfailed: -\nstore-error: -\n"))
+	if n := notes(p); len(n) != 0 {
+		t.Errorf("without trouble it says %q", n)
+	}
+}

@@ -115,6 +115,9 @@ func printStatus(w io.Writer, pairs []state) error {
 	return nil
 }
 
+// troubleKeys are the fields of a group that say why its journal or its stores do not work; its pairs' statuses alone mislead then.
+var troubleKeys = []string{"failed", "store-error"}
+
 // notes says what an operator should know about a pair beyond the table.
 func notes(p state) []string {
 	var n []string
@@ -127,6 +130,11 @@ func notes(p state) []string {
 	}
 	if p.get("lag-known") == "no" && !gone {
 		n = append(n, unheard(p))
+	}
+	for _, key := range troubleKeys {
+		if why := p.get(groupPrefix + key); why != "" && why != "-" {
+			n = append(n, why)
+		}
 	}
 	if p.get("status") == "Suspending" {
 		left := "the time left is not known"

@@ -34,6 +34,9 @@ func (s site) groupsOf(pairs []state) map[string]state {
 // addGroup gives a pair what its group says about the journal and the mirror.
 func addGroup(p *state, g state) {
 	p.set("journal-used-percent", g.get("used-percent"))
+	for _, key := range troubleKeys {
+		p.set(groupPrefix+key, g.get(key))
+	}
 	for _, key := range strings.Fields(usageKeys) {
 		p.set(groupPrefix+key, g.get(key))
 	}
