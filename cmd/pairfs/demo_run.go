@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,8 +52,10 @@ func (d *demo) leave() error {
 	return nil
 }
 
-// cleanup ends whatever the demo started and removes what it made. It runs after an interrupt too.
+// cleanup ends whatever the demo started and removes what it made. It runs after an interrupt too, and further ones are not heard, by the
+// commands that it starts neither; each of them has a bound of its own.
 func (d *demo) cleanup() error {
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	d.ctx = context.WithoutCancel(d.ctx)
 	d.chapter("Cleaning up")
 	var all error
@@ -60,27 +63,56 @@ func (d *demo) cleanup() error {
 		if _, mounted, err := mountAt(s.site.mnt); err != nil || !mounted {
 			continue
 		}
-		if err := d.pairfs("umount", s.name); err != nil {
-			all = errors.Join(all, err, s.kill())
-		}
+		all = errors.Join(all, d.stop(s))
 	}
 	if d.relay != nil {
 		all = errors.Join(all, d.relay.end())
 	}
 	if all != nil {
-		return errors.Join(all, fmt.Errorf("what is left is in %s", d.dir))
+		return errors.Join(all, d.left())
 	}
 	if err := d.remove(); err != nil {
-		return fmt.Errorf("remove what the demo made: %w", err)
+		return errors.Join(fmt.Errorf("remove what the demo made: %w", err), d.left())
 	}
 	d.say("Nothing is left. Try next:\n  %s demo --keep", d.me)
 	d.say("  %s mount --state DIR --name SITE --listen HOST:PORT MNT\n  %s --help", d.me, d.me)
 	return nil
 }
 
+// stop stops a site. Who interrupts the command that does so does not end the clean-up: it is tried again while the mount is there.
+func (d *demo) stop(s *demoSite) error {
+	var err error
+	for range 3 {
+		if err = d.pairfs("umount", s.name); err == nil {
+			return nil
+		}
+		if _, mounted, terr := mountAt(s.site.mnt); terr == nil && !mounted {
+			return nil
+		}
+	}
+	return errors.Join(err, s.kill())
+}
+
+// left names everything of the demo that is still there.
+func (d *demo) left() error {
+	var there []string
+	for _, dir := range []string{d.dir, d.rings} {
+		if _, err := os.Lstat(dir); err == nil {
+			there = append(there, dir)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	return fmt.Errorf("what is left is in %s: pairfs umount ends a site that still runs, then rm -r %s", strings.Join(there, " and "), strings.Join(there, " "))
+}
+
 // remove removes the working directory, or empties it if it was given. It stays on one file system: a mount that is still there is not
 // touched.
 func (d *demo) remove() error {
+	if err := os.RemoveAll(d.rings); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
 		return err
@@ -90,8 +122,8 @@ func (d *demo) remove() error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(d.rings); err != nil || !d.ownDir {
-		return err
+	if !d.ownDir {
+		return nil
 	}
 	return os.Remove(d.dir)
 }
