@@ -132,6 +132,7 @@ func (g *group) concerned(seq journal.Seq, c control) (pairs []*pair) {
 
 // started lets pairs follow the primary from the start record on.
 func (g *group) started(seq journal.Seq, pairs []*pair) error {
+	defer g.tell() // the primary may have heard of a new pair's state before it had the pair
 	return g.site.db.update(func(tx *bolt.Tx) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()

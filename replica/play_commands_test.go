@@ -16,6 +16,7 @@ import (
 //	group [size=MIB] [OPTION=VALUE …]     make the group g of all pairs, at a
 //	add-journal [a|b] / remove-journal N  a journal volume of 16 MiB more, or without the one of number N
 //	volume NAME                           make a volume with some data at a
+//	reserve NAME                          the same volume with the same data at b, set aside for a
 //	create NAME [copy=none] [OPTION=…]    make a pair of the volume of that name, which is made if it is not there
 //	write NAME [a|b] [n=COUNT] [mib=N]    writes of one block, or of 1 MiB each
 //	suspend|resync|delete [a|b] [NAME]    of the pair, or of the group; suspend takes purge and svol-write, delete takes force
@@ -43,7 +44,7 @@ var playCommands map[string]func(*playCall) string
 func init() {
 	playCommands = map[string]func(*playCall) string{
 		"group": (*playCall).newGroup, "add-journal": (*playCall).addJournal, "remove-journal": (*playCall).removeJournal,
-		"volume": (*playCall).volume, "create": (*playCall).create, "write": (*playCall).write,
+		"volume": (*playCall).volume, "reserve": (*playCall).reserve, "create": (*playCall).create, "write": (*playCall).write,
 		"suspend": (*playCall).suspend, "resync": (*playCall).resync, "delete": (*playCall).deletePairs, "set": (*playCall).setOptions,
 		"await": (*playCall).await, "cut": (*playCall).cut, "heal": (*playCall).heal,
 		"kill": (*playCall).kill, "open": (*playCall).open, "close": (*playCall).closeSite, "restart": (*playCall).restart,
@@ -80,6 +81,15 @@ func (c *playCall) volume() string {
 	p.w.names, p.s.names = append(p.w.names, name), append(p.s.names, name)
 	must(p.t, p.w.write(context.Background(), len(p.w.names)-1, 100, 20, false))
 	return ""
+}
+
+func (c *playCall) reserve() string {
+	p, name := c.p, c.word()
+	c.volume()
+	v := p.b.volume(name)
+	_, err := v.WriteAt(context.Background(), readAll(p.t, p.a.vol(name)), 0, true)
+	must(p.t, err)
+	return c.answer(p.b.site.ReserveVolume(context.Background(), name, "tokyo"))
 }
 
 func (c *playCall) create() string {

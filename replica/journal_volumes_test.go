@@ -1,0 +1,133 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// journalIs ends the test unless the group has journal volumes of just these numbers, and their capacity. One that joins is used from the next round on.
+func (n *node) journalIs(when, group string, numbers ...int) {
+	n.t.Helper()
+	var st GroupStatus
+	err := waitFor(func() bool { // a volume that leaves goes when nothing in it is needed
+		st = n.groupStatus(group)
+		var have []int
+		for _, v := range st.JournalVolumes {
+			if v.State != "leaving" {
+				have = append(have, v.Number)
+			}
+		}
+		n.site.groupByName(group).kickCheckpoint()
+		return slices.Equal(have, numbers) && len(st.JournalVolumes) == len(numbers)
+	})
+	low, high := int64(len(numbers))*journalMin-int64(len(numbers))<<16, int64(len(numbers))*journalMin
+	if err != nil || st.Capacity < low || st.Capacity > high {
+		n.t.Fatalf("%s: journal volumes %+v with a capacity of %d, want %v (%v)", when, st.JournalVolumes, st.Capacity, numbers, err)
+	}
+}
+
+// TestJournalVolumesInUse adds and removes journal volumes while hosts write, on both sides; they survive a restart, a crash, and the
+// failure of the journal, which is made anew with those that there were.
+func TestJournalVolumesInUse(t *testing.T) {
+	t.Parallel()
+	disk := newWatchedFS()
+	d, w, rng := differ(t, withJournal("tokyo", disk))
+	ctx := context.Background()
+	add := func(n *node, group string) { t.Helper(); must(t, n.site.AddJournalVolume(ctx, group, journalMin)) }
+	ended := make(chan struct{})
+	stop := make(chan struct{})
+	end := sync.OnceFunc(func() { close(stop); <-ended })
+	t.Cleanup(end) // before the sites are closed
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := w.write(ctx, rng.IntN(2), int64(rng.IntN(900)), 16, false); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	d.a.journalIs("at first", "g", 1)
+	add(d.a, "g")
+	add(d.b, "g@tokyo")
+	add(d.a, "g")
+	d.wait("a journal volume can be removed", func() bool { // it cannot while the journal is nearly full
+		err := d.a.site.RemoveJournalVolume(ctx, "g", 2)
+		if err != nil {
+			refused(t, err, KindBusy)
+		}
+		return err == nil
+	})
+	end()
+	d.a.journalIs("added and removed", "g", 1, 3)
+	d.b.journalIs("added at the peer", "g@tokyo", 1, 2)
+
+	refused(t, d.a.site.RemoveJournalVolume(ctx, "g", 2), KindInvalid)
+	refused(t, d.a.site.RemoveJournalVolume(ctx, "g", 99), KindInvalid)
+	refused(t, d.a.site.RemoveJournalVolume(ctx, "nix", 1), KindNotFound)
+	refused(t, d.a.site.AddJournalVolume(ctx, "nix", journalMin), KindNotFound)
+	refused(t, d.a.site.AddJournalVolume(ctx, "g", journalMin-1), KindInvalid)
+	refused(t, d.a.site.AddJournalVolume(ctx, "g", volumeMax), KindNoSpace)
+
+	for _, n := range []*node{d.a, d.b} {
+		n.reopen()
+	}
+	d.a.journalIs("after a restart", "g", 1, 3)
+	d.b.journalIs("after a restart", "g@tokyo", 1, 2)
+	for _, n := range []*node{d.a, d.b} {
+		n.crash(nil)
+		n.open()
+	}
+	d.a.journalIs("after a crash", "g", 1, 3)
+	d.b.journalIs("after a crash", "g@tokyo", 1, 2)
+	d.a.awaitBoth(PAIR, "x", "y")
+	w.check(d.a, everyAck)
+
+	giveUp(disk, "write")
+	w.some(rng, 5)
+	d.a.awaitBoth(PSUE, "x", "y")
+	disk.failWith(nil)
+	d.a.discard()
+	d.a.open()
+	d.a.journalIs("made anew", "g", 1, 2)
+	d.wait("the link is up", d.a.linked)
+	d.mend()
+	w.check(d.b, everyAck)
+}
+
+// TestLastJournalVolumeStays: a journal keeps one volume, and one that is needed now goes later.
+func TestLastJournalVolumeStays(t *testing.T) {
+	t.Parallel()
+	d, w, _ := differ(t)
+	ctx := context.Background()
+	refused(t, d.a.site.RemoveJournalVolume(ctx, "g", 1), KindBusy)
+	must(t, d.a.site.AddJournalVolume(ctx, "g", journalMin))
+	d.cut() // what is written stays in the journal
+	must(t, w.write(ctx, 0, 0, 256, true))
+	must(t, d.a.site.RemoveJournalVolume(ctx, "g", 1))
+	if v := d.a.groupStatus("g").JournalVolumes[0]; v.Number != 1 || v.State != "leaving" || v.Used < 1<<20 {
+		t.Errorf("the volume holds what the peer has not got, and is %+v", v)
+	}
+	d.a.crash(nil)
+	d.a.open()
+	if v := d.a.groupStatus("g").JournalVolumes[0]; v.Number != 1 || v.State != "leaving" {
+		t.Errorf("after a crash it is %+v", v)
+	}
+	w.check(d.a, everyAck)
+	d.heal()
+	d.wait("the peer has it all", func() bool {
+		d.b.site.groupByName("g@tokyo").kickCheckpoint()
+		return d.a.groupStatus("g").Unrestored == 0
+	})
+	must(t, w.write(ctx, 0, 300, 1, true))
+	d.a.journalIs("nothing in it is needed", "g", 2)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+}

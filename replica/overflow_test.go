@@ -1,0 +1,98 @@
+package replica
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+// TestOverflowEndsAtItsMoment: when a journal overflows, what it holds then still goes to the peer while hosts go on; the S-VOLs end at just
+// that moment.
+func TestOverflowEndsAtItsMoment(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	ctx := context.Background()
+	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"inflow-control": "no"}))
+	d.a.restoreAll("g")
+	goOn := d.b.site.groupByName("g@tokyo").stopRestore()
+	defer goOn()
+	last := map[*op]uint64{} // a number that each write is not above
+	first := map[*op]uint64{}
+	write := func(blocks int) {
+		before := d.a.groupStatus("g").AppendedSeq
+		must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(700)), int64(blocks), false))
+		o := w.h.ops[len(w.h.ops)-1]
+		first[o], last[o] = before, d.a.groupStatus("g").AppendedSeq
+	}
+	for d.a.status("x").Status != Suspending {
+		if d.a.groupStatus("g").Used < 13<<20 {
+			write(64)
+		}
+	}
+	d.a.await(Suspending, "x", "y")
+	for range 20 {
+		write(1) // hosts go on
+	}
+	goOn()
+	d.a.awaitBoth(PFUS, "x", "y")
+	stop := d.a.status("x").SuspendSeq
+	for _, n := range []*node{d.a, d.b} {
+		for _, p := range w.names {
+			if st := n.status(p); st.SuspendSeq != stop || st.Suspend != JournalOverflow {
+				t.Fatalf("%s: pair %s stopped at %d (%s), not at %d", n.cfg.Name, p, st.SuspendSeq, st.Suspend, stop)
+			}
+		}
+	}
+	inside, outside := 0, 0
+	for o := range last {
+		if last[o] <= stop {
+			inside++
+		}
+		if first[o] >= stop {
+			outside++
+		}
+	}
+	if inside < 40 || outside < 20 {
+		t.Fatalf("%d writes came before the overflow, %d behind it", inside, outside)
+	}
+	w.check(d.b, func(o *op) bool { n, here := last[o]; return !here || n <= stop })
+	for vol, img := range w.images(d.b) {
+		for b := range int64(len(img) / blockSize) {
+			n, err := readBlock(img[b*blockSize:(b+1)*blockSize], vol, b)
+			must(t, err)
+			if o := w.h.byNum[n]; o != nil && first[o] >= stop {
+				t.Fatalf("the S-VOL has write %d, behind the overflow", n)
+			}
+		}
+	}
+	d.mend()
+	w.check(d.b, everyAck)
+}
+
+// TestInflowControl: a journal over its high-water mark slows hosts to what the peer takes, and its pairs never are PFUS while it takes
+// something.
+func TestInflowControl(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	ctx := context.Background()
+	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"inflow-control": "yes", "overflow-watch": "600s", "line-speed": "24M"}))
+	slowed := false
+	for range 28 * 4 { // MiB, into a journal of 16
+		must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(900)), 64, false))
+		slowed = slowed || d.a.vol("x").slow.Load() != nil
+	}
+	if !slowed || len(d.a.told("group/g", "slowed")) == 0 {
+		t.Errorf("hosts wrote more than the journal takes, and were not slowed: %v", slowed)
+	}
+	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"line-speed": "none"}))
+	d.wait("hosts are let go", func() bool { return d.a.vol("x").slow.Load() == nil && d.a.vol("y").slow.Load() == nil })
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	for _, n := range []*node{d.a, d.b} {
+		for _, e := range n.site.Events() {
+			if strings.Contains(e.Text, PFUS.String()+" ") {
+				t.Errorf("%s: %s", n.cfg.Name, e.Text)
+			}
+		}
+	}
+}
