@@ -111,6 +111,8 @@ type Journal struct {
 	waitMu  sync.Mutex
 	waiters []*waiter // of Sync
 
+	waiterPool sync.Pool // of *waiter
+
 	roomQueue chan struct{} // token: one Reserve at a time waits for ring room, the others behind it, so that a large record is not starved
 	roomWants atomic.Int32  // Reserves that wait or queue
 	ringRoom  bell          // durable or released moved

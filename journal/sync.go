@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"fmt"
-	"sync"
 )
 
 // waiter is a Sync that waits for another's flush.
@@ -12,7 +11,13 @@ type waiter struct {
 	done   chan error // room for one
 }
 
-var waiterPool = sync.Pool{New: func() any { return &waiter{done: make(chan error, 1)} }}
+// newWaiter takes a waiter from the journal's pool. A pool of all journals would hand channels of one test's virtual time to another's.
+func (j *Journal) newWaiter() *waiter {
+	if w, ok := j.waiterPool.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{done: make(chan error, 1)}
+}
 
 // Sync makes all records before upTo durable, which must be the End of a published reservation or a mark. It returns at once if they
 // are. Callers at the same time share one flush. Errors: ErrFailed, ErrInvalid for a position beyond the tail, or the cause of ctx (the
@@ -27,7 +32,7 @@ func (j *Journal) Sync(ctx context.Context, upTo Position) error {
 	if j.flushMu.TryLock() {
 		return j.lead()
 	}
-	w := waiterPool.Get().(*waiter)
+	w := j.newWaiter()
 	w.target = upTo
 	j.waitMu.Lock()
 	j.waiters = append(j.waiters, w)
@@ -39,7 +44,7 @@ func (j *Journal) Sync(ctx context.Context, upTo Position) error {
 	}
 	select {
 	case err := <-w.done:
-		waiterPool.Put(w)
+		j.waiterPool.Put(w)
 		return err
 	case <-ctx.Done():
 		j.forget(w)
@@ -64,7 +69,7 @@ func (j *Journal) forget(w *waiter) {
 	if !found {
 		<-w.done
 	}
-	waiterPool.Put(w)
+	j.waiterPool.Put(w)
 }
 
 // settle answers all waiters that are covered, or all if the journal has failed, and reports whether some remain.

@@ -24,7 +24,7 @@ type group struct {
 	journal *journal.Journal
 
 	// cmd serialises what changes the states of the group's pairs.
-	cmd sync.Mutex
+	cmd waitLock
 
 	// restoreMu lets one restore pass or checkpoint run at a time and guards the marks they move.
 	restoreMu  sync.Mutex

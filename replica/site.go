@@ -58,7 +58,7 @@ type Site struct {
 	slots    *copySlots
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
-	cmd     sync.Mutex
+	cmd     waitLock
 	claimed map[string]bool // guarded by cmd: names of creates that wait for a peer
 	closing bool            // guarded by cmd
 

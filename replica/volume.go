@@ -20,7 +20,7 @@ type Volume struct {
 	id   uint64
 
 	// mode guards att, name and store's size as a whole; see above. It is the outermost lock of the I/O path.
-	mode  sync.RWMutex
+	mode  waitLock
 	name  string
 	att   *attachment // nil while the volume is in no pair
 	store *store
