@@ -66,12 +66,16 @@ func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err 
 	return first, last, count, nil
 }
 
-// sends reports whether the record goes to the peer with its data.
+// sends reports whether the record goes to the peer with its data. A pair that is split here may have been replicated up to a number that
+// the peer did not come to before it split it too: what lies in between is marked here, and the peer would not take it.
 func (g *group) sends(rec *journal.Record) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	a := g.members[rec.Volume]
-	return a != nil && a.replicated(rec.Seq)
+	if a == nil || !a.replicated(rec.Seq) {
+		return false
+	}
+	return a.pair.rec.State.Status.active() || !a.pair.peerStatus.suspended()
 }
 
 // batch sends what is in out.

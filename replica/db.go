@@ -90,6 +90,7 @@ type pairRecord struct {
 	Size         int64
 	CopyNone     bool
 	Starting     bool        // secondary: a resync was granted, its start record has not come yet
+	SplitSeq     journal.Seq // secondary, while Starting: where it was split, for it still is an image of that moment
 	StartSeq     journal.Seq // updates from this number on are replicated
 	StopSeq      journal.Seq // updates up to this number are; noStop while replicating
 	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before

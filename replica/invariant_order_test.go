@@ -175,3 +175,24 @@ func TestI1GapRefused(t *testing.T) {
 	}
 	d.heal()
 }
+
+// TestI1SplitBehindPeer: a pair that was split while the peer was away, with records of it on their way, does not hold up the others of its
+// group: the peer, which splits it as soon as it is told, gets their numbers without data.
+func TestI1SplitBehindPeer(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.cut()
+	w.some(rng, 20)
+	must(t, d.a.site.SuspendPair(t.Context(), "x", SuspendOptions{}))
+	d.a.await(PSUS, "x")
+	w.some(rng, 20)
+	d.heal()
+	d.b.await(PSUS, "x")
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("the other pair goes on", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	d.wantCovered("x")
+	d.a.resync("g", "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	d.wantEqual("x", "y")
+}

@@ -152,3 +152,29 @@ func TestI4OneNumber(t *testing.T) {
 	d.a.suspend("g", SuspendOptions{}, w.names...)
 	d.wantEqual(w.names...)
 }
+
+// TestI4GrantedResync: an S-VOL whose resync was granted and never began is still the image of the moment at which it was split, and says so,
+// whatever the other pairs of the group have had since.
+func TestI4GrantedResync(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	must(t, d.a.site.SuspendPair(t.Context(), "x", SuspendOptions{}))
+	d.b.await(PSUS, "x")
+	split := d.b.status("x").SuspendSeq
+	w.some(rng, 20)
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("the other pair goes on", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	g, p := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	for range 2 {
+		g.cmd.Lock()
+		err := g.run(t.Context(), EvPeerResync, []*pair{p}, runOptions{})
+		if err == nil {
+			err = g.run(t.Context(), EvPathLost, []*pair{p}, runOptions{})
+		}
+		g.cmd.Unlock()
+		must(t, err)
+		if st := d.b.status("x"); !st.Consistent || st.SuspendSeq != split {
+			t.Fatalf("consistent %v, split at %d, was split at %d", st.Consistent, st.SuspendSeq, split)
+		}
+	}
+}

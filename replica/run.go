@@ -165,11 +165,14 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 
 // enter takes the outcome over into the pair. Requires mu.
 func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
-	was := p.rec.State
+	was, stop := p.rec.State, p.rec.StopSeq
 	p.rec.State = out.State
 	st := &p.rec.State
 	if st.Role == Secondary && was.Status.active() && !st.Status.active() {
 		p.rec.StopSeq = g.lastSeq
+		if p.rec.Starting && p.rec.SplitSeq != 0 {
+			p.rec.StopSeq = p.rec.SplitSeq // nothing came since
+		}
 		if o.typ == SVOLByOperator || (o.typ == MCUInitialized && st.Status == PSUE) {
 			st.Suspend = o.typ
 		}
@@ -192,7 +195,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
 	}
 	if st.Role == Secondary && in == EvPeerResync {
-		p.rec.StopSeq, p.rec.Starting = noStop, true
+		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting = stop, noStop, true
 	}
 	if st.Status != COPY {
 		p.endCopy()
