@@ -55,6 +55,13 @@ check: ## formatting, go vet, go.mod
 unit: ## tests of the packages, with the race detector
 	$(GO) test -race -shuffle=on -timeout 5m $(UNIT)
 
+SEEDS ?= 200
+
+.PHONY: sim
+sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and faults; PAIRFS_SEED is the first
+	@PAIRFS_SIM=$(SEEDS) $(GO) test -run '^TestVirtualTime$$' -count=1 -v -timeout 120m ./replica | \
+		{ grep -Ev 'sim_test.go:[0-9]+: +[0-9]+\.[0-9]{3} |^=== ' || true; }
+
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
 	$(GO) test -shuffle=on -timeout 8m $(E2E)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -163,18 +164,19 @@ func (n *node) crash(between func()) {
 	}
 	s.cancel()
 	s.mu.RLock()
-	defer s.mu.RUnlock()
+	groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)
+	s.mu.RUnlock()
 	ended, stop := context.WithCancel(context.Background())
 	stop()
 	_ = s.endpoint.Close(ended)
-	for _, g := range s.groups {
+	for _, g := range groups {
 		g.closeSessions()
 		g.cancel()
 		g.wg.Wait()
 		_ = g.journal.Close()
 	}
 	s.wg.Wait()
-	for _, v := range s.volumes {
+	for _, v := range volumes {
 		_ = v.store.close()
 	}
 	s.events.close()
@@ -513,8 +515,8 @@ func (w *writer) write(ctx context.Context, vol int, block, n int64, sync bool) 
 	if err != nil {
 		return err
 	}
-	done, err := v.WriteAt(ctx, o.payload(), block*blockSize, sync)
-	if err == nil && int64(done) != n*blockSize {
+	done, err := v.WriteAt(ctx, o.payload(), block*o.unit, sync)
+	if err == nil && int64(done) != n*o.unit {
 		err = fmt.Errorf("%d of %d bytes were written", done, n*blockSize)
 	}
 	if err != nil {
@@ -528,7 +530,7 @@ func (w *writer) discard(ctx context.Context, vol int, block, n int64) error {
 	o := w.h.begin(vol, block, n, true)
 	v, err := w.node.site.Volume(w.names[vol])
 	if err == nil {
-		err = v.Discard(ctx, block*blockSize, n*blockSize)
+		err = v.Discard(ctx, block*o.unit, n*o.unit)
 	}
 	if err == nil {
 		w.h.acked(o)

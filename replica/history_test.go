@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -43,9 +44,9 @@ func readBlock(b []byte, vol int, block int64) (uint64, error) {
 		return 0, fmt.Errorf("volume %d block %d holds what nobody wrote: %x…", vol, block, b[:16])
 	}
 	n := binary.LittleEndian.Uint64(b[8:])
-	var want [blockSize]byte
-	fillBlock(want[:], n, vol, block)
-	if !bytes.Equal(b, want[:]) {
+	want := make([]byte, len(b))
+	fillBlock(want, n, vol, block)
+	if !bytes.Equal(b, want) {
 		return n, fmt.Errorf("volume %d block %d is no whole block of write %d", vol, block, n)
 	}
 	return n, nil
@@ -55,6 +56,7 @@ func readBlock(b []byte, vol int, block int64) (uint64, error) {
 // has ack notAcked and may be there or not.
 type op struct {
 	n          uint64
+	unit       int64 // bytes of a block
 	vol        int
 	block, len int64
 	zero       bool
@@ -66,6 +68,7 @@ const notAcked = ^uint64(0)
 
 // history is what hosts did to the volumes of one group, in the order in which they could know of it. Safe for concurrent use.
 type history struct {
+	unit  int64 // bytes of a block, blockSize unless a test writes smaller ones
 	mu    sync.Mutex
 	clock uint64
 	next  uint64
@@ -75,7 +78,7 @@ type history struct {
 }
 
 func newHistory() *history {
-	return &history{byNum: map[uint64]*op{}, at: map[[2]int64][]*op{}}
+	return &history{unit: blockSize, byNum: map[uint64]*op{}, at: map[[2]int64][]*op{}}
 }
 
 // begin notes that an op is about to be issued.
@@ -87,7 +90,7 @@ func (h *history) begin(vol int, block, n int64, zero bool) *op {
 
 // add takes an op with a number of its own. Requires mu.
 func (h *history) add(o *op) *op {
-	h.next = max(h.next, o.n)
+	h.next, o.unit = max(h.next, o.n), h.unit
 	h.clock++
 	o.issue, o.ack = h.clock, notAcked
 	h.ops = append(h.ops, o)
@@ -124,9 +127,10 @@ func (h *history) synced(upTo uint64) {
 
 // payload is what op o writes.
 func (o *op) payload() []byte {
-	p := make([]byte, o.len*blockSize)
+	unit := cmp.Or(o.unit, blockSize) // a child process has no history
+	p := make([]byte, o.len*unit)
 	for i := range o.len {
-		fillBlock(p[i*blockSize:(i+1)*blockSize], o.n, o.vol, o.block+i)
+		fillBlock(p[i*unit:(i+1)*unit], o.n, o.vol, o.block+i)
 	}
 	return p
 }
@@ -154,8 +158,8 @@ func (h *history) check(images map[int][]byte, must atLeast) error {
 	}
 	shown := map[[2]int64]*op{}
 	for vol, img := range images {
-		for b := range int64(len(img) / blockSize) {
-			n, err := readBlock(img[b*blockSize:(b+1)*blockSize], vol, b)
+		for b := range int64(len(img)) / h.unit {
+			n, err := readBlock(img[b*h.unit:(b+1)*h.unit], vol, b)
 			if err != nil {
 				return err
 			}

@@ -126,8 +126,8 @@ func (w *writer) forgetLost(n *node) {
 	defer w.h.mu.Unlock()
 	shown := map[uint64]bool{}
 	for vol, img := range images {
-		for b := range int64(len(img) / blockSize) {
-			if k, err := readBlock(img[b*blockSize:(b+1)*blockSize], vol, b); err == nil {
+		for b := range int64(len(img)) / w.h.unit {
+			if k, err := readBlock(img[b*w.h.unit:(b+1)*w.h.unit], vol, b); err == nil {
 				shown[k] = true
 			}
 		}

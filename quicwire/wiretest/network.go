@@ -21,6 +21,8 @@ type Network struct {
 	dark    bool
 	latency time.Duration
 	loss    float64
+	reorder float64
+	behind  time.Duration // how much later a reordered packet comes
 }
 
 // NewNetwork makes a network without hosts, in which a packet takes the time latency from one host to another.
@@ -95,9 +97,19 @@ func (n *Network) Drop(chance float64) {
 	n.loss = chance
 }
 
+// Reorder sets the chance of a packet, 0…1, to arrive by the time behind later than it would, so that others overtake it.
+func (n *Network) Reorder(chance float64, behind time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reorder, n.behind = chance, behind
+}
+
 func (n *Network) delay() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.reorder > 0 && n.rng.Float64() < n.reorder {
+		return n.latency + n.behind
+	}
 	return n.latency
 }
 

@@ -1,0 +1,154 @@
+package replica
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestVirtualTime runs random hosts, commands, link faults, crashes and disk failures on two whole sites, and checks I1, I2 and I4 to I8
+// after every step. One seed is one run. The files: sim_plan_test.go makes the steps from the seed alone, sim_do_test.go and
+// sim_hosts_test.go carry them out, sim_check_test.go looks at every moment, sim_settle_test.go at what has come to rest,
+// sim_world_test.go is what they run in.
+//
+// Virtual, by a synctest bubble, is all time: path watch, data overflow watch, flushes that are given up, keep-alive, paces and line speed,
+// QUIC's timers, the link's latency. Time passes only while every goroutine waits, so a run of some minutes takes a second, and what the
+// checks read is one moment of both sites. Simulated are the link (wiretest.Network) and the disks of the journals, which can lose
+// power and fail (journaltest.FS). Real are the files of stores and site.db, both on tmpfs, and the staging rings, mapped as ever. A
+// system call on them stops time while it lasts. A power cut takes what the stores did not flush by a layer above the files (mortalStores);
+// site.db keeps every transaction that ended, as fsync promises. A kill is that of [node.crash], with the link cut off first.
+//
+// A mutex stops time too, for who waits in one does not count as waiting. So what the product holds while it waits for the peer or for room
+// is a [waitLock].
+//
+// A seed repeats the choices. How goroutines interleave between two moments is the scheduler's, so a failure that hangs on it may need some
+// runs of its seed.
+//
+//	PAIRFS_SEED=n    runs that seed alone
+//	PAIRFS_SIM=n     runs n seeds, from PAIRFS_SEED on if that is set; make sim SEEDS=n
+func TestVirtualTime(t *testing.T) {
+	seeds, budget := simSeeds(t)
+	began, seen := time.Now(), map[string]int{}
+	for i, seed := range seeds {
+		if budget > 0 && i >= simLeast && time.Since(began) > budget {
+			break
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, seen) })
+	}
+	for _, what := range slices.Sorted(maps.Keys(seen)) {
+		t.Logf("%7d × %s", seen[what], what)
+	}
+}
+
+const (
+	simSteps  = 32
+	simLeast  = 3                // seeds that are run however slow the machine is
+	simBudget = 12 * time.Second // of real time: when it is spent no further seed is begun
+)
+
+// simFixed are the seeds that every run of the tests begins with.
+var simFixed = []uint64{1, 2, 3, 4, 5, 6}
+
+// simSeeds says what to run: what the environment says, or else fixed seeds and fresh ones by turns within a budget.
+func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
+	t.Helper()
+	first := testSeed(t)
+	n, _ := strconv.Atoi(os.Getenv("PAIRFS_SIM"))
+	if n == 0 && os.Getenv("PAIRFS_SEED") != "" {
+		n = 1
+	}
+	for i := range n {
+		seeds = append(seeds, first+uint64(i))
+	}
+	if n > 0 {
+		return seeds, 0
+	}
+	for i, fixed := range simFixed {
+		seeds = append(seeds, fixed, first+uint64(i))
+	}
+	return seeds, simBudget
+}
+
+// simulate is one run.
+func simulate(t *testing.T, seed uint64, seen map[string]int) {
+	t.Helper()
+	began, virtual := time.Now(), time.Duration(0)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, seed)
+		t.Cleanup(func() { w.tell(seed) })
+		for _, s := range plan(seed, simSteps) {
+			w.do(s)
+			w.look()
+		}
+		w.finish()
+		virtual = time.Since(w.began)
+		for what, n := range w.seen {
+			seen[what] += n
+		}
+	})
+	t.Logf("seed %d: %v in %v", seed, virtual.Round(time.Second), time.Since(began).Round(time.Millisecond))
+}
+
+// tell says what was done in a run that failed, and how to repeat it.
+func (w *world) tell(seed uint64) {
+	if !w.t.Failed() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, line := range w.log {
+		w.t.Log(line)
+	}
+	w.t.Logf("seed %d failed: PAIRFS_SEED=%d go test ./replica -run VirtualTime repeats the choices", seed, seed)
+}
+
+// TestWaitLock: any number share it or one has it alone, and who waits for it in a bubble does not stop its time.
+func TestWaitLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l waitLock
+		var wg sync.WaitGroup
+		inside := 0
+		for i := range 8 {
+			wg.Go(func() {
+				for range 100 {
+					l.Lock()
+					inside++
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					inside--
+					l.Unlock()
+				}
+			})
+			wg.Go(func() {
+				for range 100 {
+					l.RLock()
+					if inside != 0 {
+						t.Error("shared while somebody has it alone")
+					}
+					time.Sleep(time.Millisecond)
+					l.RUnlock()
+				}
+			})
+		}
+		wg.Wait()
+		if !l.TryLock() {
+			t.Fatal("it is not free")
+		}
+		if l.TryLock() {
+			t.Fatal("two have it alone")
+		}
+		l.Unlock()
+		l.RLock()
+		if l.TryLock() {
+			t.Fatal("one has it alone while another shares it")
+		}
+		l.RLock()
+		l.RUnlock()
+		l.RUnlock()
+	})
+}

@@ -1,0 +1,237 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pairfs/journal"
+	"pairfs/journal/journaltest"
+	"pairfs/quicwire/wiretest"
+)
+
+// simSize is the size of the volumes of a simulated run: two of the largest records. simUnit is the block of its writes.
+const (
+	simSize = 2 << 20
+	simUnit = 512
+)
+
+// world is two sites on a simulated network, inside a bubble of virtual time.
+type world struct {
+	*duo
+	rng    *rand.Rand // of the network's and the disks' choices that belong to no step
+	net    *wiretest.Network
+	sites  []*simSite
+	groups []*simGroup
+	began  time.Time
+
+	seen  map[string]int    // how often the checks met what
+	read  map[string][]byte // content of volumes, by site and name
+	fresh map[string]bool   // read since the world moved
+
+	mu  sync.Mutex
+	log []string
+}
+
+// simSite is one of them: what its daemon leaves when it dies is kept here.
+type simSite struct {
+	*node
+	world  *world
+	addr   string
+	host   *wiretest.Host
+	disk   *simDisk
+	stores *mortalStores
+	sick   atomic.Bool    // its stores refuse to be written
+	hurt   atomic.Int64   // counts what excuses errors of commands and hosts
+	busy   sync.WaitGroup // commands and hosts at the site
+	hosts  context.Context
+	expel  context.CancelFunc // ends the hosts
+}
+
+// simGroup is a group with what hosts did to its volumes.
+type simGroup struct {
+	name  string
+	home  *simSite // where it is primary
+	w     *writer
+	other *writer         // what hosts do to S-VOLs: numbers that w never gives
+	dirty map[string]bool // S-VOLs that hosts wrote since their last copy: no prefix
+	lost  bool            // the primary lost power and was not started since
+}
+
+func (g *simGroup) away() *simSite   { return g.home.world.peerOf(g.home) }
+func (g *simGroup) restored() string { return g.name + "@" + g.home.cfg.Name }
+
+func (w *world) peerOf(s *simSite) *simSite {
+	if w.sites[0] == s {
+		return w.sites[1]
+	}
+	return w.sites[0]
+}
+
+// simDisk is the disk of a site's journals. Sites remove the folder of a journal through the operating system, so there is a folder for each
+// there too: a journal whose folder is gone has gone.
+type simDisk struct{ *journaltest.FS }
+
+func (d simDisk) MkdirAll(dir string) error {
+	if _, err := os.Lstat(dir); err != nil {
+		names, _ := d.List(dir)
+		for _, n := range names {
+			if err := d.Remove(filepath.Join(dir, n)); err != nil {
+				return err
+			}
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return d.FS.MkdirAll(dir)
+}
+
+var _ journal.FS = simDisk{}
+
+// newWorld makes the sites and their groups, with the pairs in PAIR. It must be called inside the bubble.
+func newWorld(t *testing.T, seed uint64) *world {
+	t.Helper()
+	w := &world{seen: map[string]int{}, read: map[string][]byte{}, fresh: map[string]bool{}, rng: newRand(seed), net: wiretest.NewNetwork(seed, 5*time.Millisecond), began: time.Now()}
+	w.sites = []*simSite{w.newSite(t, "tokyo", "10.0.0.1:7000"), w.newSite(t, "osaka", "10.0.0.2:7000")}
+	w.duo = &duo{t: t, a: w.sites[0].node, b: w.sites[1].node}
+	w.a.other, w.b.other = w.b, w.a
+	t.Cleanup(func() {
+		for _, s := range w.sites {
+			s.die(nil)
+		}
+	})
+	for _, s := range w.sites {
+		s.start()
+	}
+	for i, s := range w.sites {
+		o := w.sites[1-i]
+		must(t, s.site.AddPeer(t.Context(), PeerSpec{Name: o.cfg.Name, Address: o.addr, Fingerprint: o.site.identity.Fingerprint().String(), Quota: 1 << 50}))
+	}
+	w.newGroup(w.sites[0], "g", "x", "y")
+	w.newGroup(w.sites[1], "h", "z")
+	return w
+}
+
+func (w *world) newSite(t *testing.T, name, addr string) *simSite {
+	t.Helper()
+	s := &simSite{world: w, addr: addr, disk: &simDisk{journaltest.NewFS()}, stores: newMortalStores()}
+	dir, err := os.MkdirTemp("/dev/shm", "pairfs-test-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s.node = newNode(t, name, []duoOption{func(_ string, c *Config) {
+		c.StateDir, c.PathWatch, c.journalFS = dir, time.Minute, s.disk
+		c.wrapStore = func(volume string, f storeFile) storeFile {
+			return probe(s.storeFault)(volume, s.stores.wrap(volume, f))
+		}
+		c.Logger = slog.New(slog.NewTextHandler(w, nil))
+	}})
+	return s
+}
+
+// newGroup makes a group of pairs and waits for PAIR.
+func (w *world) newGroup(home *simSite, name string, volumes ...string) {
+	g := &simGroup{name: name, home: home, dirty: map[string]bool{}, w: newWriter(home.node, volumes...), other: newWriter(home.node.other, volumes...)}
+	g.w.h.unit, g.other.h.unit = simUnit, simUnit
+	g.other.h.next = 1 << 40
+	w.groups = append(w.groups, g)
+	home.group(name)
+	for _, n := range volumes {
+		v, err := home.site.CreateVolume(n)
+		must(w.t, err)
+		must(w.t, v.Resize(w.t.Context(), simSize))
+	}
+	home.pair(name, volumes...)
+}
+
+// Write takes a line of a site's log; the last ones are shown when a run fails.
+func (w *world) Write(p []byte) (int, error) {
+	w.note("%s", strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+const noteMax = 400
+
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.log) == noteMax {
+		w.log = w.log[1:]
+	}
+	w.log = append(w.log, fmt.Sprintf("%9.3f ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// storeFault lets the stores of a sick site take nothing.
+func (s *simSite) storeFault(_, what string, _ []byte, _ int64) error {
+	if s.sick.Load() && what != "sync" { // a flush that failed is final until the daemon starts anew
+		return unix.EIO
+	}
+	return nil
+}
+
+// start starts the daemon.
+func (s *simSite) start() {
+	s.t.Helper()
+	h, err := s.world.net.Host(s.addr)
+	must(s.t, err)
+	s.host, s.cfg.Packets = h, h
+	s.hosts, s.expel = context.WithCancel(context.Background())
+	s.node.open()
+}
+
+// die kills the daemon. between, if not nil, is what happens to what it leaves.
+func (s *simSite) die(between func()) {
+	if s.site == nil {
+		return
+	}
+	old := s.site
+	s.hurt.Add(1)
+	s.host.Close()
+	s.crash(func() {
+		s.disk.Kill()
+		if between != nil {
+			between()
+		}
+	})
+	s.expel()
+	s.busy.Wait()
+	_ = old.endpoint.Close(context.Background())
+	for _, g := range old.groups { // one that was being made when the daemon died
+		g.cancel()
+		g.wg.Wait()
+		_ = g.journal.Close()
+	}
+}
+
+// stop ends the daemon in good order, after its hosts.
+func (s *simSite) stop() {
+	s.t.Helper()
+	s.hurt.Add(1)
+	s.expel()
+	s.busy.Wait()
+	if s.sick.Load() || ailing(s.site) {
+		s.discard()
+	} else {
+		s.close()
+	}
+	s.host.Close()
+}
+
+// losePower is the power cut of one side.
+func (s *simSite) losePower(seed uint64) {
+	s.die(func() {
+		s.disk.Crash(seed, []int{512, 4096}[seed%2])
+		must(s.t, s.stores.cut(newRand(seed)))
+	})
+	must(s.t, os.RemoveAll(filepath.Join(s.cfg.RingDir, "pairfs-"+s.cfg.Name)))
+}
