@@ -2,12 +2,12 @@ package replica
 
 import (
 	"context"
-	"testing"
-
-	"pairfs/journal/journaltest"
-
 	"os"
 	"path/filepath"
+	"testing"
+
+	"pairfs/journal"
+	"pairfs/journal/journaltest"
 )
 
 // TestI4LinkCut cuts the link again and again while hosts write; each time the secondary holds a prefix of the group's history, one for
@@ -176,5 +176,21 @@ func TestI4GrantedResync(t *testing.T) {
 		if st := d.b.status("x"); !st.Consistent || st.SuspendSeq != split {
 			t.Fatalf("consistent %v, split at %d, was split at %d", st.Consistent, st.SuspendSeq, split)
 		}
+	}
+}
+
+// TestI4SplitAtThePrimary: an S-VOL that learns late of a split says that it stopped where the primary did: the numbers that came since had
+// nothing for it.
+func TestI4SplitAtThePrimary(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	g, p := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	last := d.b.groupStatus("g@tokyo").AppendedSeq
+	g.cmd.Lock()
+	err := g.run(t.Context(), EvPeerSplit, []*pair{p}, runOptions{seq: journal.Seq(last) - 2})
+	g.cmd.Unlock()
+	must(t, err)
+	if at := d.b.status("x").SuspendSeq; at != last-2 {
+		t.Fatalf("split at %d, the primary at %d", at, last-2)
 	}
 }

@@ -170,6 +170,9 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	st := &p.rec.State
 	if st.Role == Secondary && was.Status.active() && !st.Status.active() {
 		p.rec.StopSeq = g.lastSeq
+		if o.seq != 0 {
+			p.rec.StopSeq = min(o.seq, g.lastSeq) // numbers behind the primary's stop came as skips
+		}
 		if p.rec.Starting && p.rec.SplitSeq != 0 {
 			p.rec.StopSeq = p.rec.SplitSeq // nothing came since
 		}
