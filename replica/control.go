@@ -218,6 +218,8 @@ func (a *attachment) applyToStore(rec *journal.Record) error {
 
 // copied takes the end of a copy over into pairs that were not stored with it any more before the daemon ended: the peer obeys that record.
 func (r *replay) copied(seq journal.Seq, c control) {
+	r.g.mu.Lock()
+	defer r.g.mu.Unlock()
 	for _, n := range c.numbers {
 		if a := r.g.members[n]; a != nil && a.pair.rec.State.Status == COPY && a.pair.rec.PairSeq == 0 && seq > a.pair.rec.StartSeq {
 			a.pair.rec.PairSeq = seq

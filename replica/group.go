@@ -125,8 +125,10 @@ func (g *group) create() error {
 
 // open opens the journal of a group whose members are attached, replays what the stores do not hold yet and leaves it empty of work.
 func (g *group) open(m marksRecord) error {
+	g.mu.Lock() // the status of a group that is held shows them
 	g.restoredSeq, g.peerDurable, g.peerRestore = m.Seq, m.PeerDurable, m.PeerRestored
 	g.startedAt()
+	g.mu.Unlock()
 	r := replay{g: g, from: m.Checkpoint}
 	o := g.options()
 	ring, left, err := g.ringLeft()
@@ -152,7 +154,9 @@ func (g *group) open(m marksRecord) error {
 		g.site.events.add(slog.LevelInfo, g.object(), "journal replayed: %s, %d of them from the staging ring, up to sequence number %d", counted(rec.Records, "record"), rec.FromRing, rec.LastSeq)
 	}
 	mk := j.Marks()
+	g.mu.Lock()
 	g.lastSeq = max(rec.LastSeq, m.LastSeq)
+	g.mu.Unlock()
 	g.restored, g.restoreSeq, g.checkpoint = mk.Durable, g.lastSeq, m.Checkpoint
 	j.Release(mk.Durable)
 	if m.LastSeq > rec.LastSeq {
@@ -175,7 +179,7 @@ func (g *group) open(m marksRecord) error {
 }
 
 // startedAt takes the marks of the peer to the start of the replication, as [group.startPairs] did: a daemon that died before the next
-// checkpoint did not store them. Marks from before would name numbers that the journal has freed.
+// checkpoint did not store them. Marks from before would name numbers that the journal has freed. Requires mu.
 func (g *group) startedAt() {
 	if g.role != Primary {
 		return

@@ -183,6 +183,7 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
 	text := "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"
 	changed := map[*pair]Input{}
+	g.mu.Lock()
 	for _, p := range g.pairs {
 		in := EvFailure
 		if lost && p.rec.State.Role == Primary {
@@ -199,6 +200,7 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 		p.rec.State.Consistent = p.rec.State.Consistent && !lost
 		p.applyAccess()
 	}
+	g.mu.Unlock()
 	// A crash in the middle of what follows begins it anew: the group counts as failed until the new journal is there.
 	g.rec.Failed = reason
 	err = g.commit(g.attachments(), func(tx *bolt.Tx) error {
