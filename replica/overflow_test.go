@@ -24,7 +24,10 @@ func TestOverflowEndsAtItsMoment(t *testing.T) {
 		o := w.h.ops[len(w.h.ops)-1]
 		first[o], last[o] = before, d.a.groupStatus("g").AppendedSeq
 	}
-	for d.a.status("x").Status != Suspending {
+	for st := d.a.status("x"); st.Status != Suspending; st = d.a.status("x") {
+		if st.Status.suspended() {
+			t.Fatalf("the pair is %s (%s), and what the journal holds was not sent", st.Status, st.Suspend)
+		}
 		if d.a.groupStatus("g").Used < 13<<20 {
 			write(64)
 		}
