@@ -86,6 +86,14 @@ func TestDamagedJournalHoldsItsGroup(t *testing.T) {
 		if d.a.tells("group/g", "move "+dir+" away and start again") != 1 {
 			t.Error("it is not told how to go on")
 		}
+		for what, err := range map[string]error{
+			"suspend": d.a.site.SuspendGroup(t.Context(), "g", SuspendOptions{}), "set": d.a.site.SetGroup(t.Context(), "g", map[string]string{"copy-pace": "high"}),
+			"add-volume": d.a.site.AddJournalVolume(t.Context(), "g", journalMin), "remove-volume": d.a.site.RemoveJournalVolume(t.Context(), "g", 1),
+		} {
+			if KindOf(err) != KindBusy {
+				t.Errorf("%s of a group that is held: %v", what, err)
+			}
+		}
 		if !empty {
 			must(t, os.Rename(filepath.Join(d.a.cfg.StateDir, "away"), file))
 			d.wait("the group goes on by itself", func() bool { return d.a.groupStatus("g").Failed == "" })

@@ -58,6 +58,9 @@ func (s *Site) changeJournal(name string, change func(*group) error) error {
 	if g == nil || g.held.Load() != nil {
 		return s.withGroup(name, change) // refused there
 	}
+	if err := g.serves(); err != nil {
+		return err // it has no journal now
+	}
 	if err := change(g); err != nil {
 		return err
 	}
