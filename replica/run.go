@@ -283,6 +283,10 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 	for _, p := range pairs {
 		c.numbers = append(c.numbers, p.att.number)
 	}
+	u := g.journal.Usage()
+	if high, _ := levels(u.Capacity); u.Used >= high {
+		g.settle(ctx) // what nobody needs any more must not count as a journal that is full
+	}
 	g.keep(g.journal.Marks().Reserved)
 	r, err := g.appendControl(ctx, controlStart, c, 0, func(seq journal.Seq) {
 		for _, p := range pairs {
