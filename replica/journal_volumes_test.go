@@ -58,7 +58,7 @@ func TestJournalVolumesInUse(t *testing.T) {
 	add(d.a, "g")
 	add(d.b, "g@tokyo")
 	add(d.a, "g")
-	end() // inflow control keeps the journal of a host that never rests so full that no journal volume can go
+	end()                                                   // inflow control keeps the journal of a host that never rests so full that no journal volume can go
 	d.wait("a journal volume can be removed", func() bool { // it cannot while the journal is nearly full
 		err := d.a.site.RemoveJournalVolume(ctx, "g", 2)
 		if err != nil {
