@@ -49,14 +49,7 @@ func (f dryRunFlag) resync(a *app, dir, name string) error {
 
 // print asks the site and prints its answer as it comes: the list may be longer than what memory should hold.
 func (f differencesFlags) print(a *app, dir, name string) error {
-	check := checkName
-	if dir == "" {
-		check = checkPair
-	}
-	if err := check(name); err != nil {
-		return err
-	}
-	s, err := a.site()
+	s, err := a.siteFor(dir, name)
 	if err != nil {
 		return err
 	}

@@ -221,16 +221,21 @@ func checkName(name string) error {
 	return nil
 }
 
-// command sends a command about one object and prints what the site adds to its answer.
-func (a *app) command(dir, name, line string, create bool) error {
+// siteFor finds the site for a command about one object, and refuses what is no name of one before it looks.
+func (a *app) siteFor(dir, name string) (site, error) {
 	check := checkName
 	if dir == "" {
 		check = checkPair
 	}
 	if err := check(name); err != nil {
-		return err
+		return site{}, err
 	}
-	s, err := a.site()
+	return a.site()
+}
+
+// command sends a command about one object and prints what the site adds to its answer.
+func (a *app) command(dir, name, line string, create bool) error {
+	s, err := a.siteFor(dir, name)
 	if err != nil {
 		return err
 	}
