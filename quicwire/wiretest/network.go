@@ -53,10 +53,10 @@ func (n *Network) Host(addr string) (*Host, error) {
 		UploadPacket: router{n},
 	}
 	h := &Host{link: link, SimConn: simnet.NewBlockingSimConn(net.UDPAddrFromAddrPort(at), link)}
+	link.Start() // before anybody can send to it
 	n.mu.Lock()
 	n.hosts[at] = link
 	n.mu.Unlock()
-	link.Start()
 	return h, nil
 }
 
