@@ -53,7 +53,7 @@ check: ## formatting, go vet, go.mod
 
 .PHONY: unit
 unit: ## tests of the packages, with the race detector
-	$(GO) test -race -shuffle=on -timeout 5m $(UNIT)
+	$(GO) test -race -shuffle=on -timeout 12m $(UNIT)
 
 SEEDS ?= 200
 

@@ -25,6 +25,17 @@ func TestBaseOfAnEarlierCopy(t *testing.T) {
 	}
 }
 
+// A secondary may say of a base record that it is in its store before it said that it is durable: the copy must not wait for the latter.
+func TestBaseRestoredBeforeDurable(t *testing.T) {
+	p := copying(2)
+	p.copier = &copier{pair: p, held: newBitmap(p.rec.Size), flying: 2}
+	f := &feedSession{bases: []base{{ordinal: 1, copier: p.copier, first: 0, n: 1}, {ordinal: 2, copier: p.copier, first: 1, n: 1}}}
+	f.settleBases(1, 2)
+	if p.att.bits.any() || p.copier.flying != 0 || len(f.bases) != 0 {
+		t.Fatalf("marked: %v, %d under way, %d left", p.att.bits.any(), p.copier.flying, len(f.bases))
+	}
+}
+
 // The daemon may die between the record that ends a copy and the pair that is stored with it. The peer obeys the record and takes no more
 // base records, so the replay has to find it.
 func TestReplayEndOfCopy(t *testing.T) {

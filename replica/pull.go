@@ -254,11 +254,11 @@ func (p *pullSession) request() {
 // marks gathers what the next request says.
 func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	g := p.g
-	durable := g.journal.Marks().Durable
 	g.mu.Lock()
 	checked, checkedSeq := g.checkedPos, g.restoredSeq
 	states := g.wireStates()
 	g.mu.Unlock()
+	durable := g.journal.Marks().Durable // read last: what is in the stores for good is durable
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := quicwire.ReadJournal{RestoredSeq: uint64(checkedSeq)}
