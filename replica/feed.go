@@ -133,7 +133,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	if behind {
 		return nil, f.peerLostJournal(journal.Seq(open.DurableSeq))
 	}
-	accept.JournalTime = uint64(time.Now().UnixNano())
+	accept.JournalTime = uint64(g.site.wall().UnixNano())
 	return accept, nil
 }
 

@@ -54,6 +54,7 @@ type group struct {
 	newestSeq        journal.Seq // secondary: what the primary said last
 	newestTime       int64
 	lastHeard        time.Time
+	ages             ages        // primary: of the numbers that the peer may lack
 	aliveSeq         journal.Seq // primary: last number that was given when watch looked, and since when
 	aliveAt          time.Time
 	idleFrom, idleTo journal.Seq // behind the first, up to the second, there is nothing but keep-alive records

@@ -15,6 +15,7 @@ type pair struct {
 	att   *attachment
 
 	rec    pairRecord
+	since  time.Time // of rec.State in this run of the daemon: rec.Since is by the wall clock
 	shown  PairState // what operators see: durable, and obeyed by hosts
 	opts   PairOptions
 	copier *copier // primary in COPY with a mirror session: the base records under way
@@ -53,9 +54,9 @@ func (p *pair) wire() quicwire.PairState {
 }
 
 // granted reports whether this side, the secondary, granted a resync a moment ago whose start record has not come: what the primary says
-// of its state meanwhile may be from before.
-func (r *pairRecord) granted() bool {
-	return r.State.Role == Secondary && r.State.Status == COPY && r.Starting && time.Since(r.Since) < requestTimeout
+// of its state meanwhile may be from before. Requires group.mu.
+func (p *pair) granted() bool {
+	return p.rec.State.Role == Secondary && p.rec.State.Status == COPY && p.rec.Starting && time.Since(p.since) < requestTimeout
 }
 
 // endCopy forgets the base records under way; what is still marked is copied anew. Requires group.mu.

@@ -142,7 +142,11 @@ func (g *group) pressureLoop() {
 		}
 		u, m := g.journal.Usage(), g.journal.Marks()
 		taken := g.taken(m.Freed)
-		level := d.sample(u, taken, m.Freed, taken < m.Durable, time.Now())
+		now := time.Now()
+		level := d.sample(u, taken, m.Freed, taken < m.Durable, now)
+		g.mu.Lock()
+		g.ages.look(m.LastSeq, g.heldByPeer(), now)
+		g.mu.Unlock()
 		g.weigh(u, level, d.rate, blocked)
 		if now := u.Used > u.Capacity/2; now != busy {
 			busy = now

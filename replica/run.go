@@ -203,7 +203,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	if st.Status != COPY {
 		p.endCopy()
 	}
-	p.rec.Since = time.Now()
+	p.rec.Since, p.since = g.site.wall(), time.Now()
 	switch {
 	case o.text != "" && st.Status.suspended():
 		p.rec.LastError = o.text

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,15 +36,37 @@ import (
 //	PAIRFS_SIM=n     runs n seeds, from PAIRFS_SEED on if that is set; make sim SEEDS=n
 func TestVirtualTime(t *testing.T) {
 	seeds, budget := simSeeds(t)
-	began, seen := time.Now(), map[string]int{}
-	for i, seed := range seeds {
-		if budget > 0 && i >= simLeast && time.Since(began) > budget {
-			break
-		}
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, seen) })
+	began, seen := time.Now(), &simSeen{n: map[string]int{}}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(seeds)) { // runs know nothing of each other
+		all.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(seeds) || budget > 0 && i >= simLeast && time.Since(began) > budget {
+					return
+				}
+				t.Run(fmt.Sprint(seeds[i]), func(t *testing.T) { simulate(t, seeds[i], seen) })
+			}
+		})
 	}
-	for _, what := range slices.Sorted(maps.Keys(seen)) {
-		t.Logf("%7d × %s", seen[what], what)
+	all.Wait()
+	for _, what := range slices.Sorted(maps.Keys(seen.n)) {
+		t.Logf("%7d × %s", seen.n[what], what)
+	}
+}
+
+// simSeen counts what the checks of all runs met.
+type simSeen struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (s *simSeen) add(more map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for what, n := range more {
+		s.n[what] += n
 	}
 }
 
@@ -76,7 +100,7 @@ func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
 }
 
 // simulate is one run.
-func simulate(t *testing.T, seed uint64, seen map[string]int) {
+func simulate(t *testing.T, seed uint64, seen *simSeen) {
 	t.Helper()
 	began, virtual := time.Now(), time.Duration(0)
 	synctest.Test(t, func(t *testing.T) {
@@ -88,9 +112,7 @@ func simulate(t *testing.T, seed uint64, seen map[string]int) {
 		}
 		w.finish()
 		virtual = time.Since(w.began)
-		for what, n := range w.seen {
-			seen[what] += n
-		}
+		seen.add(w.seen)
 	})
 	t.Logf("seed %d: %v in %v", seed, virtual.Round(time.Second), time.Since(began).Round(time.Millisecond))
 }

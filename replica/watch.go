@@ -30,7 +30,7 @@ func (g *group) watchPairs() {
 	for _, p := range g.pairs {
 		st := p.rec.State
 		switch {
-		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.rec.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
+		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
 			g.asked = now
 			g.pulling.cancel() // the start record does not come: a new session compares the states
 		case lost && st.Status.active():
