@@ -60,6 +60,12 @@ func (a *ages) look(last, held journal.Seq, now time.Time) {
 	a.marks = append(a.marks, ageMark{last, now, now})
 }
 
+func (g *group) lookAtAges(last journal.Seq, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ages.look(last, g.heldByPeer(), now)
+}
+
 // bound brings what the wall clock says of the age of the number seq to what is known of it.
 func (a *ages) bound(seq journal.Seq, age time.Duration, now time.Time) time.Duration {
 	for i := len(a.marks) - 1; i >= 0; i-- {

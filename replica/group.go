@@ -119,7 +119,7 @@ func (g *group) bytes(pos uint64, n int) []byte { return g.journal.Bytes(journal
 // create makes the journal volumes of a new group.
 func (g *group) create() error {
 	if err := journal.Create(g.options(), g.rec.sizes()...); err != nil {
-		return fault(KindInternal, err, "the journal of group %s cannot be made", g.name)
+		return fault(kindOfDisk(err), err, "the journal of group %s cannot be made", g.name)
 	}
 	return nil
 }

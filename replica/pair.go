@@ -2,6 +2,7 @@ package replica
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"pairfs/journal"
@@ -20,9 +21,10 @@ type pair struct {
 	opts   PairOptions
 	copier *copier // primary in COPY with a mirror session: the base records under way
 
-	forced  bool // secondary: deleted by force, so what cannot be restored is given up; guarded by group.mu
-	leaving bool // in Deleting, and that is stored: records that arrive for it are none of anybody's business
-	asked   bool // primary: the peer was asked to delete it, and may end the mirror before it answers
+	round   atomic.Uint64 // how often its replication began in this run of the daemon
+	forced  bool          // secondary: deleted by force, so what cannot be restored is given up; guarded by group.mu
+	leaving bool          // in Deleting, and that is stored: records that arrive for it are none of anybody's business
+	asked   bool          // primary: the peer was asked to delete it, and may end the mirror before it answers
 
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd

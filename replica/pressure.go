@@ -131,6 +131,7 @@ func (g *group) pressureLoop() {
 	defer tick.Stop()
 	var d drainMeter
 	busy := false
+	g.lookAtAges(g.journal.Marks().LastSeq, time.Now())
 	for {
 		blocked := false
 		select {
@@ -144,9 +145,7 @@ func (g *group) pressureLoop() {
 		taken := g.taken(m.Freed)
 		now := time.Now()
 		level := d.sample(u, taken, m.Freed, taken < m.Durable, now)
-		g.mu.Lock()
-		g.ages.look(m.LastSeq, g.heldByPeer(), now)
-		g.mu.Unlock()
+		g.lookAtAges(m.LastSeq, now)
 		g.weigh(u, level, d.rate, blocked)
 		if now := u.Used > u.Capacity/2; now != busy {
 			busy = now
@@ -203,7 +202,7 @@ func (g *group) reportFull(in Input) {
 	text := fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up, or enlarge the journal", g.name)
 	for _, p := range g.pairs {
 		if p.rec.State.Status.active() {
-			g.report(fact{pair: p.name, input: in, text: text})
+			g.report(fact{pair: p, input: in, text: text})
 		}
 	}
 }

@@ -71,12 +71,13 @@ func (w *world) at(s *simSite, what string, do func(*Site) error) {
 		w.note("%s: %s is down", what, s.cfg.Name)
 		return
 	}
-	before := s.hurt.Load()
+	before, o := s.hurt.Load(), w.peerOf(s)
+	far := o.site
 	s.busy.Go(func() {
 		err := do(site)
 		w.note("%s at %s: %v", what, s.cfg.Name, err)
 		w.count(what, err)
-		if err != nil && KindOf(err) == KindInternal && !s.excused(site, before) && !errors.Is(err, context.Canceled) {
+		if err != nil && KindOf(err) == KindInternal && !s.excused(site, before) && !o.disks.ill() && (far == nil || !ailing(far)) && !errors.Is(err, context.Canceled) {
 			w.t.Errorf("%s at %s: %v", what, s.cfg.Name, err)
 		}
 	})
@@ -105,7 +106,8 @@ func (s *simSite) excused(site *Site, before int64) bool {
 // ailing reports whether a failure of disks is in a site's way.
 func ailing(site *Site) bool {
 	for _, st := range site.Status().Groups {
-		if g := site.groupByName(st.Name); st.Failed != "" || g != nil && g.storeErr.Load() != nil {
+		g := site.groupByName(st.Name)
+		if st.Failed != "" || g != nil && g.held.Load() == nil && (g.storeErr.Load() != nil || g.journal.Err() != nil) {
 			return true
 		}
 	}

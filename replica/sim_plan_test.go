@@ -76,13 +76,14 @@ type planner struct {
 	down [2]bool
 	sick [2]bool
 	gone [2]bool // by group: a pair was deleted
+	more bool    // a journal was given a volume that can be taken away
 }
 
 // simWeights is how often a kind comes while nothing is broken.
 var simWeights = [simKinds]int{
 	simWrites: 30, simFlood: 4, simSync: 4, simSplitWrite: 6, simSuspend: 8, simPurge: 5, simSplitAway: 5, simResync: 24, simDelete: 3, simDeleteAway: 2,
 	simCreate: 2, simGroupOption: 10, simPairOption: 3, simSiteOption: 1, simCut: 4, simDeaf: 2, simNoise: 4, simTime: 4, simKill: 4, simStop: 2, simPower: 5,
-	simClock: 3, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simAddVolume: 2, simRemoveVolume: 2,
+	simClock: 3, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simAddVolume: 3, simRemoveVolume: 1,
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
@@ -125,6 +126,8 @@ func (p *planner) step() simStep {
 			s.site = 1 - s.site
 		}
 		p.down[s.site] = false
+	case simAddVolume:
+		p.more = true
 	case simSick, simFull, simNoRoom:
 		p.sick[s.site] = true
 	case simMend:
@@ -147,6 +150,9 @@ func (p *planner) kind() simKind {
 		weights[simSuspend] += 10
 		weights[simPurge] += 5
 		weights[simResync] += 10
+	}
+	if p.more {
+		weights[simAddVolume], weights[simRemoveVolume] = 4, 8
 	}
 	for i := range 2 {
 		if p.down[i] {

@@ -230,7 +230,7 @@ func (v *Volume) writePlain(p []byte, off int64, sync bool) (int, error) {
 
 // storeError turns a failure of the store into an error whose errno the host sees.
 func (v *Volume) storeError(err error, what string, off int64) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if kindOfDisk(err) == KindNoSpace {
 		return fault(KindNoSpace, err, "volume %s cannot be %s at offset %d: its file system is full", v.name, what, off)
 	}
 	return fault(KindInternal, err, "volume %s cannot be %s at offset %d", v.name, what, off)
