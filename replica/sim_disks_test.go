@@ -78,12 +78,19 @@ func (s *simSite) storeFault(volume, what string, _ []byte, _ int64) error {
 	case what == "sync" && d.flush && paired:
 		d.flush, d.flushed = false, true
 		s.stores.lose(volume)
+		s.fail()
 		s.world.met("flushes of a store that failed")
 		return unix.EIO
 	case what == "write" && d.stores != 0, what == "punch" && d.stores == unix.EIO:
 		return d.stores
 	}
 	return nil
+}
+
+// fail notes that a disk failed once.
+func (s *simSite) fail() {
+	s.hurt.Add(1)
+	s.fired.Add(1)
 }
 
 // journaled reports whether a journal holds what a flush of the volume's store that fails may lose. Of others a host that flushes is told.
@@ -117,6 +124,7 @@ func (s *simSite) journalFault(op journaltest.Op) error {
 	if !f.lasting {
 		d.journal = nil
 	}
+	s.fail()
 	s.world.met(fmt.Sprintf("journal disks that failed (%v)", f.kinds))
 	return f.err
 }

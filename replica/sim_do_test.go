@@ -72,12 +72,12 @@ func (w *world) at(s *simSite, what string, do func(*Site) error) {
 		return
 	}
 	before, o := s.hurt.Load(), w.peerOf(s)
-	far := o.site
+	far, fired := o.site, o.fired.Load()
 	s.busy.Go(func() {
 		err := do(site)
 		w.note("%s at %s: %v", what, s.cfg.Name, err)
 		w.count(what, err)
-		if err != nil && KindOf(err) == KindInternal && !s.excused(site, before) && !o.disks.ill() && (far == nil || !ailing(far)) && !errors.Is(err, context.Canceled) {
+		if err != nil && KindOf(err) == KindInternal && !s.excused(site, before) && !o.sick(far, fired) && !errors.Is(err, context.Canceled) {
 			w.t.Errorf("%s at %s: %v", what, s.cfg.Name, err)
 		}
 	})
@@ -101,6 +101,11 @@ func (w *world) count(what string, err error) {
 // excused reports whether something happened to the site since its count of hurts was before, or is wrong with it now.
 func (s *simSite) excused(site *Site, before int64) bool {
 	return s.hurt.Load() != before || s.disks.ill() || ailing(site)
+}
+
+// sick reports whether a disk of the site failed since its count of that was fired, or may be in the way now.
+func (s *simSite) sick(site *Site, fired int64) bool {
+	return s.fired.Load() != fired || s.disks.ill() || site != nil && ailing(site)
 }
 
 // ailing reports whether a failure of disks is in a site's way.

@@ -52,6 +52,7 @@ type simSite struct {
 	disks  simDisks
 	clock  atomic.Int64   // how far its wall clock was set, ns
 	hurt   atomic.Int64   // counts what excuses errors of commands and hosts
+	fired  atomic.Int64   // counts failures of its disks that were to come once
 	busy   sync.WaitGroup // commands and hosts at the site
 	hosts  context.Context
 	expel  context.CancelFunc // ends the hosts
