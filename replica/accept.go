@@ -53,7 +53,7 @@ func (p *pullSession) update(rec *journal.Record, t *touched) error {
 	copy(r.Payload, rec.Payload)
 	if a != nil && !a.alreadyZero(rec) {
 		a.overlay.insert(int64(rec.Offset), int64(rec.Length), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), len(rec.Payload) == 0)
-		a.vol.modified.Store(time.Now().UnixNano())
+		a.vol.changed()
 		t.add(a.vol, int64(rec.Offset), int64(rec.Length))
 	}
 	g.journal.Publish(r, rec.CRC)

@@ -12,7 +12,7 @@ import (
 // attach makes the tie between a volume, a pair and a group in memory. The volume's mode lock is held, or nothing uses it yet.
 func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	a := &attachment{vol: v, group: g, number: rec.Number, overlay: newOverlay(), bits: newBitmap(rec.Size)}
-	p := &pair{name: name, group: g, att: a, rec: rec}
+	p := &pair{name: name, group: g, att: a, rec: rec, since: time.Now()}
 	a.pair = p
 	p.loadOptions()
 	a.use.steps.push(time.Now(), pairCounts{}) // what comes before the first look counts

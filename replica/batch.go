@@ -3,7 +3,6 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"pairfs/journal"
 	"pairfs/quicwire"
@@ -94,6 +93,6 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 	m := f.g.journal.Marks()
 	return f.stream.Send(f.ctx, &quicwire.Batch{
 		Ordinal: f.ordinal, First: uint64(first), Last: uint64(last), Count: uint32(count),
-		NewestSeq: uint64(m.AppendedSeq), NewestTime: uint64(time.Now().UnixNano()), RawLen: uint32(len(f.out)), Data: f.out,
+		NewestSeq: uint64(m.AppendedSeq), NewestTime: uint64(f.g.site.wall().UnixNano()), RawLen: uint32(len(f.out)), Data: f.out,
 	})
 }

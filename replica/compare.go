@@ -83,14 +83,14 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			g.asked = time.Time{} // suspended since before the last start: said before the resync, or split before its start arrived
 			continue
 		}
-		if known && p.rec.granted() && Status(t.Status).suspended() {
+		if known && p.granted() && Status(t.Status).suspended() {
 			continue // said before the resync that was granted, or about to be overtaken by its start record
 		}
 		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
 		if !ok {
 			continue
 		}
-		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
+		f := fact{pair: p, input: in, seq: journal.Seq(t.Seq)}
 		if p.rec.State.Role == Secondary && SuspendType(t.SuspendType) == MCUInitialized {
 			f.typ = MCUInitialized
 		}

@@ -73,7 +73,7 @@ func (g *group) appendControl(ctx context.Context, op controlOp, c *control, seq
 		c = &control{}
 	}
 	c.op = op
-	h := journal.Header{Kind: journal.KindControl, Seq: seq, AtSeq: at}
+	h := journal.Header{Kind: journal.KindControl, Seq: seq, AtSeq: at, Time: g.site.wall().UnixNano()}
 	if op == controlStart || op == controlSeq {
 		h.Flags = journal.FlagEpoch // a secondary whose pairs were all suspended jumps to this number
 	}

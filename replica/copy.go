@@ -284,7 +284,7 @@ func (f *feedSession) addBase(made []base, c *copier, first, n int64, data []byt
 	p := c.pair
 	rec := journal.Record{
 		Kind: journal.KindBase, Volume: p.att.number, Seq: f.lastSeq, Offset: uint64(first * regionSize),
-		Length: uint64(min((first+n)*regionSize, p.rec.Size) - first*regionSize), Time: time.Now().UnixNano(), Payload: data,
+		Length: uint64(min((first+n)*regionSize, p.rec.Size) - first*regionSize), Time: f.g.site.wall().UnixNano(), Payload: data,
 	}
 	if data == nil {
 		rec.Flags = journal.FlagZero

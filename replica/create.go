@@ -162,7 +162,7 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	g.mu.Lock()
 	rec := pairRecord{
 		State: out.State, Volume: spec.Volume, RemoteVolume: spec.RemoteVolume, Peer: spec.Peer, Group: g.name, CopyNone: spec.CopyNone,
-		Number: g.rec.NextPair + 1, Generation: binary.LittleEndian.Uint64(gen[:]) | 1, Size: v.Size(), StopSeq: noStop, Since: time.Now(), Options: spec.Options,
+		Number: g.rec.NextPair + 1, Generation: binary.LittleEndian.Uint64(gen[:]) | 1, Size: v.Size(), StopSeq: noStop, Since: s.wall(), Options: spec.Options,
 	}
 	g.mu.Unlock()
 	req := &quicwire.CreatePair{

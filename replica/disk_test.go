@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -193,52 +194,72 @@ func numbersIn(p []byte) (list []uint64) {
 	return list
 }
 
-// mortalStores are stores that lose power: what was not flushed survives by the choice of a seed, block by block.
+// mortalStores are stores that lose power, or a flush: what was not flushed survives by the choice of a seed, block by block.
 type mortalStores struct {
 	mu    sync.Mutex
+	rng   *rand.Rand // of what a flush that failed has lost
 	files map[string]*mortalStore
 }
 
 type mortalStore struct {
 	storeFile
-	all *mortalStores
-	old map[int64][]byte // content at the last flush of blocks changed since
+	all  *mortalStores
+	old  map[int64][]byte // content at the last flush of blocks changed since
+	lost bool             // a flush failed: the system shows what was written until it drops it from its memory
 }
 
-func newMortalStores() *mortalStores { return &mortalStores{files: map[string]*mortalStore{}} }
+func newMortalStores() *mortalStores {
+	return &mortalStores{files: map[string]*mortalStore{}, rng: newRand(1)}
+}
 
-// wrap is a Config.wrapStore.
+// wrap is a Config.wrapStore. What a daemon that died did not flush is not flushed yet; what a failed flush lost is gone now.
 func (m *mortalStores) wrap(volume string, f storeFile) storeFile {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &mortalStore{storeFile: f, all: m, old: map[int64][]byte{}}
+	size, _, err := f.Stat()
+	if was := m.files[volume]; was != nil && err == nil && size > 0 {
+		if s.old = was.old; was.lost {
+			err = s.undo(m.rng)
+			s.old = map[int64][]byte{}
+		}
+	}
+	if err != nil {
+		panic(fmt.Sprintf("volume %s: %v", volume, err))
+	}
 	m.files[volume] = s
 	return s
+}
+
+// lose is a flush of a volume's store that fails.
+func (m *mortalStores) lose(volume string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files[volume].lost = true
+}
+
+// undo takes some of the blocks that were not flushed back to what they were.
+func (s *mortalStore) undo(rng *rand.Rand) error {
+	blocks := slices.Sorted(maps.Keys(s.old))
+	for _, b := range blocks {
+		if rng.IntN(2) == 0 {
+			continue
+		}
+		if _, err := s.storeFile.WriteAt(s.old[b], b*blockSize); err != nil {
+			return fmt.Errorf("undo block %d: %w", b, err)
+		}
+	}
+	return nil
 }
 
 // cut is the power cut; from then on the files cannot be reached until they are opened anew.
 func (m *mortalStores) cut(rng *rand.Rand) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	names := make([]string, 0, len(m.files))
-	for name := range m.files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(m.files)) {
 		s := m.files[name]
-		var blocks []int64
-		for b := range s.old {
-			blocks = append(blocks, b)
-		}
-		slices.Sort(blocks)
-		for _, b := range blocks {
-			if rng.IntN(2) == 0 {
-				continue
-			}
-			if _, err := s.storeFile.WriteAt(s.old[b], b*blockSize); err != nil {
-				return fmt.Errorf("undo block %d of volume %s: %w", b, name, err)
-			}
+		if err := s.undo(rng); err != nil {
+			return fmt.Errorf("volume %s: %w", name, err)
 		}
 		s.old = nil
 	}

@@ -3,6 +3,8 @@ package replica
 import (
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // Kind is the class of an [Error]. Every refusal of a command has exactly one; the file system maps it to one errno, the wire to one
@@ -67,6 +69,14 @@ func refuse(k Kind, format string, args ...any) *Error {
 // fault builds an [Error] with a cause.
 func fault(k Kind, err error, format string, args ...any) *Error {
 	return &Error{Kind: k, Msg: fmt.Sprintf(format, args...), Err: err}
+}
+
+// kindOfDisk is the kind of what an operation on a disk gave: [KindNoSpace] where a file system or quota is full, else [KindInternal].
+func kindOfDisk(err error) Kind {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return KindNoSpace
+	}
+	return KindInternal
 }
 
 // counted writes how many there are of something, for an operator.

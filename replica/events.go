@@ -12,7 +12,8 @@ import (
 
 // eventLog keeps the newest events of a site in memory and wakes readers. Every event is a line of the log too.
 type eventLog struct {
-	log *slog.Logger
+	log  *slog.Logger
+	wall func() time.Time
 
 	mu     sync.Mutex
 	ring   []Event // oldest first, at most eventsMax
@@ -21,8 +22,8 @@ type eventLog struct {
 	closed bool
 }
 
-func newEventLog(log *slog.Logger) *eventLog {
-	return &eventLog{log: log, wake: make(chan struct{})}
+func newEventLog(log *slog.Logger, wall func() time.Time) *eventLog {
+	return &eventLog{log: log, wall: wall, wake: make(chan struct{})}
 }
 
 // add records one event. It may be called with any lock held: it calls nothing back.
@@ -50,7 +51,7 @@ func (l *eventLog) addCode(level slog.Level, object, code, format string, args .
 		copy(l.ring, l.ring[1:])
 		l.ring = l.ring[:eventsMax-1]
 	}
-	l.ring = append(l.ring, Event{ID: l.lastID, Time: time.Now(), Level: strings.ToLower(level.String()), Object: object, Code: code, Text: text})
+	l.ring = append(l.ring, Event{ID: l.lastID, Time: l.wall(), Level: strings.ToLower(level.String()), Object: object, Code: code, Text: text})
 	close(l.wake)
 	l.wake = make(chan struct{})
 }

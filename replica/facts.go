@@ -10,7 +10,8 @@ import (
 
 // fact is something that happened to a pair, to be stepped by the group's worker. Who reports it of several pairs holds mu meanwhile.
 type fact struct {
-	pair  string
+	pair  *pair
+	round uint64 // of the pair when that was seen, set by report
 	input Input
 	seq   journal.Seq // number that the other side names, 0 if none
 	text  string      // what to tell the operator
@@ -24,9 +25,9 @@ type fact struct {
 func (g *group) reportFailure(p *pair, in Input, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for name, q := range g.pairs {
+	for _, q := range g.pairs {
 		if q == p || p.opts.ErrorLevel == LevelGroup {
-			g.report(fact{pair: name, input: in, text: err.Error()})
+			g.report(fact{pair: q, input: in, text: err.Error()})
 		}
 	}
 }
@@ -34,6 +35,7 @@ func (g *group) reportFailure(p *pair, in Input, err error) {
 // report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
 // found again, by the next exchange of states or the next tick.
 func (g *group) report(f fact) {
+	f.round = f.pair.round.Load()
 	select {
 	case g.facts <- f:
 	default:
@@ -80,22 +82,35 @@ type factGroup struct {
 	pairs []*pair
 }
 
-// gather takes all facts that are queued together with the first and joins those of one kind.
+// stale reports whether a fact was seen of a pair that is not there any more, or was taken up again since, while the worker waited for a
+// command. What failed here holds all the same. Requires mu.
+func (g *group) stale(f fact) bool {
+	p := f.pair
+	switch {
+	case g.pairs[p.name] != p:
+		return true // another one may have its name
+	case f.input == EvFailure || f.input == EvRestoreFailed || f.round == p.round.Load():
+		return false
+	}
+	if p.rec.State.Role == Primary {
+		g.asked = time.Time{} // if the other side said it: what does it say now?
+	}
+	return true
+}
+
+// gather takes all facts that are queued together with the first and joins those of one kind and number.
 func (g *group) gather(first fact) (all []factGroup) {
 	g.mu.Lock() // who reports several does it under this lock, so they are all there now
 	defer g.mu.Unlock()
 	add := func(f fact) {
-		p := g.pairs[f.pair]
-		if p == nil {
+		p := f.pair
+		if g.stale(f) {
 			return
 		}
 		for i := range all {
-			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn {
+			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn && h.seq == f.seq {
 				if !slices.Contains(h.pairs, p) {
 					h.pairs = append(h.pairs, p)
-				}
-				if h.seq == 0 || f.seq != 0 && f.seq < h.seq {
-					h.seq = f.seq
 				}
 				return
 			}

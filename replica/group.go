@@ -54,6 +54,7 @@ type group struct {
 	newestSeq        journal.Seq // secondary: what the primary said last
 	newestTime       int64
 	lastHeard        time.Time
+	ages             ages        // primary: of the numbers that the peer may lack
 	aliveSeq         journal.Seq // primary: last number that was given when watch looked, and since when
 	aliveAt          time.Time
 	idleFrom, idleTo journal.Seq // behind the first, up to the second, there is nothing but keep-alive records
@@ -118,7 +119,7 @@ func (g *group) bytes(pos uint64, n int) []byte { return g.journal.Bytes(journal
 // create makes the journal volumes of a new group.
 func (g *group) create() error {
 	if err := journal.Create(g.options(), g.rec.sizes()...); err != nil {
-		return fault(KindInternal, err, "the journal of group %s cannot be made", g.name)
+		return fault(kindOfDisk(err), err, "the journal of group %s cannot be made", g.name)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 )
@@ -103,7 +102,7 @@ func (s *Site) closeHistory() error {
 
 // remember queues a status for the history. It may be called with any lock held and never waits.
 func (h *historian) remember(e Entry) {
-	e.Time, e.Kind = time.Now(), EntryStatus
+	e.Kind = EntryStatus
 	select {
 	case h.queue <- historyItem{entry: e}:
 	default:
@@ -116,7 +115,7 @@ func (h *historian) remember(e Entry) {
 
 // noteStatus puts the status of a pair into the history.
 func (g *group) noteStatus(p *pair, st PairState, c change) {
-	e := Entry{Caller: asker(st.Role, c, g.peerName()), Object: p.object(), Group: g.name, What: st.Status.On(st.Role), Code: simCode(st, c.in), Text: c.text}
+	e := Entry{Caller: asker(st.Role, c, g.peerName()), Object: p.object(), Group: g.name, What: st.Status.On(st.Role), Code: simCode(st, c.in), Text: c.text, Time: g.site.wall()}
 	if st.Suspend != NoSuspend {
 		e.Result = st.Suspend.String()
 	}
@@ -133,7 +132,7 @@ func (g *group) peerName() string {
 // Audit writes a command into the audit log: e has the caller, the object, the command without keys, and its result. Time and kind are set
 // here. It returns when the line is on the disk, or when an event says why it is not.
 func (s *Site) Audit(e Entry) {
-	e.Time, e.Kind = time.Now(), EntryCommand
+	e.Time, e.Kind = s.wall(), EntryCommand
 	s.ledgerTrouble("audit", s.past.audit.append(&e))
 }
 
@@ -172,7 +171,18 @@ func (s *Site) History(ctx context.Context) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = append(commands, all...)
-	slices.SortStableFunc(all, func(a, b Entry) int { return a.Time.Compare(b.Time) })
-	return all, nil
+	return inTime(commands, all), nil
+}
+
+// inTime puts two ledgers together by the wall clock. Each keeps its own order, which the clock does not tell where it was set back.
+func inTime(a, b []Entry) []Entry {
+	all := make([]Entry, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if b[0].Time.Before(a[0].Time) {
+			all, b = append(all, b[0]), b[1:]
+		} else {
+			all, a = append(all, a[0]), a[1:]
+		}
+	}
+	return append(append(all, a...), b...)
 }

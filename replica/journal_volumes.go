@@ -84,12 +84,14 @@ func (s *Site) changeJournal(name string, change func(*group) error) error {
 
 // volumeError gives a refusal of the journal its kind.
 func volumeError(err error, format string, args ...any) error {
-	kind := KindInternal
+	kind := kindOfDisk(err)
 	switch {
 	case errors.Is(err, journal.ErrInvalid):
 		kind = KindInvalid
 	case errors.Is(err, journal.ErrNeeded):
 		kind = KindBusy
+	case errors.Is(err, journal.ErrFailed):
+		kind = KindInternal
 	}
 	return fault(kind, err, format, args...)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // journalIs ends the test unless the group has journal volumes of just these numbers, and their capacity. One that joins is used from the next round on.
@@ -130,4 +131,31 @@ func TestLastJournalVolumeStays(t *testing.T) {
 	d.a.journalIs("nothing in it is needed", "g", 2)
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
+}
+
+// TestNoRoomForAJournal: a full disk is told as such, here and at the peer, and nothing is left of what found no room.
+func TestNoRoomForAJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		ctx, tokyo, osaka := context.Background(), w.sites[0], w.sites[1]
+		for _, s := range w.sites {
+			s.disks.noRoom = true
+		}
+		refused(t, tokyo.site.CreateGroup(ctx, GroupSpec{Name: "full", Size: journalMin}), KindNoSpace)
+		refused(t, tokyo.site.AddJournalVolume(ctx, "g", journalMin), KindNoSpace)
+		refused(t, osaka.site.AddJournalVolume(ctx, "g@tokyo", journalMin), KindNoSpace)
+		tokyo.disks.noRoom = false
+		tokyo.group("full")
+		v, err := tokyo.site.CreateVolume("v")
+		must(t, err)
+		must(t, v.Resize(ctx, simSize))
+		refused(t, tokyo.site.CreatePair(ctx, PairSpec{Name: "v", Volume: "v", Peer: "osaka", Group: "full"}), KindNoSpace)
+		if osaka.site.groupByName("full@tokyo") != nil || osaka.site.pairByName("v") != nil || tokyo.site.pairByName("v") != nil {
+			t.Error("something is left of the refused pair")
+		}
+		osaka.disks.noRoom = false
+		must(t, tokyo.site.AddJournalVolume(ctx, "g", journalMin))
+		tokyo.pair("full", "v")
+		w.finish()
+	})
 }

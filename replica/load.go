@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -117,7 +116,7 @@ func (s *Site) openVolume(name string, rec volumeRecord, create bool) (*Volume, 
 	v := &Volume{site: s, id: rec.ID, name: name, store: st, reserved: rec.Reserved, madeBy: rec.MadeBy}
 	v.handed.Store(rec.MadeBy != "" && !rec.Written)
 	v.size.Store(size)
-	v.modified.Store(time.Now().UnixNano())
+	v.changed()
 	return v, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"pairfs/journal"
 )
@@ -52,7 +51,7 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 	if a.direct.Load() {
 		return a.writeDirect(p, off, sync)
 	}
-	h := journal.Header{Kind: journal.KindUpdate, Volume: a.number, Offset: uint64(off), Length: uint64(len(p)), Time: time.Now().UnixNano(), Flags: a.flags()}
+	h := journal.Header{Kind: journal.KindUpdate, Volume: a.number, Offset: uint64(off), Length: uint64(len(p)), Time: a.group.site.wall().UnixNano(), Flags: a.flags()}
 	r, err := a.group.journal.Reserve(a.group.io.Load().ctx, h)
 	if err != nil {
 		return a.reserveError(err)
@@ -81,7 +80,7 @@ func (a *attachment) obtainDiscard(off, n int64) error {
 		a.group.kickRestore()
 		return errAgain
 	}
-	h := journal.Header{Kind: journal.KindDiscard, Volume: a.number, Offset: uint64(off), Length: uint64(n), Time: time.Now().UnixNano(), Flags: a.flags()}
+	h := journal.Header{Kind: journal.KindDiscard, Volume: a.number, Offset: uint64(off), Length: uint64(n), Time: a.group.site.wall().UnixNano(), Flags: a.flags()}
 	r, err := a.group.journal.Reserve(a.group.io.Load().ctx, h)
 	if err != nil {
 		return a.reserveError(err)

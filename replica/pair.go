@@ -2,6 +2,7 @@ package replica
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"pairfs/journal"
@@ -15,13 +16,15 @@ type pair struct {
 	att   *attachment
 
 	rec    pairRecord
+	since  time.Time // of rec.State in this run of the daemon: rec.Since is by the wall clock
 	shown  PairState // what operators see: durable, and obeyed by hosts
 	opts   PairOptions
 	copier *copier // primary in COPY with a mirror session: the base records under way
 
-	forced  bool // secondary: deleted by force, so what cannot be restored is given up; guarded by group.mu
-	leaving bool // in Deleting, and that is stored: records that arrive for it are none of anybody's business
-	asked   bool // primary: the peer was asked to delete it, and may end the mirror before it answers
+	round   atomic.Uint64 // how often its replication began in this run of the daemon
+	forced  bool          // secondary: deleted by force, so what cannot be restored is given up; guarded by group.mu
+	leaving bool          // in Deleting, and that is stored: records that arrive for it are none of anybody's business
+	asked   bool          // primary: the peer was asked to delete it, and may end the mirror before it answers
 
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
@@ -53,9 +56,9 @@ func (p *pair) wire() quicwire.PairState {
 }
 
 // granted reports whether this side, the secondary, granted a resync a moment ago whose start record has not come: what the primary says
-// of its state meanwhile may be from before.
-func (r *pairRecord) granted() bool {
-	return r.State.Role == Secondary && r.State.Status == COPY && r.Starting && time.Since(r.Since) < requestTimeout
+// of its state meanwhile may be from before. Requires group.mu.
+func (p *pair) granted() bool {
+	return p.rec.State.Role == Secondary && p.rec.State.Status == COPY && p.rec.Starting && time.Since(p.since) < requestTimeout
 }
 
 // endCopy forgets the base records under way; what is still marked is copied anew. Requires group.mu.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -64,7 +63,7 @@ func (s *Site) AddPeer(_ context.Context, spec PeerSpec) error {
 	if p := s.peers[spec.Name]; p != nil {
 		p.rec = rec
 	} else {
-		s.peers[spec.Name] = &peer{rec: rec, changed: time.Now()}
+		s.peers[spec.Name] = &peer{rec: rec, changed: s.wall()}
 	}
 	s.mu.Unlock()
 	s.events.add(slog.LevelInfo, "peer/"+spec.Name, "added: %s at %s, may create %s of S-VOLs", spec.Fingerprint, spec.Address, iec(spec.Quota))
@@ -161,7 +160,7 @@ func (s *Site) notePeer(peer, lastError string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.peers[peer]; p != nil {
-		p.changed = time.Now()
+		p.changed = s.wall()
 		p.lastError = lastError
 	}
 }

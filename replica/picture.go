@@ -169,7 +169,9 @@ func (g *group) lag() (l lag) {
 		l.bytes = int64(m.Appended - pos)
 	}
 	if at, ok := g.journal.TimeAt(held + 1); ok {
-		l.time = max(0, time.Since(at))
+		g.mu.Lock()
+		l.time = g.ages.bound(held+1, g.site.wall().Sub(at), time.Now())
+		g.mu.Unlock()
 	}
 	return l
 }

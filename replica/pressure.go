@@ -131,6 +131,7 @@ func (g *group) pressureLoop() {
 	defer tick.Stop()
 	var d drainMeter
 	busy := false
+	g.lookAtAges(g.journal.Marks().LastSeq, time.Now())
 	for {
 		blocked := false
 		select {
@@ -142,7 +143,9 @@ func (g *group) pressureLoop() {
 		}
 		u, m := g.journal.Usage(), g.journal.Marks()
 		taken := g.taken(m.Freed)
-		level := d.sample(u, taken, m.Freed, taken < m.Durable, time.Now())
+		now := time.Now()
+		level := d.sample(u, taken, m.Freed, taken < m.Durable, now)
+		g.lookAtAges(m.LastSeq, now)
 		g.weigh(u, level, d.rate, blocked)
 		if now := u.Used > u.Capacity/2; now != busy {
 			busy = now
@@ -199,7 +202,7 @@ func (g *group) reportFull(in Input) {
 	text := fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up, or enlarge the journal", g.name)
 	for _, p := range g.pairs {
 		if p.rec.State.Status.active() {
-			g.report(fact{pair: p.name, input: in, text: text})
+			g.report(fact{pair: p, input: in, text: text})
 		}
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Restore moves the newest bytes from overlay to store, in passes: everything durable at the beginning of a pass is written, region by
@@ -88,11 +86,7 @@ func (g *group) storeFailed(err error) {
 		g.journalFailed(err)
 		return
 	}
-	kind := KindInternal
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		kind = KindNoSpace
-	}
-	var e error = fault(kind, err, "group %s cannot restore to its stores: make room or mend the disk; what was acknowledged is safe in the journal", g.name)
+	var e error = fault(kindOfDisk(err), err, "group %s cannot restore to its stores: make room or mend the disk; what was acknowledged is safe in the journal", g.name)
 	g.gateMu.Lock()
 	known := g.storeErr.Swap(&e) != nil
 	g.io.Load().cancel()
@@ -106,8 +100,8 @@ func (g *group) storeFailed(err error) {
 	if g.pulling != nil {
 		g.pulling.cancel() // a record that waits for room holds a lock that hosts need
 	}
-	for name := range g.pairs {
-		g.report(fact{pair: name, input: EvRestoreFailed, text: e.Error()})
+	for _, p := range g.pairs {
+		g.report(fact{pair: p, input: EvRestoreFailed, text: e.Error()})
 	}
 }
 

@@ -189,6 +189,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	}
 	if st.Status.active() && !was.Status.active() {
 		g.watchAnew()
+		p.round.Add(1)
 		if st.Role == Secondary {
 			p.rec.StopSeq = noStop
 		}
@@ -203,7 +204,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	if st.Status != COPY {
 		p.endCopy()
 	}
-	p.rec.Since = time.Now()
+	p.rec.Since, p.since = g.site.wall(), time.Now()
 	switch {
 	case o.text != "" && st.Status.suspended():
 		p.rec.LastError = o.text

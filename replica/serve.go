@@ -89,7 +89,7 @@ func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.Creat
 	}
 	rec := pairRecord{
 		State: state, Volume: v.name, RemoteVolume: "", Peer: peer, Group: g.name, Number: m.Number, Generation: m.Generation, Size: int64(m.Size),
-		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: time.Now(),
+		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: s.wall(),
 	}
 	if ErrorLevel(m.ErrorLevel) == LevelLU {
 		rec.Options = map[string]string{"error-level": LevelLU.String()}

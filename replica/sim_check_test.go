@@ -15,7 +15,12 @@ import (
 func (w *world) look() {
 	w.t.Helper()
 	synctest.Wait()
+	for _, s := range w.sites {
+		s.disks.change(func(d *simDisks) { d.looking = true })
+		defer s.disks.change(func(d *simDisks) { d.looking = false })
+	}
 	clear(w.fresh)
+	w.found()
 	for _, s := range w.sites {
 		if s.site != nil {
 			w.verify("I7 at "+s.cfg.Name, damage(s.site))
@@ -26,6 +31,7 @@ func (w *world) look() {
 		if home != nil {
 			w.verify("I1 at the primary of "+g.name, order(home, g.w.h))
 			w.verify("I2 of "+g.name, g.w.h.check(w.images(g), everyAck))
+			w.verify("the lag of "+g.name, g.lagIs(home))
 		}
 		if away != nil {
 			w.verify("I1 at the secondary of "+g.name, order(away, g.w.h))
@@ -40,11 +46,15 @@ func (w *world) look() {
 	}
 }
 
+// at is the group at one of its sites, nil while it is not there or not served.
 func (g *simGroup) at(s *simSite, name string) *group {
 	if s.site == nil {
 		return nil
 	}
-	return s.site.groupByName(name)
+	if own := s.site.groupByName(name); own != nil && own.held.Load() == nil {
+		return own
+	}
+	return nil
 }
 
 // verify ends the run when a check failed.
@@ -206,7 +216,7 @@ func (g *simGroup) prefix(away *group) error {
 		together[q.rec.StopSeq][i] = g.home.world.image(q.p.att.vol)
 	}
 	for stop, images := range together {
-		g.home.world.seen[fmt.Sprintf("prefixes of %d volumes", len(images))]++
+		g.home.world.met(fmt.Sprintf("prefixes of %d volumes", len(images)))
 		if err := g.w.h.check(images, whatever); err != nil {
 			return fmt.Errorf("S-VOLs stopped at %d: %w", stop, err)
 		}
@@ -223,7 +233,7 @@ func (w *world) lookAtBoth(g *simGroup, home, away *group) {
 		if !ok || !also || p.rec.Generation != q.rec.Generation || p.rec.State.Status == Deleting || q.rec.State.Status == Deleting {
 			continue
 		}
-		w.seen[fmt.Sprintf("%s/%s", p.rec.State.Status, q.rec.State.Status)]++
+		w.met(fmt.Sprintf("%s/%s", p.rec.State.Status, q.rec.State.Status))
 		err := g.coveredNow(w, p, q)
 		if err == nil && p.rec.State.Status.active() && q.rec.State.Status.active() {
 			err = follows(p, q)
@@ -242,11 +252,11 @@ func (g *simGroup) coveredNow(w *world, p, q side) error {
 		if bytes.Equal(x[from:to], y[from:to]) {
 			continue
 		}
-		w.seen["regions that differ"]++
+		w.met("regions that differ")
 		if p.p.att.bits.test(r) || q.p.att.bits.test(r) {
 			continue
 		}
-		w.seen["regions that differ by records under way"]++
+		w.met("regions that differ by records under way")
 		if journaled == nil {
 			var err error
 			if journaled, err = underWay(p, q); err != nil {

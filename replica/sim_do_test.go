@@ -5,14 +5,13 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
-
-	"pairfs/journal/journaltest"
 )
 
 // do carries out one step. Commands and hosts run in goroutines of their own: what they have not come to the end of when the step's time is
 // over goes on during the next ones.
 func (w *world) do(s simStep) {
 	w.note("--- %s", s)
+	w.met("step " + simWords[s.kind])
 	rng := newRand(s.seed)
 	g, site := w.groups[s.group], w.sites[s.site]
 	switch s.kind {
@@ -20,10 +19,14 @@ func (w *world) do(s simStep) {
 		w.doHosts(s, g, rng)
 	case simSuspend, simPurge, simSplitAway, simResync, simDelete, simDeleteAway, simCreate:
 		w.doCommand(s, g)
+	case simAddVolume, simRemoveVolume:
+		w.doJournalVolume(s, g, site, rng)
 	case simGroupOption, simPairOption, simSiteOption:
 		w.doOption(s, g, site, rng)
 	case simCut:
 		w.net.Blackhole(true)
+	case simDeaf:
+		w.net.Cut(w.peerOf(site).addr, site.addr, true)
 	case simHeal:
 		w.calm()
 	case simSlow:
@@ -34,16 +37,15 @@ func (w *world) do(s simStep) {
 		}
 	case simNoise:
 		w.net.Drop(rng.Float64() * 0.05)
+		w.net.Duplicate(rng.Float64() * 0.2)
 		w.net.Reorder(rng.Float64()*0.1, time.Duration(rng.IntN(40))*time.Millisecond)
 		w.net.Latency(time.Duration(1+rng.IntN(60)) * time.Millisecond)
 	case simKill, simStop, simPower, simStart:
 		w.doDaemon(s, site)
-	case simSick, simMend:
-		site.hurt.Add(1)
-		site.sick.Store(s.kind == simSick)
-	case simBadDisk:
-		site.hurt.Add(1)
-		site.disk.Inject(journaltest.FailNth(rng.IntN(4), journaltest.OpWrite, journaltest.OpSync))
+	case simSick, simFull, simBadFlush, simNoRoom, simBadDisk, simMend:
+		w.doDisks(s, site, rng)
+	case simClock:
+		w.setClock(site, rng)
 	case simSettle:
 		w.settle()
 	}
@@ -53,7 +55,11 @@ func (w *world) do(s simStep) {
 // calm makes the link perfect.
 func (w *world) calm() {
 	w.net.Blackhole(false)
+	for _, s := range w.sites {
+		w.net.Cut(w.peerOf(s).addr, s.addr, false)
+	}
 	w.net.Drop(0)
+	w.net.Duplicate(0)
 	w.net.Reorder(0, 0)
 	w.net.Latency(5 * time.Millisecond)
 }
@@ -65,36 +71,48 @@ func (w *world) at(s *simSite, what string, do func(*Site) error) {
 		w.note("%s: %s is down", what, s.cfg.Name)
 		return
 	}
-	before := s.hurt.Load()
+	before, o := s.hurt.Load(), w.peerOf(s)
+	far, fired := o.site, o.fired.Load()
 	s.busy.Go(func() {
 		err := do(site)
 		w.note("%s at %s: %v", what, s.cfg.Name, err)
 		w.count(what, err)
-		if err != nil && KindOf(err) == KindInternal && !s.excused(site, before) && !errors.Is(err, context.Canceled) {
+		if err != nil && KindOf(err) == KindInternal && !s.excused(site, before) && !o.sick(far, fired) && !errors.Is(err, context.Canceled) {
 			w.t.Errorf("%s at %s: %v", what, s.cfg.Name, err)
 		}
 	})
 }
 
-// count counts a command and its answer.
-func (w *world) count(what string, err error) {
+// met counts what a run came upon.
+func (w *world) met(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.seen[what]++
+}
+
+// count counts a command and its answer.
+func (w *world) count(what string, err error) {
 	if err != nil {
 		what += ": " + KindOf(err).String()
 	}
-	w.seen[what]++
+	w.met(what)
 }
 
 // excused reports whether something happened to the site since its count of hurts was before, or is wrong with it now.
 func (s *simSite) excused(site *Site, before int64) bool {
-	return s.hurt.Load() != before || s.sick.Load() || ailing(site)
+	return s.hurt.Load() != before || s.disks.ill() || ailing(site)
+}
+
+// sick reports whether a disk of the site failed since its count of that was fired, or may be in the way now.
+func (s *simSite) sick(site *Site, fired int64) bool {
+	return s.fired.Load() != fired || s.disks.ill() || site != nil && ailing(site)
 }
 
 // ailing reports whether a failure of disks is in a site's way.
 func ailing(site *Site) bool {
 	for _, st := range site.Status().Groups {
-		if g := site.groupByName(st.Name); st.Failed != "" || g != nil && g.storeErr.Load() != nil {
+		g := site.groupByName(st.Name)
+		if st.Failed != "" || g != nil && g.held.Load() == nil && (g.storeErr.Load() != nil || g.journal.Err() != nil) {
 			return true
 		}
 	}
@@ -183,6 +201,28 @@ func (w *world) doOption(s simStep, g *simGroup, site *simSite, rng *rand.Rand) 
 	}
 }
 
+// simVolumesMax bounds the journal volumes of a group.
+const simVolumesMax = 4
+
+// doJournalVolume gives the journal of a group at one of its sites another journal volume, or takes one of them.
+func (w *world) doJournalVolume(s simStep, g *simGroup, site *simSite, rng *rand.Rand) {
+	name := g.name
+	if site != g.home {
+		name = g.restored()
+	}
+	own := g.at(site, name)
+	if own == nil {
+		return
+	}
+	volumes := own.journalVolumes()
+	if s.kind == simRemoveVolume || len(volumes) >= simVolumesMax {
+		number := volumes[rng.IntN(len(volumes))].Number
+		w.at(site, "remove journal volume", func(x *Site) error { return x.RemoveJournalVolume(context.Background(), name, number) })
+		return
+	}
+	w.at(site, "add journal volume", func(x *Site) error { return x.AddJournalVolume(context.Background(), name, journalMin) })
+}
+
 // doDaemon ends or starts a daemon.
 func (w *world) doDaemon(s simStep, site *simSite) {
 	switch up := site.site != nil; {
@@ -245,18 +285,23 @@ func (g *simGroup) flush(site *Site) error {
 	return nil
 }
 
-// revive starts a daemon with good disks and looks at what it found, before hosts write again.
+// revive starts a daemon. Disks that failed may work again, full ones are still full.
 func (w *world) revive(s *simSite) {
 	w.t.Helper()
 	s.hurt.Add(1)
-	s.sick.Store(false)
-	s.disk.Inject(nil)
+	s.disks.change((*simDisks).anew)
 	s.start()
+	w.found()
+}
+
+// found looks at what is left of groups whose primary lost power, as soon as they are served and before hosts write again.
+func (w *world) found() {
+	w.t.Helper()
 	for _, g := range w.groups {
-		if g.home == s && g.lost {
+		if g.lost && g.at(g.home, g.name) != nil {
 			g.lost = false
-			w.verify("I2 after a power cut", g.w.h.check(g.w.images(s.node), everySynced))
-			g.w.forgetLost(s.node)
+			w.verify("I2 after a power cut", g.w.h.check(g.w.images(g.home.node), everySynced))
+			g.w.forgetLost(g.home.node)
 		}
 	}
 }

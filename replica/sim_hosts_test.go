@@ -7,6 +7,9 @@ import (
 
 // doHosts lets hosts do something to the volumes of a group. They do not wait for each other.
 func (w *world) doHosts(s simStep, g *simGroup, rng *rand.Rand) {
+	if g.lost && s.kind != simSplitWrite {
+		return // nobody has looked yet at what is left
+	}
 	switch s.kind {
 	case simWrites:
 		for range 1 + rng.IntN(3) {

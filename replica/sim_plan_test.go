@@ -27,23 +27,30 @@ const (
 	simCut   // nothing passes the link
 	simHeal  // all passes
 	simSlow  // the link is slow and far, so that copies and flushes last
-	simNoise // packets are lost and overtake each other
+	simDeaf  // nothing passes the link to a site
+	simNoise // packets are lost, come twice and overtake each other
 	simTime  // nothing but time
 	simKill
 	simStop
 	simPower
 	simStart
-	simSick    // the stores of a site take nothing
-	simMend    // they do again
-	simBadDisk // the journals of a site cannot be written
-	simSettle  // everything is mended, and comes to rest
-	simKinds   // how many there are
+	simClock    // the wall clock of a site is set
+	simSick     // the stores of a site take nothing
+	simFull     // they have no room
+	simBadFlush // the next flush of one of them fails
+	simBadDisk  // the disk of a site's journals fails
+	simNoRoom   // it has no room for another journal volume
+	simMend     // the disks of a site are good again
+	simAddVolume
+	simRemoveVolume
+	simSettle // everything is mended, and comes to rest
+	simKinds  // how many there are
 )
 
 var simWords = [simKinds]string{
 	"writes", "flood", "sync", "writes to S-VOLs", "suspend", "purge", "suspend at the secondary", "resync", "delete", "delete at the secondary",
-	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "noise", "time", "kill", "stop", "power cut", "start", "stores fail", "stores mended",
-	"journal disk fails", "settle",
+	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "deaf", "noise", "time", "kill", "stop", "power cut", "start", "clock", "stores fail",
+	"stores full", "a flush of a store fails", "journal disk fails", "no room for journals", "disks mended", "add journal volume", "remove journal volume", "settle",
 }
 
 // simStep is one step: what is done, to what, and how much time passes before the world is looked at.
@@ -69,13 +76,14 @@ type planner struct {
 	down [2]bool
 	sick [2]bool
 	gone [2]bool // by group: a pair was deleted
+	more bool    // a journal was given a volume that can be taken away
 }
 
 // simWeights is how often a kind comes while nothing is broken.
 var simWeights = [simKinds]int{
 	simWrites: 30, simFlood: 4, simSync: 4, simSplitWrite: 6, simSuspend: 8, simPurge: 5, simSplitAway: 5, simResync: 24, simDelete: 3, simDeleteAway: 2,
-	simCreate: 2, simGroupOption: 10, simPairOption: 3, simSiteOption: 1, simCut: 5, simNoise: 4, simTime: 4, simKill: 4, simStop: 2, simPower: 5,
-	simSick: 2, simBadDisk: 1,
+	simCreate: 2, simGroupOption: 10, simPairOption: 3, simSiteOption: 1, simCut: 4, simDeaf: 2, simNoise: 4, simTime: 4, simKill: 4, simStop: 2, simPower: 5,
+	simClock: 3, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simAddVolume: 3, simRemoveVolume: 1,
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
@@ -104,7 +112,7 @@ func (p *planner) step() simStep {
 		p.gone[s.group] = true
 	case simCreate:
 		p.gone[s.group] = false
-	case simCut:
+	case simCut, simDeaf:
 		p.dark = true
 	case simHeal:
 		p.dark = false
@@ -118,7 +126,9 @@ func (p *planner) step() simStep {
 			s.site = 1 - s.site
 		}
 		p.down[s.site] = false
-	case simSick:
+	case simAddVolume:
+		p.more = true
+	case simSick, simFull, simNoRoom:
 		p.sick[s.site] = true
 	case simMend:
 		if !p.sick[s.site] {
@@ -133,13 +143,16 @@ func (p *planner) step() simStep {
 func (p *planner) kind() simKind {
 	weights := simWeights
 	if p.dark {
-		weights[simHeal], weights[simCut] = 15, 0
+		weights[simHeal], weights[simCut], weights[simDeaf] = 15, 0, 0
 	}
 	if p.dark || p.slow { // what meets records on their way
 		weights[simWrites] += 15
 		weights[simSuspend] += 10
 		weights[simPurge] += 5
 		weights[simResync] += 10
+	}
+	if p.more {
+		weights[simAddVolume], weights[simRemoveVolume] = 4, 8
 	}
 	for i := range 2 {
 		if p.down[i] {

@@ -55,13 +55,22 @@ func (w *world) settle() {
 	}
 }
 
-// mend brings one site back to good disks. A journal that failed is made anew by a restart; before that its pairs must say so (I8).
+// mend brings one site back to good disks. A group that is held goes on by itself. A journal that failed is made anew by a restart; before
+// that its pairs must say so (I8). What a failed flush of a store may have lost is there again after a restart.
 func (w *world) mend(s *simSite) {
 	w.t.Helper()
 	s.hurt.Add(1)
-	s.sick.Store(false)
-	s.disk.Inject(nil)
+	s.disks.change((*simDisks).well)
 	if s.site == nil {
+		w.revive(s)
+	}
+	for _, st := range s.site.Status().Groups {
+		g := s.site.groupByName(st.Name)
+		w.until("group "+st.Name+" is served", func() bool { return g.held.Load() == nil })
+	}
+	w.found()
+	if s.disks.lostFlush() {
+		s.stop()
 		w.revive(s)
 	}
 	for _, st := range s.site.Status().Groups {

@@ -4,25 +4,29 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // TestVirtualTime runs random hosts, commands, link faults, crashes and disk failures on two whole sites, and checks I1, I2 and I4 to I8
-// after every step. One seed is one run. The files: sim_plan_test.go makes the steps from the seed alone, sim_do_test.go and
-// sim_hosts_test.go carry them out, sim_check_test.go looks at every moment, sim_settle_test.go at what has come to rest,
-// sim_world_test.go is what they run in.
+// after every step. One seed is one run; as many run at once as there are processors. The files: sim_plan_test.go makes the steps from the
+// seed alone, sim_do_test.go and sim_hosts_test.go carry them out, sim_disks_test.go lets disks fail, sim_clock_test.go sets clocks and
+// watches the lag, sim_check_test.go looks at every moment, sim_settle_test.go at what has come to rest, sim_world_test.go is what they run in.
 //
 // Virtual, by a synctest bubble, is all time: path watch, data overflow watch, flushes that are given up, keep-alive, paces and line speed,
 // QUIC's timers, the link's latency. Time passes only while every goroutine waits, so a run of some minutes takes a second, and what the
 // checks read is one moment of both sites. Simulated are the link (wiretest.Network) and the disks of the journals, which can lose
 // power and fail (journaltest.FS). Real are the files of stores and site.db, both on tmpfs, and the staging rings, mapped as ever. A
-// system call on them stops time while it lasts. A power cut takes what the stores did not flush by a layer above the files (mortalStores);
-// site.db keeps every transaction that ended, as fsync promises. A kill is that of [node.crash], with the link cut off first.
+// system call on them stops time while it lasts. A power cut takes the rings, and what the stores did not flush by a layer above the files
+// (mortalStores); site.db keeps every transaction that ended, as fsync promises. What a failed flush of a store lost is gone when the daemon
+// is started anew; until then the system's memory shows it, though a real one may drop it earlier. A kill is that of [node.crash], with the
+// link cut off first. The wall clock of a site is virtual time and what it was set by.
 //
 // A mutex stops time too, for who waits in one does not count as waiting. So what the product holds while it waits for the peer or for room
 // is a [waitLock].
@@ -34,15 +38,37 @@ import (
 //	PAIRFS_SIM=n     runs n seeds, from PAIRFS_SEED on if that is set; make sim SEEDS=n
 func TestVirtualTime(t *testing.T) {
 	seeds, budget := simSeeds(t)
-	began, seen := time.Now(), map[string]int{}
-	for i, seed := range seeds {
-		if budget > 0 && i >= simLeast && time.Since(began) > budget {
-			break
-		}
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, seen) })
+	began, seen := time.Now(), &simSeen{n: map[string]int{}}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(seeds)) { // runs know nothing of each other
+		all.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(seeds) || budget > 0 && i >= simLeast && time.Since(began) > budget {
+					return
+				}
+				t.Run(fmt.Sprint(seeds[i]), func(t *testing.T) { simulate(t, seeds[i], seen) })
+			}
+		})
 	}
-	for _, what := range slices.Sorted(maps.Keys(seen)) {
-		t.Logf("%7d × %s", seen[what], what)
+	all.Wait()
+	for _, what := range slices.Sorted(maps.Keys(seen.n)) {
+		t.Logf("%7d × %s", seen.n[what], what)
+	}
+}
+
+// simSeen counts what the checks of all runs met.
+type simSeen struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (s *simSeen) add(more map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for what, n := range more {
+		s.n[what] += n
 	}
 }
 
@@ -76,7 +102,7 @@ func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
 }
 
 // simulate is one run.
-func simulate(t *testing.T, seed uint64, seen map[string]int) {
+func simulate(t *testing.T, seed uint64, seen *simSeen) {
 	t.Helper()
 	began, virtual := time.Now(), time.Duration(0)
 	synctest.Test(t, func(t *testing.T) {
@@ -88,9 +114,7 @@ func simulate(t *testing.T, seed uint64, seen map[string]int) {
 		}
 		w.finish()
 		virtual = time.Since(w.began)
-		for what, n := range w.seen {
-			seen[what] += n
-		}
+		seen.add(w.seen)
 	})
 	t.Logf("seed %d: %v in %v", seed, virtual.Round(time.Second), time.Since(began).Round(time.Millisecond))
 }

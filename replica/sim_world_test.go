@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"pairfs/journal"
 	"pairfs/journal/journaltest"
 	"pairfs/quicwire/wiretest"
@@ -51,8 +49,10 @@ type simSite struct {
 	host   *wiretest.Host
 	disk   *simDisk
 	stores *mortalStores
-	sick   atomic.Bool    // its stores refuse to be written
+	disks  simDisks
+	clock  atomic.Int64   // how far its wall clock was set, ns
 	hurt   atomic.Int64   // counts what excuses errors of commands and hosts
+	fired  atomic.Int64   // counts failures of its disks that were to come once
 	busy   sync.WaitGroup // commands and hosts at the site
 	hosts  context.Context
 	expel  context.CancelFunc // ends the hosts
@@ -65,7 +65,8 @@ type simGroup struct {
 	w     *writer
 	other *writer         // what hosts do to S-VOLs: numbers that w never gives
 	dirty map[string]bool // S-VOLs that hosts wrote since their last copy: no prefix
-	lost  bool            // the primary lost power and was not started since
+	lost  bool            // the primary lost power, and nobody has looked yet at what is left
+	ages  []ageSeen
 }
 
 func (g *simGroup) away() *simSite   { return g.home.world.peerOf(g.home) }
@@ -126,11 +127,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) newSite(t *testing.T, name, addr string) *simSite {
 	t.Helper()
 	s := &simSite{world: w, addr: addr, disk: &simDisk{journaltest.NewFS()}, stores: newMortalStores()}
+	s.stores.rng = newRand(w.rng.Uint64())
+	s.disk.Inject(s.journalFault)
 	dir, err := os.MkdirTemp("/dev/shm", "pairfs-test-")
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s.node = newNode(t, name, []duoOption{func(_ string, c *Config) {
-		c.StateDir, c.PathWatch, c.journalFS = dir, time.Minute, s.disk
+		c.StateDir, c.PathWatch, c.journalFS, c.wallClock = dir, time.Minute, s.disk, s.wall
 		c.wrapStore = func(volume string, f storeFile) storeFile {
 			return probe(s.storeFault)(volume, s.stores.wrap(volume, f))
 		}
@@ -171,14 +174,6 @@ func (w *world) note(format string, args ...any) {
 	w.log = append(w.log, fmt.Sprintf("%9.3f ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// storeFault lets the stores of a sick site take nothing.
-func (s *simSite) storeFault(_, what string, _ []byte, _ int64) error {
-	if s.sick.Load() && what != "sync" { // a flush that failed is final until the daemon starts anew
-		return unix.EIO
-	}
-	return nil
-}
-
 // start starts the daemon.
 func (s *simSite) start() {
 	s.t.Helper()
@@ -187,6 +182,7 @@ func (s *simSite) start() {
 	s.host, s.cfg.Packets = h, h
 	s.hosts, s.expel = context.WithCancel(context.Background())
 	s.node.open()
+	s.cfg.WithoutRing = false
 }
 
 // die kills the daemon. between, if not nil, is what happens to what it leaves.
@@ -219,7 +215,7 @@ func (s *simSite) stop() {
 	s.hurt.Add(1)
 	s.expel()
 	s.busy.Wait()
-	if s.sick.Load() || ailing(s.site) {
+	if s.disks.ill() || ailing(s.site) {
 		s.discard()
 	} else {
 		s.close()
@@ -229,9 +225,11 @@ func (s *simSite) stop() {
 
 // losePower is the power cut of one side.
 func (s *simSite) losePower(seed uint64) {
+	rings := s.site.ringDir
 	s.die(func() {
 		s.disk.Crash(seed, []int{512, 4096}[seed%2])
 		must(s.t, s.stores.cut(newRand(seed)))
 	})
-	must(s.t, os.RemoveAll(filepath.Join(s.cfg.RingDir, "pairfs-"+s.cfg.Name)))
+	must(s.t, os.RemoveAll(rings))
+	s.cfg.WithoutRing = true // the run of the machine has ended
 }

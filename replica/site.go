@@ -36,9 +36,10 @@ type Config struct {
 	// Packets, if set, is used instead of a UDP socket at Listen.
 	Packets net.PacketConn
 
-	// Seams of tests: the disk of the journals, and what stands between a volume and the file of its store.
+	// Seams of tests: the disk of the journals, what stands between a volume and the file of its store, and the wall clock.
 	journalFS journal.FS
 	wrapStore func(volume string, f storeFile) storeFile
+	wallClock func() time.Time
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -91,10 +92,11 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 		return nil, err
 	}
 	s := &Site{
-		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), started: time.Now(), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{},
+		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{},
 		volumes: map[string]*Volume{}, groups: map[string]*group{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
-	s.events = newEventLog(s.log)
+	s.started = s.wall()
+	s.events = newEventLog(s.log, s.wall)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.abandon())
@@ -186,7 +188,7 @@ func (s *Site) listen() error {
 	}
 	s.mu.Lock()
 	for name, rec := range recs {
-		s.peers[name] = &peer{rec: rec, changed: time.Now()}
+		s.peers[name] = &peer{rec: rec, changed: s.wall()}
 	}
 	s.mu.Unlock()
 	for name, rec := range recs {

@@ -64,6 +64,9 @@ func (v *Volume) Allocated() int64 {
 // ModTime returns the wall clock of the last write or restore.
 func (v *Volume) ModTime() time.Time { return time.Unix(0, v.modified.Load()) }
 
+// changed notes that the content is another one now.
+func (v *Volume) changed() { v.modified.Store(v.site.wall().UnixNano()) }
+
 // Opened counts an open handle, Closed takes it back. write says whether the handle may write.
 func (v *Volume) Opened(write bool) {
 	v.opens.Add(1)
@@ -186,7 +189,7 @@ func (v *Volume) WriteAt(ctx context.Context, p []byte, off int64, sync bool) (i
 		return nil
 	})
 	if done > 0 {
-		v.modified.Store(time.Now().UnixNano())
+		v.changed()
 		if !errors.Is(err, unix.EIO) {
 			return done, nil
 		}
@@ -216,7 +219,7 @@ func (v *Volume) writePlain(p []byte, off int64, sync bool) (int, error) {
 	if err != nil {
 		return n, v.storeError(err, "written", off)
 	}
-	v.modified.Store(time.Now().UnixNano())
+	v.changed()
 	if sync {
 		if err := v.store.sync(); err != nil {
 			return 0, v.storeError(err, "flushed", off)
@@ -227,7 +230,7 @@ func (v *Volume) writePlain(p []byte, off int64, sync bool) (int, error) {
 
 // storeError turns a failure of the store into an error whose errno the host sees.
 func (v *Volume) storeError(err error, what string, off int64) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if kindOfDisk(err) == KindNoSpace {
 		return fault(KindNoSpace, err, "volume %s cannot be %s at offset %d: its file system is full", v.name, what, off)
 	}
 	return fault(KindInternal, err, "volume %s cannot be %s at offset %d", v.name, what, off)

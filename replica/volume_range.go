@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +51,7 @@ func (v *Volume) zeroRange(ctx context.Context, off, n int64, punch bool) error 
 		}
 		off += step
 	}
-	v.modified.Store(time.Now().UnixNano())
+	v.changed()
 	return nil
 }
 
@@ -111,7 +110,7 @@ func (v *Volume) Resize(_ context.Context, size int64) error {
 		return v.storeError(err, "resized", size)
 	}
 	v.size.Store(size)
-	v.modified.Store(time.Now().UnixNano())
+	v.changed()
 	return nil
 }
 

@@ -30,21 +30,21 @@ func (g *group) watchPairs() {
 	for _, p := range g.pairs {
 		st := p.rec.State
 		switch {
-		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.rec.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
+		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
 			g.asked = now
 			g.pulling.cancel() // the start record does not come: a new session compares the states
 		case lost && st.Status.active():
-			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, timeWords(pathWatch))})
+			g.report(fact{pair: p, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, timeWords(pathWatch))})
 		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
-			g.report(fact{pair: p.name, input: EvDrained})
+			g.report(fact{pair: p, input: EvDrained})
 		case st.Role == Primary && st.Status == Suspending && p.drainGivenUp(now):
 			text := "the peer did not take all records in time: the rest is marked in the bitmap"
 			if !g.linked {
 				text = fmt.Sprintf("the mirror with %s is down: what the peer has not had is marked in the bitmap", g.rec.Peer)
 			}
-			g.report(fact{pair: p.name, input: EvDrainTimeout, text: text})
+			g.report(fact{pair: p, input: EvDrainTimeout, text: text})
 		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq:
-			g.report(fact{pair: p.name, input: EvCopied})
+			g.report(fact{pair: p, input: EvCopied})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -21,6 +22,7 @@ type Network struct {
 	dark    bool
 	latency time.Duration
 	loss    float64
+	twice   float64
 	reorder float64
 	behind  time.Duration // how much later a reordered packet comes
 }
@@ -97,6 +99,13 @@ func (n *Network) Drop(chance float64) {
 	n.loss = chance
 }
 
+// Duplicate sets the chance of a packet, 0…1, to arrive twice. Each of the two takes its own time.
+func (n *Network) Duplicate(chance float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.twice = chance
+}
+
 // Reorder sets the chance of a packet, 0…1, to arrive by the time behind later than it would, so that others overtake it.
 func (n *Network) Reorder(chance float64, behind time.Duration) {
 	n.mu.Lock()
@@ -113,14 +122,14 @@ func (n *Network) delay() time.Duration {
 	return n.latency
 }
 
-// route gives the receiver of a packet, nil if it is lost.
-func (n *Network) route(from, to netip.AddrPort) simnet.PacketReceiver {
+// route gives the receiver of a packet, nil if it is lost, and says whether it comes twice.
+func (n *Network) route(from, to netip.AddrPort) (receiver simnet.PacketReceiver, twice bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.dark || n.cut[[2]netip.AddrPort{from, to}] || (n.loss > 0 && n.rng.Float64() < n.loss) {
-		return nil
+		return nil, false
 	}
-	return n.hosts[to]
+	return n.hosts[to], n.twice > 0 && n.rng.Float64() < n.twice
 }
 
 // router is the part of Network that simulated sockets see.
@@ -136,9 +145,16 @@ func (r router) SendPacket(p simnet.Packet) error {
 	if err != nil {
 		return err
 	}
-	if receiver := r.n.route(from, to); receiver != nil {
-		receiver.RecvPacket(p)
+	receiver, twice := r.n.route(from, to)
+	if receiver == nil {
+		return nil
 	}
+	if twice {
+		q := p
+		q.Data = bytes.Clone(p.Data) // each is its receiver's own
+		receiver.RecvPacket(q)
+	}
+	receiver.RecvPacket(p)
 	return nil
 }
 

@@ -59,6 +59,18 @@ func TestNetwork(t *testing.T) {
 			t.Error("heard although all is dropped")
 		}
 		n.Drop(0)
+		n.Duplicate(1)
+		for _, want := range []string{"all packets come twice", "no packet does any more"} {
+			if heard(a, b) == 0 {
+				t.Error("not heard")
+			}
+			b.SetReadDeadline(time.Now().Add(time.Minute))
+			_, _, err := b.ReadFrom(make([]byte, 10))
+			if again := err == nil; again != (want == "all packets come twice") {
+				t.Errorf("%s: came again is %v", want, again)
+			}
+			n.Duplicate(0)
+		}
 		b.Close()
 		if restarted := host(t, n, "10.0.0.2:4000"); heard(a, restarted) == 0 {
 			t.Error("a socket in the place of another is not heard")

@@ -1,0 +1,73 @@
+package replica
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+)
+
+// TestSimPowerCut: the power cut of a simulated run takes what was acknowledged and not flushed, or it would prove nothing; what a failed flush
+// of a store lost is gone when the store is opened anew.
+func TestSimPowerCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		g, tokyo := w.groups[0], w.sites[0]
+		lost := 0
+		for n := range uint64(4) {
+			must(t, g.w.write(context.Background(), 0, int64(n), 1, true))
+			for i := range int64(8) {
+				must(t, g.w.write(context.Background(), 1, 100*int64(n)+8*i, 8, false))
+			}
+			tokyo.losePower(n)
+			tokyo.start()
+			images := g.w.images(tokyo.node)
+			w.verify("what was flushed", g.w.h.check(images, everySynced))
+			if g.w.h.check(images, everyAck) != nil {
+				lost++
+			}
+			g.w.forgetLost(tokyo.node)
+		}
+		if lost == 0 {
+			t.Error("nothing was lost by four power cuts")
+		}
+		w.finish()
+	})
+}
+
+// TestSimLostFlush: what a flush of a store that failed has lost is gone for who opens the store anew without its journal.
+func TestSimLostFlush(t *testing.T) {
+	dir := t.TempDir()
+	stores := newMortalStores()
+	open := func(create bool) storeFile {
+		st, err := openStore(dir+"/v", create)
+		must(t, err)
+		return stores.wrap("v", st.file)
+	}
+	block := make([]byte, 64*blockSize)
+	f := open(true)
+	must(t, f.Truncate(int64(len(block))))
+	for i := range block {
+		block[i] = 7
+	}
+	_, err := f.WriteAt(block, 0)
+	must(t, err)
+	f = open(false) // a daemon that was killed
+	stores.lose("v")
+	left := func() (n int) {
+		_, err := f.ReadAt(block, 0)
+		must(t, err)
+		for i := range int64(64) {
+			if block[i*blockSize] == 7 {
+				n++
+			}
+		}
+		return n
+	}
+	if n := left(); n != 64 {
+		t.Errorf("%d blocks of 64 are left before the store is opened anew", n)
+	}
+	f = open(false)
+	if n := left(); n == 0 || n == 64 {
+		t.Errorf("%d blocks of 64 are left", n)
+	}
+}
