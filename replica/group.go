@@ -65,7 +65,7 @@ type group struct {
 
 	holding
 
-	facts      chan fact
+	facts      factQueue
 	restoreReq chan struct{}
 	checkReq   chan struct{}
 	pullReq    chan struct{}
@@ -92,7 +92,7 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 	g := &group{
 		site: s, name: name, role: rec.Role, rec: rec,
 		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
-		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
+		facts: factQueue{wake: make(chan struct{}, 1)}, restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
 		blockedReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
