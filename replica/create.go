@@ -185,8 +185,7 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	}
 	err := s.joinPair(ctx, g, v, spec.Name, rec)
 	if err != nil {
-		undo := &quicwire.DeletePair{Pair: spec.Name, Generation: rec.Generation}
-		if e := s.ask(s.ctx, spec.Peer, undo, requestTimeout); e != nil {
+		if e := s.askUndo(spec, rec.Generation); e != nil {
 			err = fmt.Errorf("%w; the S-VOL's side could not be told: delete pair %s at %s too", err, spec.Name, spec.Peer)
 		}
 	}
@@ -195,8 +194,12 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 
 // undoCreate takes back what a create whose answer was lost may have made at the peer. What it cannot reach is replaced by the next create
 // of the pair, or deleted there.
-func (s *Site) undoCreate(spec PairSpec, generation uint64) {
-	_ = s.ask(s.ctx, spec.Peer, &quicwire.DeletePair{Pair: spec.Name, Generation: generation}, requestTimeout)
+func (s *Site) undoCreate(spec PairSpec, generation uint64) { _ = s.askUndo(spec, generation) }
+
+// askUndo asks the peer to delete its side of a pair that is not made here.
+func (s *Site) askUndo(spec PairSpec, generation uint64) error {
+	undo := &quicwire.DeletePair{Pairs: []quicwire.PairRef{{Name: spec.Name, Generation: generation}}}
+	return s.ask(s.ctx, spec.Peer, undo, requestTimeout)
 }
 
 // createTimeout leaves the peer time to make a journal of that size.

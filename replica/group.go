@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -283,13 +285,13 @@ func (g *group) active() bool {
 	return false
 }
 
-// allPairs returns the pairs at this moment.
+// allPairs returns the pairs at this moment, by name: what refuses a command on all of them is the same each time.
 func (g *group) allPairs() []*pair {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := make([]*pair, 0, len(g.pairs))
-	for _, p := range g.pairs {
-		all = append(all, p)
+	for _, name := range slices.Sorted(maps.Keys(g.pairs)) {
+		all = append(all, g.pairs[name])
 	}
 	return all
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sort"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -54,9 +53,7 @@ func (s *Site) DeleteGroup(ctx context.Context, name string, o DeleteOptions) er
 	if err := func() error {
 		g.cmd.Lock()
 		defer g.cmd.Unlock()
-		pairs := g.allPairs()
-		sort.Slice(pairs, func(i, j int) bool { return pairs[i].name < pairs[j].name })
-		return g.deletePairs(ctx, pairs, o)
+		return g.deletePairs(ctx, g.allPairs(), o)
 	}(); err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func TestCreateRefusals(t *testing.T) {
 	must(t, d.b.site.serveCreate(ctx, "tokyo", orphan)) // whose primary died before it joined
 	d.a.pair("g", "x")
 	for _, gen := range []uint64{77, 78} {
-		err := d.b.site.serveDelete(ctx, "tokyo", &quicwire.DeletePair{Pair: "x", Generation: gen})
+		err := d.b.site.serveDelete(ctx, "tokyo", &quicwire.DeletePair{Pairs: []quicwire.PairRef{{Name: "x", Generation: gen}}})
 		refused(t, err, KindNotFound)
 	}
 	refused(t, d.b.site.serveCreate(ctx, "tokyo", orphan), KindExists)
