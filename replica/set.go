@@ -84,6 +84,7 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 			g.mu.Unlock()
 			return fault(KindInternal, err, "pair %s: its options cannot be stored", name)
 		}
+		s.slots.rank(p, next.Priority)
 		s.events.add(slog.LevelInfo, p.object(), "set: %s", setWords(set))
 		return nil
 	})
