@@ -78,9 +78,10 @@ type group struct {
 	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
 	io         atomic.Pointer[ioGate]
 
-	opts atomic.Pointer[GroupOptions]
-	slow *pacer // host writes under inflow control
-	line *pacer // what the mirror sends
+	opts   atomic.Pointer[GroupOptions]
+	handed atomic.Int64 // secondary: path watch time that the primary handed on, in nanoseconds, 0 when it is taken over
+	slow   *pacer       // host writes under inflow control
+	line   *pacer       // what the mirror sends
 
 	sent, received, baseSent, waited atomic.Uint64
 	usage                            usageMeter
