@@ -77,7 +77,7 @@
 // groups, pairs and the site, with their ranges, are those of [replica.OptionNames]; a set changes all that it names or, refused, none.
 //
 // svol-write=enable lets hosts write the S-VOL while it is split: given on the primary when the split begins, or on the secondary at any
-// time before the next resync, which ends it and overwrites what they wrote.
+// time before the next resync, which ends it and overwrites what they wrote. disable, the default, is refused where hosts may write already.
 //
 // differences is a question and changes nothing: what was changed since a split, as both sides know it. Its answer goes on behind the line
 // "ok" with text in the form below for each pair (pair role status peer peer-status p-vol-bytes s-vol-bytes both-bytes overwritten-bytes

@@ -14,6 +14,7 @@ import (
 type SuspendOptions struct {
 	Purge     bool // at once; what the peer has not restored is marked instead of sent
 	SVOLWrite bool // hosts may write the S-VOL afterwards; see checkWrites
+	SVOLRead  bool // it was said that they may not, which is refused where they may already
 }
 
 // DeleteOptions says how to delete.

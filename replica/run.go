@@ -222,6 +222,9 @@ func (g *group) announce(p *pair, c change) {
 	if text != "" {
 		text = ": " + text
 	}
+	if st.SVOLWrite {
+		text = ", hosts may write it until the next resync" + text
+	}
 	if st.Suspend != NoSuspend {
 		text = fmt.Sprintf(" (%s)%s", st.Suspend, text)
 	}
