@@ -76,7 +76,7 @@ func (s *Site) claim(spec PairSpec) (v *Volume, g *group, made bool, err error) 
 		if spec.Group != defaultGroup {
 			return nil, nil, false, refuse(KindNotFound, "there is no group %s: create it (pairfs group create %s), or leave the group out to use %s", spec.Group, spec.Group, defaultGroup)
 		}
-		if g, err = s.addGroup(defaultGroup, RoleNone, 0, 0); err != nil {
+		if g, err = s.addGroup(defaultGroup, groupRecord{Role: RoleNone}); err != nil {
 			return nil, nil, false, err
 		}
 		made = true
