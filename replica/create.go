@@ -22,7 +22,7 @@ type PairSpec struct {
 }
 
 // CreatePair makes a pair of a local volume, the P-VOL, and one on the peer, the S-VOL. It returns when both sides have it durably; the
-// initial copy goes on in the background. On an error this side does not have it; should the answer of the peer have been lost, the peer's
+// initial copy goes on in the background. It has the time that the peer needs to write its journal, whatever the deadline of ctx. On an error this side does not have it; should the answer of the peer have been lost, the peer's
 // side has it and makes room for the next attempt.
 func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 	if spec.RemoteVolume == "" {
@@ -177,7 +177,11 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	if err := v.store.sync(); err != nil { // most of it now, so that hosts wait less below
 		return v.storeError(err, "flushed", 0)
 	}
-	if err := s.ask(ctx, spec.Peer, req, createTimeout(int64(req.JournalSize))); err != nil {
+	// The peer may have to write a journal first, which takes longer than any other command may.
+	limit := createTimeout(int64(req.JournalSize))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit+requestTimeout)
+	defer cancel()
+	if err := s.ask(ctx, spec.Peer, req, limit); err != nil {
 		if k := KindOf(err); k == KindTimeout || k == KindUnreachable {
 			s.wg.Go(func() { s.undoCreate(spec, rec.Generation) }) // it may be on its way there
 		}

@@ -19,9 +19,10 @@ type JournalVolume struct {
 }
 
 // AddJournalVolume gives the journal of a group another journal volume of size bytes while it is in use; it is filled from the next round
-// on. It returns when that is durable, which takes as long as the file needs to be written once. The peer's journal stays as it is.
+// on. It returns when that is durable, which takes as long as the file needs to be written once: no deadline of the caller ends that, the end of
+// the group does. The peer's journal stays as it is.
 // Errors: KindNotFound, KindInvalid for the size, KindNoSpace, KindBusy when the group has the most or its journal failed.
-func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) error {
+func (s *Site) AddJournalVolume(_ context.Context, name string, size int64) error {
 	if size < journalMin || size > volumeMax {
 		return refuse(KindInvalid, "a journal volume of %s is out of range: %s to %s", iec(size), iec(journalMin), iec(volumeMax))
 	}
@@ -30,7 +31,7 @@ func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) er
 		return err
 	}
 	return s.changeJournal(name, func(g *group) error {
-		if err := g.journal.AddVolume(ctx, size); err != nil {
+		if err := g.journal.AddVolume(g.ctx, size); err != nil {
 			return volumeError(err, "group %s: a journal volume of %s cannot be added", g.name, iec(size))
 		}
 		s.events.add(slog.LevelInfo, g.object(), "a journal volume of %s was added", iec(size))
