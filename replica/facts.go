@@ -45,10 +45,11 @@ type factQueue struct {
 	at   map[factKey]int // place in list
 }
 
-// factKey is what makes two facts one.
+// factKey is what makes two facts of a pair one, and, without the pair and with the number, facts of several pairs one step.
 type factKey struct {
 	pair  string
 	input Input
+	seq   journal.Seq
 	fill  bool
 	typ   SuspendType
 	torn  bool
@@ -58,7 +59,7 @@ type factKey struct {
 func (q *factQueue) add(f fact) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	key := factKey{f.pair, f.input, f.fill, f.typ, f.torn}
+	key := factKey{f.pair, f.input, 0, f.fill, f.typ, f.torn}
 	if i, ok := q.at[key]; ok {
 		q.list[i].seq = earlier(q.list[i].seq, f.seq)
 		return
@@ -128,7 +129,7 @@ type factGroup struct {
 	pairs []*pair
 }
 
-// gather takes everything that is queued and joins what is of one kind.
+// gather takes everything that is queued and joins what is of one kind and number.
 func (g *group) gather() (all []*factGroup) {
 	g.mu.Lock() // who reports several does it under this lock, so they are all there now
 	defer g.mu.Unlock()
@@ -138,7 +139,7 @@ func (g *group) gather() (all []*factGroup) {
 		if p == nil {
 			continue
 		}
-		kind := factKey{"", f.input, f.fill, f.typ, f.torn}
+		kind := factKey{"", f.input, f.seq, f.fill, f.typ, f.torn}
 		h := byKind[kind]
 		if h == nil {
 			h = &factGroup{fact: f}
@@ -146,7 +147,6 @@ func (g *group) gather() (all []*factGroup) {
 			all = append(all, h)
 		}
 		h.pairs = append(h.pairs, p)
-		h.seq = earlier(h.seq, f.seq)
 	}
 	return all
 }

@@ -29,7 +29,8 @@ func TestFactsOfAWholeGroup(t *testing.T) {
 		t.Errorf("%d facts are queued", len(g.facts.list))
 	}
 	steps := g.gather()
-	if len(steps) != 3 || len(steps[0].pairs) != 2 || steps[0].seq != 5 || len(steps[1].pairs) != pairsGroup || steps[1].input != EvOverflow || len(steps[2].pairs) != 1 || !steps[2].fill {
+	if len(steps) != 4 || len(steps[0].pairs) != 1 || steps[0].seq != 5 || len(steps[1].pairs) != pairsGroup || steps[1].input != EvOverflow ||
+		len(steps[2].pairs) != 1 || steps[2].seq != 6 || len(steps[3].pairs) != 1 || !steps[3].fill {
 		for _, s := range steps {
 			t.Errorf("%s of %d pairs at %d", s.input, len(s.pairs), s.seq)
 		}
