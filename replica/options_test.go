@@ -181,3 +181,48 @@ func TestOptionsOfAnotherVersion(t *testing.T) {
 		return err
 	}))
 }
+
+// TestOptionsOfAFailedGroup: options are set while the journal is given up, on both sides, and hold when it is made anew.
+func TestOptionsOfAFailedGroup(t *testing.T) {
+	t.Parallel()
+	here, there := newWatchedFS(), newWatchedFS()
+	d := newDuo(t, withJournal("tokyo", here), withJournal("osaka", there))
+	ctx := context.Background()
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.pair("g", "x")
+	giveUp(here, "sync")
+	w := newWriter(d.a, "x")
+	w.some(newRand(1), 5)
+	d.a.awaitBoth(PSUE, "x")
+	giveUp(there, "sync")
+	must(t, d.b.site.SuspendPair(ctx, "x", SuspendOptions{SVOLWrite: true}))
+	_, _ = d.b.vol("x").WriteAt(ctx, make([]byte, blockSize), 0, true) // its error is the failure
+	d.wait("the restore journal is given up", func() bool { return d.b.groupStatus("g@tokyo").Failed != "" })
+	group, pair := map[string]string{"copy-pace": "high", "path-watch": "30m", "inflow-control": "yes", "overflow-watch": "5s"}, map[string]string{"priority": "7"}
+	must(t, d.a.site.SetGroup(ctx, "g", group))
+	must(t, d.b.site.SetGroup(ctx, "g@tokyo", group))
+	must(t, d.a.site.SetPair(ctx, "x", pair))
+	must(t, d.b.site.SetPair(ctx, "x", pair))
+	refused(t, d.a.site.SetGroup(ctx, "g", map[string]string{"copy-pace": "low", "overflow-watch": "-1s"}), KindInvalid)
+	want := d.a.optionWords("g", "x")
+	if !slices.Contains(want["group"], "copy-pace=high") || !slices.Contains(want["pair"], "priority=7") {
+		t.Errorf("set: %v", want)
+	}
+	for _, n := range []*node{d.a, d.b} {
+		n.discard()
+	}
+	here.failWith(nil)
+	there.failWith(nil)
+	for _, n := range []*node{d.a, d.b} {
+		n.open()
+	}
+	for n, group := range map[*node]string{d.a: "g", d.b: "g@tokyo"} {
+		if have := n.optionWords(group, "x"); !maps.EqualFunc(have, want, slices.Equal[[]string]) {
+			t.Errorf("%s has %v, want %v", n.cfg.Name, have, want)
+		}
+	}
+	d.wait("the link is up", d.a.linked)
+	d.a.resync("g", "x")
+	d.wantEqual("x")
+}
