@@ -78,8 +78,8 @@ func TestImpostor(t *testing.T) {
 	refs := []quicwire.PairRef{{Name: "pair0", Generation: gen}}
 	state := quicwire.PairState{Name: "pair0", Number: 1, Generation: gen, Status: 6, SuspendType: 7}
 	requests := []quicwire.Frame{
-		&quicwire.DeletePair{Pair: "pair0", Generation: gen},
-		&quicwire.DeletePair{Pair: "pair0", Generation: gen, Force: true},
+		&quicwire.DeletePair{Pairs: []quicwire.PairRef{{Name: "pair0", Generation: gen}}},
+		&quicwire.DeletePair{Pairs: []quicwire.PairRef{{Name: "pair0", Generation: gen}}, Force: true},
 		&quicwire.SuspendPair{Pairs: refs},
 		&quicwire.SuspendPair{Pairs: refs, Mode: quicwire.SuspendPurge, SVOLWrite: true},
 		&quicwire.ResyncPairs{Group: "default", Pairs: refs},

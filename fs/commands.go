@@ -141,7 +141,7 @@ var siteVerbs = []verb{
 }
 
 func suspendOptions(o options) replica.SuspendOptions {
-	return replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable"}
+	return replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable", SVOLRead: o["svol-write"] == "disable"}
 }
 
 func deleteOptions(o options) replica.DeleteOptions {

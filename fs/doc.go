@@ -57,21 +57,27 @@
 // would lose the volume that it believes to have copied.
 //
 //	site          stop
-//	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none]
+//	              set copies=N
+//	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none] [OPTION=VALUE …]
+//	              set OPTION=VALUE …
 //	              suspend [mode=flush|purge] [svol-write=enable|disable]
 //	              resync
 //	              differences [ranges=yes|no]
 //	              delete [mode=normal|force]
-//	groups/NAME   create [size=SIZE] [volumes=N]    and suspend, resync, differences, delete as for a pair
+//	groups/NAME   create [size=SIZE] [volumes=N] [OPTION=VALUE …]
+//	              add-volume size=SIZE
+//	              remove-volume number=N
+//	              set, suspend, resync, differences, delete as for a pair, each for all pairs at one sequence number
 //	peers/NAME    add address=HOST:PORT key=SHA256:… [create=SIZE]
 //	              remove
 //	volumes/NAME  reserve peer=P
 //	              release
 //
-// add again without create leaves the space that a peer may take as it is; create=0 takes it away. remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize].
+// add again without create leaves the space that a peer may take as it is; create=0 takes it away. remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize]. The options of
+// groups, pairs and the site, with their ranges, are those of [replica.OptionNames]; a set changes all that it names or, refused, none.
 //
 // svol-write=enable lets hosts write the S-VOL while it is split: given on the primary when the split begins, or on the secondary at any
-// time before the next resync, which ends it and overwrites what they wrote.
+// time before the next resync, which ends it and overwrites what they wrote. disable, the default, is refused where hosts may write already.
 //
 // differences is a question and changes nothing: what was changed since a split, as both sides know it. Its answer goes on behind the line
 // "ok" with text in the form below for each pair (pair role status peer peer-status p-vol-bytes s-vol-bytes both-bytes overwritten-bytes
@@ -84,7 +90,8 @@
 //
 // "key: value", one per line, keys in a fixed order to which later versions only append. Bytes are plain integers, percents have one
 // decimal, seconds three, times are RFC 3339 in UTC with milliseconds, truth is yes or no, what is empty is "-". A line without ": " is
-// configuration, written as the command that makes it; it comes first, where the object was made here.
+// configuration, written as the command that makes it; such lines come first, where the object was made here. A journal whose journal volumes
+// are of several sizes has more than one.
 //
 //	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers options
 //	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
@@ -92,7 +99,7 @@
 //	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
-//	              waited-room options failed window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
+//	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
 //	              read-journal-rate mirror-byte-rate response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
 //	              lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes header-bytes header-percent different-bytes reconnects
 //	              checksum-errors

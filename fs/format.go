@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"pairfs/replica"
 )
@@ -32,13 +34,13 @@ func (l *lines) time(key string, t time.Time)           { l.put(key, stamp(t)) }
 func (l *lines) names(key string, names ...string)      { l.put(key, strings.Join(names, ",")) }
 func (l *lines) command(word string, options ...string) { l.WriteString(join(word, options) + "\n") }
 
-// orDash returns the value on one line, "-" if it is empty.
+// orDash returns the value on one line, "-" if it is empty. What no line of text has, to a terminal an order perhaps, is a blank.
 func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
@@ -171,7 +173,7 @@ func copyMode(p *replica.PairStatus) string {
 func formatGroup(g *replica.GroupStatus) string {
 	var l lines
 	if g.Role != replica.Secondary {
-		l.command("create", append([]string{"size=" + FormatSize(g.VolumeSize), "volumes=" + strconv.Itoa(g.Volumes)}, g.Options...)...)
+		l.journalCommands(g)
 	} else if len(g.Options) > 0 {
 		l.command("set", g.Options...)
 	}
@@ -209,6 +211,28 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.put("store-error", g.StoreError)
 	l.groupUsageLines(g)
 	return l.String()
+}
+
+// journalCommands writes the commands that make a group with the journal volumes that it has now: those of the first one's size with the
+// group, each further one by a command of its own. A group that is not served knows those it was made with.
+func (l *lines) journalCommands(g *replica.GroupStatus) {
+	var sizes []int64
+	for _, v := range g.JournalVolumes {
+		if v.State != "leaving" {
+			sizes = append(sizes, v.Size)
+		}
+	}
+	if len(sizes) == 0 {
+		sizes = slices.Repeat([]int64{g.VolumeSize}, g.Volumes)
+	}
+	alike := 0
+	for alike < len(sizes) && sizes[alike] == sizes[0] {
+		alike++
+	}
+	l.command("create", append([]string{"size=" + FormatSize(sizes[0]), "volumes=" + strconv.Itoa(alike)}, g.Options...)...)
+	for _, size := range sizes[alike:] {
+		l.command("add-volume", "size="+FormatSize(size))
+	}
 }
 
 // formatPeer writes .ctl/peers/PEER.

@@ -124,7 +124,8 @@ host-byte-rate: 0.0
 copy-byte-rate: 0.0
 lag-known: no
 `,
-		{groupObject, "g"}: `create size=1GiB volumes=2 inflow-control=yes path-watch=5m
+		{groupObject, "g"}: `create size=1GiB volumes=1 inflow-control=yes path-watch=5m
+add-volume size=1MiB
 name: g
 role: P-VOL
 peer: osaka
@@ -211,6 +212,41 @@ pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=- lag-second
 		if text, ok := o.text(&st); ok || o.exists(&st) {
 			t.Errorf("%+v: %q", o, text)
 		}
+	}
+}
+
+// TestJournalCommands: what makes a group makes it with the journal volumes that it has, not with those that it had at first.
+func TestJournalCommands(t *testing.T) {
+	volume := func(n int, mib int64, state string) replica.JournalVolume {
+		return replica.JournalVolume{Number: n, Size: mib << 20, State: state}
+	}
+	for _, c := range []struct {
+		volumes []replica.JournalVolume
+		want    string
+	}{
+		{nil, "create size=1GiB volumes=2\n"}, // not served
+		{[]replica.JournalVolume{volume(1, 1024, "active"), volume(2, 1024, "active")}, "create size=1GiB volumes=2\n"},
+		{[]replica.JournalVolume{volume(1, 1024, "leaving"), volume(2, 1024, "active")}, "create size=1GiB volumes=1\n"},
+		{[]replica.JournalVolume{volume(2, 16, "active"), volume(3, 16, "joining"), volume(4, 64, "active"), volume(5, 16, "active")},
+			"create size=16MiB volumes=2\nadd-volume size=64MiB\nadd-volume size=16MiB\n"},
+	} {
+		got := formatGroup(&replica.GroupStatus{Role: replica.Primary, VolumeSize: 1 << 30, Volumes: 2, JournalVolumes: c.volumes})
+		if got, _, _ = strings.Cut(got, "name: "); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.volumes, got, c.want)
+		}
+		for line := range strings.Lines(got) {
+			s := newFakeSite()
+			if err := (object{groupObject, "g"}).runAll(s, []byte(line)); err != nil || len(s.calls) != 1 {
+				t.Errorf("%q: %v, %v", line, err, s.calls)
+			}
+		}
+	}
+}
+
+// TestNothingForATerminal: what came from elsewhere is text on one line, and no order to a terminal.
+func TestNothingForATerminal(t *testing.T) {
+	if got := orDash("a\x1b[31mb\u009b2Jc\x7fd\re\u2028f\u202eg ä"); got != "a [31mb 2Jc d e f g ä" {
+		t.Errorf("%q", got)
 	}
 }
 

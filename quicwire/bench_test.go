@@ -58,7 +58,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	b.ResetTimer()
 	for range b.N {
-		if _, err := from.Request(b.Context(), "osaka", &DeletePair{Pair: "pair0"}); err != nil {
+		if _, err := from.Request(b.Context(), "osaka", &DeletePair{Pairs: []PairRef{{Name: "pair0"}}}); err != nil {
 			b.Fatal(err)
 		}
 	}

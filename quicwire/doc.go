@@ -60,7 +60,7 @@
 //	 2 Result        code u16, message string, detail string
 //	 3 CreatePair    pair string, group string, volume string, number u32, size u64, generation u64, journal size u64, copy u8,
 //	                 error level u8
-//	 4 DeletePair    pair string, generation u64, force bool, origin u8
+//	 4 DeletePair    list of references, force bool, origin u8
 //	 5 SuspendPair   list of references, mode u8, svol-write bool, origin u8
 //	 6 ResyncPairs   group string, list of references, mode u8
 //	 7 ResyncReady   last sequence number u64, list of states
@@ -77,7 +77,7 @@
 //	state            name string, number u32, generation u64, status u8, suspend type u8, consistent bool, seq u64
 //	run              equal regions to skip uvarint, regions that may differ uvarint (at least 1)
 //
-// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair and DeletePair 4 KiB; ReadJournal and MirrorOptions 64
+// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair 4 KiB; ReadJournal and MirrorOptions 64
 // bytes; Bitmap 65 KiB with at most 64 KiB of runs; Batch 2 MiB of records and its 49 bytes; all others 1.25 MiB.
 // Hello says how long a body its sender accepts at all, at least 1.25 MiB.
 //

@@ -51,7 +51,7 @@ var frames = map[Type]frameSpec{
 	TypeHello:         {"hello", maxHelloFrame, false, func() Frame { return new(Hello) }},
 	TypeResult:        {"result", 16 << 10, false, func() Frame { return new(Result) }},
 	TypeCreatePair:    {"create-pair", 4 << 10, true, func() Frame { return new(CreatePair) }},
-	TypeDeletePair:    {"delete-pair", 4 << 10, true, func() Frame { return new(DeletePair) }},
+	TypeDeletePair:    {"delete-pair", MaxControlFrame, true, func() Frame { return new(DeletePair) }},
 	TypeSuspendPair:   {"suspend-pair", MaxControlFrame, true, func() Frame { return new(SuspendPair) }},
 	TypeResyncPairs:   {"resync-pairs", MaxControlFrame, true, func() Frame { return new(ResyncPairs) }},
 	TypeResyncReady:   {"resync-ready", MaxControlFrame, false, func() Frame { return new(ResyncReady) }},

@@ -87,7 +87,7 @@ func TestRefusalIsARemoteError(t *testing.T) {
 	a, _ := pair(t, func(context.Context, string, Frame, SendFunc) Frame {
 		return &Result{Code: ResultBusy, Message: "pair0 is in COPY; wait for PAIR", Detail: []byte("d")}
 	})
-	_, err := a.Request(until(t), "osaka", &DeletePair{Pair: "pair0"})
+	_, err := a.Request(until(t), "osaka", &DeletePair{Pairs: []PairRef{{Name: "pair0"}}})
 	var remote *RemoteError
 	if !errors.As(err, &remote) || !errors.Is(err, &RemoteError{Code: ResultBusy}) || errors.Is(err, &RemoteError{Code: ResultAccess}) {
 		t.Fatalf("error %v", err)

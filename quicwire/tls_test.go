@@ -163,7 +163,7 @@ func TestBadHello(t *testing.T) {
 	}{
 		{"no common version", encode(t, &old), CloseVersion},
 		{"frames too small", encode(t, &small), CloseVersion},
-		{"another frame first", encode(t, &DeletePair{Pair: "pair0"}), CloseUnexpectedFrame},
+		{"another frame first", encode(t, &DeletePair{Pairs: []PairRef{{Name: "pair0"}}}), CloseUnexpectedFrame},
 		{"something behind it", append(encode(t, &good), encode(t, &good)...), CloseUnexpectedFrame},
 		{"an unknown frame", []byte{200, 0, 0, 0, 0}, CloseUnknownFrame},
 		{"a huge frame", []byte{byte(TypeHello), 0, 0, 0, 1}, CloseTooLarge},

@@ -48,7 +48,7 @@ type change struct {
 // is found by the site itself.
 func asker(role Role, c change, peer string) Caller {
 	switch c.in {
-	case EvPeerSplit, EvPeerError, EvPeerDeleted, EvPeerResync, EvPeerDelete:
+	case EvPeerSplit, EvPeerError, EvPeerDeleted, EvPeerResync, EvPeerDelete, EvPeerOff, EvPeerBack:
 		return Caller{Peer: peer}
 	case EvCopied, EvDrained, EvOverflow:
 		if role == Secondary { // control records of the primary, and its states

@@ -14,6 +14,7 @@ import (
 type SuspendOptions struct {
 	Purge     bool // at once; what the peer has not restored is marked instead of sent
 	SVOLWrite bool // hosts may write the S-VOL afterwards; see checkWrites
+	SVOLRead  bool // it was said that they may not, which is refused where they may already
 }
 
 // DeleteOptions says how to delete.
@@ -161,23 +162,26 @@ func (g *group) force(pairs []*pair) {
 	}
 }
 
-// askDelete asks the peer to delete pairs. One that it does not have is deleted there already.
+// askDelete asks the peer to delete pairs, all at one sequence number. Those that it does not have are deleted there already.
 func (g *group) askDelete(ctx context.Context, pairs []*pair) error {
+	req := &quicwire.DeletePair{}
+	g.mu.Lock()
+	peer := g.rec.Peer
 	for _, p := range pairs {
-		g.mu.Lock()
-		req := &quicwire.DeletePair{Pair: p.name, Generation: p.rec.Generation}
-		peer := p.rec.Peer
+		req.Pairs = append(req.Pairs, quicwire.PairRef{Name: p.name, Generation: p.rec.Generation})
 		p.asked = true
-		g.mu.Unlock()
-		err := g.site.ask(ctx, peer, req, requestTimeout)
-		if err != nil && KindOf(err) != KindNotFound {
-			g.mu.Lock()
-			p.asked = false
-			g.mu.Unlock()
-			return fmt.Errorf("%w; delete this side alone with --force (mode=force)", err)
-		}
 	}
-	return nil
+	g.mu.Unlock()
+	err := g.site.ask(ctx, peer, req, requestTimeout+time.Duration(len(pairs))*deletePace)
+	if err == nil || KindOf(err) == KindNotFound {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.asked = false
+	}
+	return fmt.Errorf("%w; delete this side alone with --force (mode=force)", err)
 }
 
 // onPairs runs a command on the pair of that name, onGroup on all pairs of a group, with the group's command lock held.

@@ -55,7 +55,7 @@ func TestControlKeptUntilObeyed(t *testing.T) {
 // A group may have been without pairs, or split with no link, for longer than path watch time: that is no reason to suspend a pair that is
 // new or was just taken up again.
 func TestPathWatchBeginsWithThePair(t *testing.T) {
-	g := &group{site: &Site{slots: newCopySlots()}, role: Primary, pairs: map[string]*pair{}, facts: make(chan fact, 8), linkChange: time.Now().Add(-time.Hour)}
+	g := &group{site: &Site{slots: newCopySlots()}, role: Primary, pairs: map[string]*pair{}, facts: factQueue{wake: make(chan struct{}, 1)}, linkChange: time.Now().Add(-time.Hour)}
 	g.opts.Store(&GroupOptions{PathWatch: time.Minute})
 	p := copying(1)
 	p.group = g
@@ -64,12 +64,12 @@ func TestPathWatchBeginsWithThePair(t *testing.T) {
 	out := Step(p.rec.State, CmdResync)
 	g.enter(p, CmdResync, out, runOptions{})
 	g.watchPairs()
-	if len(g.facts) != 0 {
-		t.Fatalf("reported %v", (<-g.facts).input)
+	if facts := g.facts.take(); len(facts) != 0 {
+		t.Fatalf("reported %v", facts[0].input)
 	}
 	g.linkChange = time.Now().Add(-time.Hour)
 	g.watchPairs()
-	if len(g.facts) != 1 {
+	if len(g.facts.take()) != 1 {
 		t.Fatal("a mirror that stays down is not reported")
 	}
 }

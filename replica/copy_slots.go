@@ -51,6 +51,16 @@ func (c *copySlots) take(p *pair, priority int, wake chan struct{}) bool {
 	return true
 }
 
+// rank gives a pair that may wait another priority: who waits behind it, or it itself, may be next now.
+func (c *copySlots) rank(p *pair, priority int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w, ok := c.waiting[p]; ok {
+		c.waiting[p] = copyWaiter{priority, w.wake}
+		c.wake()
+	}
+}
+
 // drop gives back what take gave, or ends the waiting.
 func (c *copySlots) drop(p *pair) {
 	c.mu.Lock()

@@ -38,12 +38,17 @@ func TestCopySlots(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			p := pairs[rapid.IntRange(0, len(pairs)-1).Draw(t, "pair")]
-			switch rapid.IntRange(0, 4).Draw(t, "what") {
+			switch rapid.IntRange(0, 5).Draw(t, "what") {
 			case 0:
 				c.drop(p)
 				delete(running, p)
 				delete(waiting, p)
 				woken()
+			case 5:
+				priority[p] = rapid.IntRange(1, 3).Draw(t, "priority")
+				if c.rank(p, priority[p]); waiting[p] {
+					woken()
+				}
 			case 1:
 				most = rapid.IntRange(1, 4).Draw(t, "most")
 				c.limit(most)
@@ -71,6 +76,32 @@ func TestCopySlots(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRankOfOneThatWaits: two wait for the one place, and the better one is made the worse one. Whoever is woken first, the other is next.
+func TestRankOfOneThatWaits(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		c := newCopySlots()
+		c.limit(1)
+		runs, a, b := &pair{name: "runs"}, &pair{name: "a"}, &pair{name: "b"}
+		priority, wake := map[*pair]int{a: 1, b: 32}, make(chan struct{}, 1)
+		if !c.take(runs, 1, wake) || c.take(a, 1, wake) || c.take(b, 32, wake) {
+			t.Fatal("one runs and two wait")
+		}
+		priority[a] = 200
+		c.rank(a, 200)
+		c.drop(runs)
+		order := [][]*pair{{a, b}, {b, a}}[first]
+		var began []string
+		for _, p := range order {
+			if c.take(p, priority[p], wake) {
+				began = append(began, p.name)
+			}
+		}
+		if !slices.Equal(began, []string{"b"}) {
+			t.Errorf("%v began", began)
+		}
+	}
 }
 
 // arrivals gives the order in which pairs came to a status at the site.

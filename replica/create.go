@@ -22,7 +22,7 @@ type PairSpec struct {
 }
 
 // CreatePair makes a pair of a local volume, the P-VOL, and one on the peer, the S-VOL. It returns when both sides have it durably; the
-// initial copy goes on in the background. On an error this side does not have it; should the answer of the peer have been lost, the peer's
+// initial copy goes on in the background. It has the time that the peer needs to write its journal, whatever the deadline of ctx. On an error this side does not have it; should the answer of the peer have been lost, the peer's
 // side has it and makes room for the next attempt.
 func (s *Site) CreatePair(ctx context.Context, spec PairSpec) error {
 	if spec.RemoteVolume == "" {
@@ -76,7 +76,7 @@ func (s *Site) claim(spec PairSpec) (v *Volume, g *group, made bool, err error) 
 		if spec.Group != defaultGroup {
 			return nil, nil, false, refuse(KindNotFound, "there is no group %s: create it (pairfs group create %s), or leave the group out to use %s", spec.Group, spec.Group, defaultGroup)
 		}
-		if g, err = s.addGroup(defaultGroup, RoleNone, 0, 0); err != nil {
+		if g, err = s.addGroup(defaultGroup, groupRecord{Role: RoleNone}); err != nil {
 			return nil, nil, false, err
 		}
 		made = true
@@ -177,7 +177,11 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	if err := v.store.sync(); err != nil { // most of it now, so that hosts wait less below
 		return v.storeError(err, "flushed", 0)
 	}
-	if err := s.ask(ctx, spec.Peer, req, createTimeout(int64(req.JournalSize))); err != nil {
+	// The peer may have to write a journal first, which takes longer than any other command may.
+	limit := createTimeout(int64(req.JournalSize))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit+requestTimeout)
+	defer cancel()
+	if err := s.ask(ctx, spec.Peer, req, limit); err != nil {
 		if k := KindOf(err); k == KindTimeout || k == KindUnreachable {
 			s.wg.Go(func() { s.undoCreate(spec, rec.Generation) }) // it may be on its way there
 		}
@@ -185,8 +189,7 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 	}
 	err := s.joinPair(ctx, g, v, spec.Name, rec)
 	if err != nil {
-		undo := &quicwire.DeletePair{Pair: spec.Name, Generation: rec.Generation}
-		if e := s.ask(s.ctx, spec.Peer, undo, requestTimeout); e != nil {
+		if e := s.askUndo(spec, rec.Generation); e != nil {
 			err = fmt.Errorf("%w; the S-VOL's side could not be told: delete pair %s at %s too", err, spec.Name, spec.Peer)
 		}
 	}
@@ -195,8 +198,12 @@ func (s *Site) createPair(ctx context.Context, g *group, v *Volume, spec PairSpe
 
 // undoCreate takes back what a create whose answer was lost may have made at the peer. What it cannot reach is replaced by the next create
 // of the pair, or deleted there.
-func (s *Site) undoCreate(spec PairSpec, generation uint64) {
-	_ = s.ask(s.ctx, spec.Peer, &quicwire.DeletePair{Pair: spec.Name, Generation: generation}, requestTimeout)
+func (s *Site) undoCreate(spec PairSpec, generation uint64) { _ = s.askUndo(spec, generation) }
+
+// askUndo asks the peer to delete its side of a pair that is not made here.
+func (s *Site) askUndo(spec PairSpec, generation uint64) error {
+	undo := &quicwire.DeletePair{Pairs: []quicwire.PairRef{{Name: spec.Name, Generation: generation}}}
+	return s.ask(s.ctx, spec.Peer, undo, requestTimeout)
 }
 
 // createTimeout leaves the peer time to make a journal of that size.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
+	"pairfs/quicwire"
 )
 
 // tells counts the events of a site about an object whose text has the words.
@@ -135,6 +136,73 @@ func TestDeleteIsQuiet(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The S-VOLs of a group that is deleted are one prefix, as they were in PAIR: all stop at one sequence number, while hosts go on.
+func TestI4DeleteOfAGroup(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	names := []string{"u", "v", "w", "x", "y", "z"}
+	for _, v := range names {
+		d.a.volume(v)
+		d.a.pair("g", v)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	w := newWriter(d.a, names...)
+	var hosts sync.WaitGroup
+	hosts.Go(func() {
+		for i := int64(0); ctx.Err() == nil; i++ {
+			if err := w.write(ctx, int(i)%len(names), i%500, 1, false); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}
+	})
+	begun := d.b.groupStatus("g@tokyo").AppendedSeq
+	d.wait("records are on their way", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq > begun+20 })
+	must(t, d.a.site.DeleteGroup(t.Context(), "g", DeleteOptions{}))
+	stop()
+	hosts.Wait()
+	d.wait("the restore group goes", func() bool { return d.b.site.groupByName("g@tokyo") == nil })
+	images := map[int][]byte{}
+	for i, v := range names {
+		images[i] = readAll(t, d.b.vol(v))
+	}
+	must(t, w.h.check(images, whatever))
+}
+
+// What a peer names to delete is one group's, each pair once; what is not here is deleted already, unless nothing is.
+func TestDeleteAsAsked(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	d.a.group("g")
+	d.a.group("h")
+	for group, names := range map[string][]string{"g": {"x", "y"}, "h": {"z"}} {
+		for _, v := range names {
+			d.a.volume(v)
+			d.a.pair(group, v)
+		}
+	}
+	ref := func(name string) quicwire.PairRef {
+		p := d.b.site.pairByName(name)
+		return quicwire.PairRef{Name: name, Generation: p.rec.Generation}
+	}
+	x, y, z, gone := ref("x"), ref("y"), ref("z"), quicwire.PairRef{Name: "gone", Generation: 1}
+	ask := func(refs ...quicwire.PairRef) error {
+		return d.b.site.serveDelete(t.Context(), "tokyo", &quicwire.DeletePair{Pairs: refs})
+	}
+	refused(t, ask(), KindInvalid)
+	refused(t, ask(gone, quicwire.PairRef{Name: "x", Generation: x.Generation + 1}), KindNotFound)
+	refused(t, ask(x, z), KindInvalid)
+	refused(t, d.b.site.serveDelete(t.Context(), "kyoto", &quicwire.DeletePair{Pairs: []quicwire.PairRef{x}}), KindAccess)
+	d.a.awaitBoth(PAIR, "x", "y", "z")
+	must(t, ask(x, gone, x))
+	d.b.await(SMPL, "x")
+	d.b.await(PAIR, "y", "z")
+	must(t, ask(x, y))
+	d.b.await(SMPL, "y")
+	d.a.await(PSUS, "x", "y")
+	d.a.awaitBoth(PAIR, "z")
 }
 
 // A base record that arrives for a pair that is gone, or leaves, changes nothing; an update leaves its number.

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"context"
-	"sort"
 
 	"pairfs/quicwire"
 )
@@ -77,7 +76,6 @@ func (s *Site) GroupDifferences(ctx context.Context, name string) ([]*Difference
 	if len(pairs) == 0 {
 		return nil, refuse(KindBusy, "group %s has no pairs", name)
 	}
-	sort.Slice(pairs, func(i, j int) bool { return pairs[i].name < pairs[j].name })
 	return g.differences(ctx, pairs), nil
 }
 

@@ -92,7 +92,7 @@
 // Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for), group.cmd (one change of states at a
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
-// inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock. A sender that ends a copy only tries
+// inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries
 // group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. Site.cmd, group.cmd and
 // Volume.mode, which are held while something else is waited for, are of type waitLock.
 package replica

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // eventLog keeps the newest events of a site in memory and wakes readers. Every event is a line of the log too.
@@ -34,7 +35,7 @@ func (l *eventLog) add(level slog.Level, object, format string, args ...any) {
 // addCode is add for an event that has a code of the reference, "" for none.
 func (l *eventLog) addCode(level slog.Level, object, code, format string, args ...any) {
 	text := strings.Map(func(r rune) rune {
-		if r < ' ' {
+		if !unicode.IsPrint(r) { // a peer's words may be in it
 			return ' '
 		}
 		return r

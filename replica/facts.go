@@ -3,6 +3,7 @@ package replica
 import (
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"pairfs/journal"
@@ -32,14 +33,66 @@ func (g *group) reportFailure(p *pair, in Input, err error) {
 	}
 }
 
-// report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
-// found again, by the next exchange of states or the next tick.
+// report queues a fact for the worker. It may be called with any lock held.
 func (g *group) report(f fact) {
 	f.round = f.pair.round.Load()
-	select {
-	case g.facts <- f:
-	default:
+	g.facts.add(f)
+}
+
+// factQueue holds what was reported and is not stepped yet. Nothing is dropped, for what is reported of all pairs of a group has to be one step,
+// and there is one place for each thing that can happen to each pair, so that what is reported again and again takes no more room. The zero
+// value lacks wake.
+type factQueue struct {
+	wake chan struct{} // holds a token while there is something
+
+	mu   sync.Mutex
+	list []fact
+	at   map[factKey]int // place in list
+}
+
+// factKey is what makes two facts of a pair one, and, without the pair and with the number, facts of several pairs one step.
+type factKey struct {
+	pair  *pair
+	round uint64
+	input Input
+	seq   journal.Seq
+	fill  bool
+	typ   SuspendType
+	torn  bool
+}
+
+// add queues a fact, or joins it to the same one that waits already.
+func (q *factQueue) add(f fact) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	key := factKey{f.pair, f.round, f.input, 0, f.fill, f.typ, f.torn}
+	if i, ok := q.at[key]; ok {
+		q.list[i].seq = earlier(q.list[i].seq, f.seq)
+		return
 	}
+	if q.at == nil {
+		q.at = map[factKey]int{}
+	}
+	q.at[key] = len(q.list)
+	q.list = append(q.list, f)
+	kick(q.wake)
+}
+
+// take empties the queue.
+func (q *factQueue) take() []fact {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list, q.at = nil, nil
+	return list
+}
+
+// earlier is the lower of two numbers where both are known.
+func earlier(a, b journal.Seq) journal.Seq {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // work steps facts and watches times, one after the other.
@@ -50,8 +103,8 @@ func (g *group) work() {
 		select {
 		case <-g.ctx.Done():
 			return
-		case f := <-g.facts:
-			g.obeyFact(f)
+		case <-g.facts.wake:
+			g.obeyFacts()
 		case <-g.watchReq:
 			g.watch()
 		case <-tick.C:
@@ -60,14 +113,14 @@ func (g *group) work() {
 	}
 }
 
-// obeyFact steps the pairs that a fact is about. What is reported of several pairs at once, under g.mu, is one step of all of them, at one
+// obeyFacts steps the pairs that facts are about. What is reported of several pairs at once, under g.mu, is one step of all of them, at one
 // sequence number: a group that is suspended by a failure is one prefix too.
-func (g *group) obeyFact(f fact) {
+func (g *group) obeyFacts() {
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
-	for _, f := range g.gather(f) {
-		if g.ctx.Err() != nil || len(f.pairs) == 0 {
-			continue
+	for _, f := range g.gather() {
+		if g.ctx.Err() != nil {
+			return
 		}
 		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill, typ: f.typ, torn: f.torn})
 		if err != nil && g.ctx.Err() == nil {
@@ -98,31 +151,25 @@ func (g *group) stale(f fact) bool {
 	return true
 }
 
-// gather takes all facts that are queued together with the first and joins those of one kind and number.
-func (g *group) gather(first fact) (all []factGroup) {
+// gather takes everything that is queued and joins what is of one kind and number.
+func (g *group) gather() (all []*factGroup) {
 	g.mu.Lock() // who reports several does it under this lock, so they are all there now
 	defer g.mu.Unlock()
-	add := func(f fact) {
-		p := f.pair
+	byKind := map[factKey]*factGroup{}
+	for _, f := range g.facts.take() {
 		if g.stale(f) {
-			return
+			continue
 		}
-		for i := range all {
-			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn && h.seq == f.seq {
-				if !slices.Contains(h.pairs, p) {
-					h.pairs = append(h.pairs, p)
-				}
-				return
-			}
+		kind := factKey{nil, 0, f.input, f.seq, f.fill, f.typ, f.torn}
+		h := byKind[kind]
+		if h == nil {
+			h = &factGroup{fact: f}
+			byKind[kind] = h
+			all = append(all, h)
 		}
-		all = append(all, factGroup{f, []*pair{p}})
-	}
-	for add(first); ; {
-		select {
-		case f := <-g.facts:
-			add(f)
-		default:
-			return all
+		if !slices.Contains(h.pairs, f.pair) {
+			h.pairs = append(h.pairs, f.pair)
 		}
 	}
+	return all
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,7 +68,7 @@ type group struct {
 
 	holding
 
-	facts      chan fact
+	facts      factQueue
 	restoreReq chan struct{}
 	checkReq   chan struct{}
 	pullReq    chan struct{}
@@ -77,9 +79,10 @@ type group struct {
 	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
 	io         atomic.Pointer[ioGate]
 
-	opts atomic.Pointer[GroupOptions]
-	slow *pacer // host writes under inflow control
-	line *pacer // what the mirror sends
+	opts   atomic.Pointer[GroupOptions]
+	handed atomic.Int64 // secondary: path watch time that the primary handed on, in nanoseconds, 0 when it is taken over
+	slow   *pacer       // host writes under inflow control
+	line   *pacer       // what the mirror sends
 
 	sent, received, baseSent, waited atomic.Uint64
 	usage                            usageMeter
@@ -93,7 +96,7 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 	g := &group{
 		site: s, name: name, role: rec.Role, rec: rec,
 		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
-		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
+		facts: factQueue{wake: make(chan struct{}, 1)}, restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
 		blockedReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
@@ -284,13 +287,13 @@ func (g *group) active() bool {
 	return false
 }
 
-// allPairs returns the pairs at this moment.
+// allPairs returns the pairs at this moment, by name: what refuses a command on all of them is the same each time.
 func (g *group) allPairs() []*pair {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all := make([]*pair, 0, len(g.pairs))
-	for _, p := range g.pairs {
-		all = append(all, p)
+	for _, name := range slices.Sorted(maps.Keys(g.pairs)) {
+		all = append(all, g.pairs[name])
 	}
 	return all
 }

@@ -1,10 +1,10 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"sort"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -31,18 +31,16 @@ func (s *Site) CreateGroup(_ context.Context, spec GroupSpec) error {
 	if s.groupByName(spec.Name) != nil {
 		return refuse(KindExists, "group %s exists already", spec.Name)
 	}
+	var options map[string]string
 	if len(spec.Options) > 0 {
-		if _, err := withOptions(groupOptions, defaultGroupOptions(s.cfg.PathWatch), "group "+spec.Name, spec.Options); err != nil {
+		o, err := withOptions(groupOptions, defaultGroupOptions(s.cfg.PathWatch), "group "+spec.Name, spec.Options)
+		if err != nil {
 			return err
 		}
+		options = mergeOptions(groupOptions, nil, o, spec.Options)
 	}
-	g, err := s.addGroup(spec.Name, RoleNone, spec.Size, spec.Volumes)
-	if err != nil || len(spec.Options) == 0 {
-		return err
-	}
-	g.cmd.Lock()
-	defer g.cmd.Unlock()
-	return g.set(spec.Options)
+	_, err := s.addGroup(spec.Name, groupRecord{Role: RoleNone, Size: spec.Size, Volumes: spec.Volumes, Options: options})
+	return err
 }
 
 // DeleteGroup deletes all pairs of a group and, unless the group was made on demand and went with them, the group.
@@ -54,9 +52,7 @@ func (s *Site) DeleteGroup(ctx context.Context, name string, o DeleteOptions) er
 	if err := func() error {
 		g.cmd.Lock()
 		defer g.cmd.Unlock()
-		pairs := g.allPairs()
-		sort.Slice(pairs, func(i, j int) bool { return pairs[i].name < pairs[j].name })
-		return g.deletePairs(ctx, pairs, o)
+		return g.deletePairs(ctx, g.allPairs(), o)
 	}(); err != nil {
 		return err
 	}
@@ -127,17 +123,12 @@ func (s *Site) removeLocked(g *group) error {
 	return errors.Join(err, g.remove())
 }
 
-// addGroup makes a new group with its journal and starts it. Site.cmd is held.
-func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group, error) {
+// addGroup makes a new group with its journal, of which rec says role, sizes and options, and starts it. Site.cmd is held.
+func (s *Site) addGroup(name string, rec groupRecord) (*group, error) {
 	if err := checkName("group", name); err != nil {
 		return nil, err
 	}
-	if size == 0 {
-		size = journalDefault
-	}
-	if volumes == 0 {
-		volumes = 1
-	}
+	size, volumes := cmp.Or(rec.Size, journalDefault), cmp.Or(rec.Volumes, 1)
 	if size < journalMin || size > volumeMax {
 		return nil, refuse(KindInvalid, "a journal volume of %s is out of range: %s to %s", iec(size), iec(journalMin), iec(volumeMax))
 	}
@@ -158,7 +149,8 @@ func (s *Site) addGroup(name string, role Role, size int64, volumes int) (*group
 	if err := s.checkSpace(size*int64(volumes), "the journal of group "+name); err != nil {
 		return nil, err
 	}
-	g := s.newGroup(name, groupRecord{Role: role, Size: size, Volumes: volumes, RingSize: ring})
+	rec.Size, rec.Volumes, rec.RingSize = size, volumes, ring
+	g := s.newGroup(name, rec)
 	// What is there without a group is what a crash in the middle of making or removing one left.
 	if err := g.remove(); err != nil {
 		return nil, fault(KindInternal, err, "group %s cannot be made", name)

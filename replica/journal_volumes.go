@@ -19,9 +19,10 @@ type JournalVolume struct {
 }
 
 // AddJournalVolume gives the journal of a group another journal volume of size bytes while it is in use; it is filled from the next round
-// on. It returns when that is durable, which takes as long as the file needs to be written once. The peer's journal stays as it is.
-// Errors: KindNotFound, KindInvalid for the size, KindNoSpace, KindBusy when the group has the most.
-func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) error {
+// on. It returns when that is durable, which takes as long as the file needs to be written once: no deadline of the caller ends that, the end of
+// the group does. The peer's journal stays as it is.
+// Errors: KindNotFound, KindInvalid for the size, KindNoSpace, KindBusy when the group has the most or its journal failed.
+func (s *Site) AddJournalVolume(_ context.Context, name string, size int64) error {
 	if size < journalMin || size > volumeMax {
 		return refuse(KindInvalid, "a journal volume of %s is out of range: %s to %s", iec(size), iec(journalMin), iec(volumeMax))
 	}
@@ -30,7 +31,7 @@ func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) er
 		return err
 	}
 	return s.changeJournal(name, func(g *group) error {
-		if err := g.journal.AddVolume(ctx, size); err != nil {
+		if err := g.journal.AddVolume(g.ctx, size); err != nil {
 			return volumeError(err, "group %s: a journal volume of %s cannot be added", g.name, iec(size))
 		}
 		s.events.add(slog.LevelInfo, g.object(), "a journal volume of %s was added", iec(size))
@@ -39,7 +40,7 @@ func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) er
 }
 
 // RemoveJournalVolume takes a journal volume of a group out of use. It returns when that is durable; the file goes when nothing in it is
-// needed any more. Errors: KindNotFound, KindInvalid if there is no such number, KindBusy if the journal needs it.
+// needed any more. Errors: KindNotFound, KindInvalid if there is no such number, KindBusy if the journal needs it or has failed.
 func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int) error {
 	return s.changeJournal(name, func(g *group) error {
 		if err := g.journal.RemoveVolume(ctx, number); err != nil {
@@ -82,7 +83,7 @@ func (s *Site) changeJournal(name string, change func(*group) error) error {
 	})
 }
 
-// volumeError gives a refusal of the journal its kind.
+// volumeError gives a refusal of the journal its kind. Of what the journal says only the reason is kept: what was tried stands before it.
 func volumeError(err error, format string, args ...any) error {
 	kind := kindOfDisk(err)
 	switch {
@@ -91,7 +92,12 @@ func volumeError(err error, format string, args ...any) error {
 	case errors.Is(err, journal.ErrNeeded):
 		kind = KindBusy
 	case errors.Is(err, journal.ErrFailed):
-		kind = KindInternal
+		return refuse(KindBusy, format+": the journal failed; mend its disk and restart pairfs first", args...)
+	case errors.Is(err, journal.ErrClosed):
+		return refuse(KindBusy, format+": the group is being deleted, or the site closed", args...)
+	}
+	if reason := errors.Unwrap(err); reason != nil && kind != KindInternal {
+		err = reason
 	}
 	return fault(kind, err, format, args...)
 }

@@ -3,9 +3,11 @@ package replica
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // journalIs ends the test unless the group has journal volumes of just these numbers, and their capacity. One that joins is used from the next round on.
@@ -158,4 +160,59 @@ func TestNoRoomForAJournal(t *testing.T) {
 		tokyo.pair("full", "v")
 		w.finish()
 	})
+}
+
+// TestJournalsTakeTheirTime: what has to write a large file first is not given up because a caller has a deadline for commands.
+func TestJournalsTakeTheirTime(t *testing.T) {
+	t.Parallel()
+	here, there := newWatchedFS(), newWatchedFS()
+	d := newDuo(t, withJournal("tokyo", here), withJournal("osaka", there))
+	d.a.group("g")
+	d.a.volume("x")
+	slowly := func(what string, disk *watchedFS, do func(context.Context) error) {
+		t.Helper()
+		goOn := disk.holdUp()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- do(ctx) }()
+		<-ctx.Done()
+		goOn()
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	slowly("add-volume", here, func(ctx context.Context) error { return d.a.site.AddJournalVolume(ctx, "g", journalMin) })
+	slowly("create", there, func(ctx context.Context) error {
+		return d.a.site.CreatePair(ctx, PairSpec{Name: "x", Volume: "x", Peer: "osaka", Group: "g"})
+	})
+	d.a.awaitBoth(PAIR, "x")
+	d.a.journalIs("added", "g", 1, 2)
+}
+
+// TestMostJournalVolumes: a group has 64 journal volumes at most, however it came to them.
+func TestMostJournalVolumes(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	ctx := context.Background()
+	refused(t, d.a.site.CreateGroup(ctx, GroupSpec{Name: "g", Size: journalMin, Volumes: journalVolumesMax + 1}), KindInvalid)
+	refused(t, d.a.site.CreateGroup(ctx, GroupSpec{Name: "g", Size: journalMin, Volumes: -1}), KindInvalid)
+	must(t, d.a.site.CreateGroup(ctx, GroupSpec{Name: "g", Size: journalMin, Volumes: journalVolumesMax}))
+	err := d.a.site.AddJournalVolume(ctx, "g", journalMin)
+	if refused(t, err, KindBusy); !strings.Contains(err.Error(), "there are 64, more are not allowed; remove one first") {
+		t.Errorf("%v", err)
+	}
+	must(t, d.a.site.RemoveJournalVolume(ctx, "g", 1))
+	d.wait("there is room for another one", func() bool {
+		d.a.site.groupByName("g").kickCheckpoint()
+		return d.a.site.AddJournalVolume(ctx, "g", journalMin) == nil
+	})
+	for n := 2; n < journalVolumesMax+1; n++ {
+		must(t, d.a.site.RemoveJournalVolume(ctx, "g", n))
+	}
+	refused(t, d.a.site.RemoveJournalVolume(ctx, "g", journalVolumesMax+1), KindBusy)
+	d.a.journalIs("all but the last removed", "g", journalVolumesMax+1)
+	d.a.crash(nil)
+	d.a.open()
+	d.a.journalIs("after a crash", "g", journalVolumesMax+1)
 }

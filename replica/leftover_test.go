@@ -42,7 +42,7 @@ func TestRestoreGroupWithoutPairs(t *testing.T) {
 	d.a.group("g")
 	d.a.volume("v")
 	d.b.site.cmd.Lock()
-	if _, err := d.b.site.addGroup("g@tokyo", Secondary, journalMin, 1); err != nil {
+	if _, err := d.b.site.addGroup("g@tokyo", groupRecord{Role: Secondary, Size: journalMin, Volumes: 1}); err != nil {
 		t.Fatal(err)
 	}
 	d.b.site.groupByName("g@tokyo").lastSeq = 1000
@@ -50,7 +50,7 @@ func TestRestoreGroupWithoutPairs(t *testing.T) {
 	d.a.pair("g", "v")
 	d.wantEqual("v")
 	d.b.site.cmd.Lock()
-	if _, err := d.b.site.addGroup("h@tokyo", Secondary, journalMin, 1); err != nil {
+	if _, err := d.b.site.addGroup("h@tokyo", groupRecord{Role: Secondary, Size: journalMin, Volumes: 1}); err != nil {
 		t.Fatal(err)
 	}
 	d.b.site.cmd.Unlock()

@@ -72,12 +72,16 @@ const (
 	activeWatch = 40 * time.Second
 	// keepAlive is how long a primary is quiet before a control record moves the sequence number on.
 	keepAlive = 5 * time.Second
-	// switchedOff bounds how long a site that ends waits for its peers to hear of it.
-	switchedOff = 2 * time.Second
+	// switchedOff is how long a site that ends waits for a peer that takes nothing to hear of it, and switchedOffMost for all that do: well below
+	// what whoever ends a daemon waits for it.
+	switchedOff     = 2 * time.Second
+	switchedOffMost = 20 * time.Second
 	// tellDeleted bounds how long a forced delete tries to tell the peer.
 	tellDeleted = 3 * time.Second
 	// requestTimeout bounds a command's request to the peer.
 	requestTimeout = 20 * time.Second
+	// deletePace is what a peer may take for each pair of a delete beyond that: some transactions.
+	deletePace = 100 * time.Millisecond
 	// askInterval is how long a primary waits for a connected secondary to open the mirror before it asks what became of the pairs, and
 	// between two questions.
 	askInterval = 5 * time.Second

@@ -37,6 +37,8 @@ func (g *group) lookHere(p *pair) *look {
 		l.d.Note = "the pair is still being suspended: ask again when it is PSUS (pair wait)"
 	case st.Status == Deleting:
 		l.d.Note = "the pair is being deleted"
+	case st.Suspend == DeletePairToRCU:
+		l.d.Note = fmt.Sprintf("the pair was deleted at %s and cannot be resynchronised: delete it here too", l.d.Peer)
 	default:
 		l.here = p.att.bits.snapshot()
 	}

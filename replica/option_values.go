@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/dustin/go-humanize"
 )
 
 // The kinds of values that options have. A setter reports whether the value is one; it changes nothing otherwise.
@@ -86,61 +84,52 @@ const (
 	lineSpeedMax = 1 << 40
 )
 
-// setLineSpeed reads a rate: IEC sizes are bytes a second, Kbit, Mbit and Gbit are decimal, as lines are sold.
+// rateUnits are the units of rates, the largest first, in the order in which one without a rest is looked for: bytes a second in IEC units,
+// bits a second in decimal ones, as lines are sold.
+var rateUnits = []struct {
+	word string
+	unit float64 // bytes a second
+}{{"T", 1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"Gbit", 1e9 / 8}, {"Mbit", 1e6 / 8}, {"K", 1 << 10}, {"Kbit", 1e3 / 8}, {"", 1}}
+
+// setLineSpeed reads a rate: a number and a unit of either case, of bytes with or without iB, each with or without /s.
 func setLineSpeed(o *GroupOptions, s string) bool {
-	if strings.EqualFold(s, "none") {
+	s = strings.ToLower(s)
+	if s == "none" {
 		o.LineSpeed = 0
 		return true
 	}
-	n, ok := parseBits(s)
-	if !ok {
-		size := strings.TrimSuffix(s, "/s")
-		if l := len(size); l > 0 && strings.ContainsRune("KMGT", rune(size[l-1])) {
-			size += "iB"
-		}
-		b, err := humanize.ParseBytes(size)
-		if err != nil {
-			return false
-		}
-		n = b
+	s = strings.TrimSuffix(s, "/s")
+	number := strings.TrimRight(s, "kmgtib")
+	word := s[len(number):]
+	if w := strings.TrimSuffix(word, "ib"); len(w) == 1 {
+		word = w
 	}
-	if n < lineSpeedMin || n > lineSpeedMax {
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || strings.Trim(number, "0123456789.") != "" {
 		return false
 	}
-	o.LineSpeed = int64(n)
-	return true
-}
-
-// parseBits reads a rate of bits and returns bytes.
-func parseBits(s string) (uint64, bool) {
-	for _, u := range []struct {
-		word string
-		bits float64
-	}{{"Kbit", 1e3}, {"Mbit", 1e6}, {"Gbit", 1e9}} {
-		if rest, ok := strings.CutSuffix(s, u.word); ok {
-			f, err := strconv.ParseFloat(rest, 64)
-			if err != nil || !(f > 0) || f > 1e9 {
-				return 0, false
-			}
-			return uint64(f * u.bits / 8), true
+	for _, u := range rateUnits {
+		if strings.ToLower(u.word) != word {
+			continue
+		}
+		if n := f * u.unit; n >= lineSpeedMin && n <= lineSpeedMax {
+			o.LineSpeed = int64(n)
+			return true
 		}
 	}
-	return 0, false
+	return false
 }
 
 func rateWords(n int64) string {
 	if n == 0 {
 		return "none"
 	}
-	for _, u := range []struct {
-		unit int64
-		word string
-	}{{1 << 40, "T"}, {1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}} {
-		if n%u.unit == 0 {
-			return strconv.FormatInt(n/u.unit, 10) + u.word
+	for _, u := range rateUnits {
+		if unit := int64(u.unit); n%unit == 0 {
+			return strconv.FormatInt(n/unit, 10) + u.word
 		}
 	}
-	return strconv.FormatInt(n, 10)
+	return "" // the last unit is 1
 }
 
 func yesNo(b bool) string {

@@ -19,8 +19,10 @@ var optionRows = map[string]map[string]string{
 	"path-watch":         {"1s": "1s", "60": "1m", "90m": "90m", "24h": "1d", "60d": "60d", "0": "", "0s": "", "61d": "", "5185e3": "", "": "", "s": ""},
 	"forward-path-watch": {"yes": "yes", "no": "no", "on": ""},
 	"copy-pace":          {"low": "low", "Medium": "medium", "HIGH": "high", "": "", "0": "", "fast": ""},
-	"line-speed": {"none": "none", "64K": "64K", "1T": "1T", "10M": "10M", "100Mbit": "12500000", "65536": "64K", "10M/s": "10M", "65535": "", "2T": "", "0": "",
-		"-1M": "", "Mbit": "", "NaNMbit": "", "InfGbit": "", "": "", "fast": ""},
+	"line-speed": {"none": "none", "None": "none", "64K": "64K", "64k": "64K", "1T": "1T", "10M": "10M", "10m": "10M", "10MiB": "10M", "100Mbit": "100Mbit", "100mbit/s": "100Mbit",
+		"1Gbit": "1Gbit", "2.5Gbit": "2500Mbit", "1.5M": "1536K", "525Kbit": "525Kbit", "65536": "64K", "65537": "65537", "10M/s": "10M", "125000000": "1Gbit",
+		"65535": "", "524Kbit": "", "2T": "", "0": "", "10MB": "", "10Mb": "", "10P": "", "10bit": "", "10Mbits": "", "10MM": "", "10iB": "", "1e9": "", "0x100000": "", "1_000_000": "",
+		"+10M": "", "-1M": "", "Mbit": "", "NaNMbit": "", "InfGbit": "", "inf": "", ".": "", "1.2.3M": "", "99999999999999999999999": "", "10M/s/s": "", "": "", "/s": "", "fast": ""},
 	"use-of-cache": {"yes": "yes", "no": "no", "use": ""},
 	"priority":     {"1": "1", "256": "256", "32": "32", "0": "", "257": "", "-1": "", "1.0": "", "": "", "high": ""},
 	"error-level":  {"group": "group", "LU": "lu", "volume": "", "": ""},
@@ -178,4 +180,49 @@ func TestOptionsOfAnotherVersion(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// TestOptionsOfAFailedGroup: options are set while the journal is given up, on both sides, and hold when it is made anew.
+func TestOptionsOfAFailedGroup(t *testing.T) {
+	t.Parallel()
+	here, there := newWatchedFS(), newWatchedFS()
+	d := newDuo(t, withJournal("tokyo", here), withJournal("osaka", there))
+	ctx := context.Background()
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.pair("g", "x")
+	giveUp(here, "sync")
+	w := newWriter(d.a, "x")
+	w.some(newRand(1), 5)
+	d.a.awaitBoth(PSUE, "x")
+	giveUp(there, "sync")
+	must(t, d.b.site.SuspendPair(ctx, "x", SuspendOptions{SVOLWrite: true}))
+	_, _ = d.b.vol("x").WriteAt(ctx, make([]byte, blockSize), 0, true) // its error is the failure
+	d.wait("the restore journal is given up", func() bool { return d.b.groupStatus("g@tokyo").Failed != "" })
+	group, pair := map[string]string{"copy-pace": "high", "path-watch": "30m", "inflow-control": "yes", "overflow-watch": "5s"}, map[string]string{"priority": "7"}
+	must(t, d.a.site.SetGroup(ctx, "g", group))
+	must(t, d.b.site.SetGroup(ctx, "g@tokyo", group))
+	must(t, d.a.site.SetPair(ctx, "x", pair))
+	must(t, d.b.site.SetPair(ctx, "x", pair))
+	refused(t, d.a.site.SetGroup(ctx, "g", map[string]string{"copy-pace": "low", "overflow-watch": "-1s"}), KindInvalid)
+	want := d.a.optionWords("g", "x")
+	if !slices.Contains(want["group"], "copy-pace=high") || !slices.Contains(want["pair"], "priority=7") {
+		t.Errorf("set: %v", want)
+	}
+	for _, n := range []*node{d.a, d.b} {
+		n.discard()
+	}
+	here.failWith(nil)
+	there.failWith(nil)
+	for _, n := range []*node{d.a, d.b} {
+		n.open()
+	}
+	for n, group := range map[*node]string{d.a: "g", d.b: "g@tokyo"} {
+		if have := n.optionWords(group, "x"); !maps.EqualFunc(have, want, slices.Equal[[]string]) {
+			t.Errorf("%s has %v, want %v", n.cfg.Name, have, want)
+		}
+	}
+	d.wait("the link is up", d.a.linked)
+	d.a.resync("g", "x")
+	d.wantEqual("x")
 }

@@ -20,7 +20,7 @@ import (
 //	create NAME [copy=none] [OPTION=…]    make a pair of the volume of that name, which is made if it is not there
 //	write NAME [a|b] [n=COUNT] [mib=N]    writes of one block, or of 1 MiB each
 //	suspend|resync|delete [a|b] [NAME]    of the pair, or of the group; suspend takes purge and svol-write, delete takes force
-//	set [a|b] [OPTION=VALUE …]            options of the group
+//	set [a|b] [NAME] [OPTION=VALUE …]     options of the pair, or of the group
 //	await [a|b] NAME STATUS               wait for a status, on both sides if none is named
 //	await [a|b] queue empty|some          wait until the S-VOLs have all records, or not all
 //	await no-image NAME                   wait until the S-VOL is no image of one moment
@@ -144,7 +144,8 @@ func (c *playCall) deletePairs() string {
 }
 
 func (c *playCall) setOptions() string {
-	return c.answer(c.at.site.SetGroup(context.Background(), c.group(), c.set))
+	return c.onPairs(func(ctx context.Context, name string) error { return c.at.site.SetPair(ctx, name, c.set) },
+		func(ctx context.Context, name string) error { return c.at.site.SetGroup(ctx, name, c.set) })
 }
 
 func (c *playCall) await() string {

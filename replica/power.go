@@ -12,9 +12,10 @@ import (
 // A primary that is switched off in good order says so in the group's order, behind everything else. The secondary shows PSUE with MCU P/S
 // OFF: it has all there was, and nothing has to be copied. When the primary is back, with the pair still in PAIR, the pair goes on by itself.
 
-// switchOff tells the secondaries of this site's pairs that it ends, and waits a moment for them to have it. Host I/O has ended.
+// switchOff tells the secondaries of this site's pairs that it ends, and waits for them to have it, behind all that they lack, as long as
+// they take that. Host I/O has ended.
 func (s *Site) switchOff(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, switchedOff)
+	ctx, cancel := context.WithTimeout(ctx, switchedOffMost)
 	defer cancel()
 	s.mu.RLock()
 	var told []*group
@@ -29,11 +30,7 @@ func (s *Site) switchOff(ctx context.Context) {
 		}
 	}
 	for g, seq := range last {
-		for g.waitsForOff(seq) {
-			if pause(ctx, 5*time.Millisecond) != nil {
-				return
-			}
-		}
+		g.awaitOff(ctx, seq)
 	}
 }
 
@@ -57,11 +54,20 @@ func (g *group) sayOff(ctx context.Context) journal.Seq {
 	return r.Seq
 }
 
-// waitsForOff reports whether the peer may still take the record.
-func (g *group) waitsForOff(seq journal.Seq) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.linked && g.peerDurable < seq
+// awaitOff waits until the peer has the record, or takes nothing any more.
+func (g *group) awaitOff(ctx context.Context, seq journal.Seq) {
+	taken, since := journal.Seq(0), time.Now()
+	for {
+		g.mu.Lock()
+		durable, linked := g.peerDurable, g.linked
+		g.mu.Unlock()
+		if durable > taken {
+			taken, since = durable, time.Now()
+		}
+		if !linked || durable >= seq || time.Since(since) > switchedOff || pause(ctx, 5*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 // sayOn moves the sequence number behind a record that said the primary is switched off.

@@ -192,7 +192,8 @@ func (p *pullSession) receive() error {
 			p.g.mu.Unlock()
 		case *quicwire.MirrorOptions:
 			if d := time.Duration(m.PathWatch) * time.Second; d > 0 {
-				p.g.wg.Go(func() { p.g.followPathWatch(d) })
+				p.g.handed.Store(int64(d))
+				kick(p.g.watchReq)
 			}
 		default:
 			err = fmt.Errorf("group %s: %s does not belong into a mirror stream", p.g.name, fr.Type())

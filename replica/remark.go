@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -69,21 +70,17 @@ func (p *pair) noImage() string {
 // tellDeleted asks the peer, if it can be reached, to delete pairs that are deleted here whatever it says. What it does not do is remarked.
 func (g *group) tellDeleted(ctx context.Context, pairs []*pair) {
 	peer := g.rec.Peer
+	told := slices.DeleteFunc(slices.Clone(pairs), (*pair).isGone)
+	if len(told) == 0 {
+		return
+	}
 	ask, cancel := context.WithTimeout(ctx, tellDeleted)
 	defer cancel()
-	for _, p := range pairs {
-		if p.isGone() {
-			continue
-		}
-		err := error(nil)
-		if _, up := g.site.endpoint.Connected(peer); up {
-			err = g.askDelete(ask, []*pair{p})
-		} else {
-			err = fault(KindUnreachable, nil, "there is no connection")
-		}
-		if err != nil {
-			p.remark(ctx, "%s was not told and keeps its side: delete it there too", peer)
-		}
+	if _, up := g.site.endpoint.Connected(peer); up && g.askDelete(ask, told) == nil {
+		return
+	}
+	for _, p := range told {
+		p.remark(ctx, "%s was not told and keeps its side: delete it there too", peer)
 	}
 }
 

@@ -84,13 +84,14 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 	if direct := with(ActDirect); len(direct) > 0 {
 		g.journalFailed(fmt.Errorf("%s", o.text))
 	}
+	var failed error
 	for _, p := range with(ActRelease) {
-		if err := g.release(ctx, p); err != nil {
-			return err
+		if err := g.release(ctx, p); err != nil && failed == nil {
+			failed = err // the others go all the same
 		}
 	}
 	g.tell()
-	return nil
+	return failed
 }
 
 // stepAll asks [Step] for every pair and returns those that accept.
@@ -221,6 +222,9 @@ func (g *group) announce(p *pair, c change) {
 	text := c.text
 	if text != "" {
 		text = ": " + text
+	}
+	if st.SVOLWrite {
+		text = ", hosts may write it until the next resync" + text
 	}
 	if st.Suspend != NoSuspend {
 		text = fmt.Sprintf(" (%s)%s", st.Suspend, text)

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,9 @@ func TestDelete(t *testing.T) {
 		t.Errorf("the primary shows %s", p.Suspend)
 	}
 	refused(t, d.a.site.ResyncPair(ctx, "x"), KindBusy)
+	if l, err := d.a.site.PairDifferences(ctx, "x"); err != nil || l[0].Copied != -1 || !strings.Contains(l[0].Note, "was deleted at osaka and cannot be resynchronised") {
+		t.Errorf("differences of a pair that was deleted there: %+v, %v", l, err)
+	}
 	must(t, d.a.site.DeletePair(ctx, "x", DeleteOptions{}))
 	must(t, d.b.vol("x").Writable())
 	d.cut()
@@ -143,7 +147,7 @@ func TestCreateRefusals(t *testing.T) {
 	must(t, d.b.site.serveCreate(ctx, "tokyo", orphan)) // whose primary died before it joined
 	d.a.pair("g", "x")
 	for _, gen := range []uint64{77, 78} {
-		err := d.b.site.serveDelete(ctx, "tokyo", &quicwire.DeletePair{Pair: "x", Generation: gen})
+		err := d.b.site.serveDelete(ctx, "tokyo", &quicwire.DeletePair{Pairs: []quicwire.PairRef{{Name: "x", Generation: gen}}})
 		refused(t, err, KindNotFound)
 	}
 	refused(t, d.b.site.serveCreate(ctx, "tokyo", orphan), KindExists)

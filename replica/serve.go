@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -37,7 +38,10 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 		what = fmt.Sprintf("create of pair %s with S-VOL %s", m.Pair, m.Volume)
 		err = s.serveCreate(ctx, peer, m)
 	case *quicwire.DeletePair:
-		what = fmt.Sprintf("delete of pair %s", m.Pair)
+		what = fmt.Sprintf("delete of %s", counted(len(m.Pairs), "pair"))
+		if len(m.Pairs) == 1 {
+			what = fmt.Sprintf("delete of pair %s", m.Pairs[0].Name)
+		}
 		err = s.serveDelete(ctx, peer, m)
 	case *quicwire.ResyncPairs:
 		what = fmt.Sprintf("resync of group %s", m.Group)
@@ -139,24 +143,37 @@ func (s *Site) servedPair(peer, name string, generation uint64) (*pair, error) {
 	return p, err
 }
 
-// serveDelete deletes the secondary's side of a pair. A primary that is asked, because the secondary undoes something, is only suspended.
+// serveDelete deletes the secondary's side of pairs in one step, so that their S-VOLs stay what they were at one sequence number. Pairs that
+// are not here are deleted already; it is KindNotFound if none is. A primary that is asked, because the secondary undoes something, is only
+// suspended.
 func (s *Site) serveDelete(ctx context.Context, peer string, m *quicwire.DeletePair) error {
-	p, err := s.servedPair(peer, m.Pair, m.Generation)
-	if err != nil {
-		return err
+	var pairs []*pair
+	missing := error(refuse(KindInvalid, "no pair is named"))
+	for _, ref := range m.Pairs {
+		p, err := s.servedPair(peer, ref.Name, ref.Generation)
+		switch {
+		case err != nil && KindOf(err) == KindNotFound:
+			missing = err
+		case err != nil:
+			return err
+		case slices.Contains(pairs, p):
+		case len(pairs) > 0 && p.group != pairs[0].group:
+			return refuse(KindInvalid, "pairs %s and %s of site %s are not of one group", pairs[0].name, p.name, s.cfg.Name)
+		default:
+			pairs = append(pairs, p)
+		}
 	}
-	p.group.cmd.Lock()
-	defer p.group.cmd.Unlock()
-	if s.pairByName(m.Pair) != p {
-		return nil
+	if len(pairs) == 0 {
+		return missing
 	}
-	p.group.mu.Lock()
-	role := p.rec.State.Role
-	p.group.mu.Unlock()
-	if role == Primary {
-		return p.group.run(ctx, EvPeerDeleted, []*pair{p}, runOptions{text: fmt.Sprintf("the pair was deleted at %s: delete it here too", peer)})
+	g := pairs[0].group
+	g.cmd.Lock()
+	defer g.cmd.Unlock()
+	pairs = slices.DeleteFunc(pairs, func(p *pair) bool { return s.pairByName(p.name) != p })
+	if g.role == Primary {
+		return g.run(ctx, EvPeerDeleted, pairs, runOptions{text: fmt.Sprintf("the pair was deleted at %s: delete it here too", peer)})
 	}
-	return p.group.run(s.ctx, EvPeerDelete, []*pair{p}, runOptions{})
+	return g.run(s.ctx, EvPeerDelete, pairs, runOptions{})
 }
 
 // serveUndo splits pairs again whose resync was granted here and could not begin at the primary.

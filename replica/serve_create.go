@@ -120,12 +120,9 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 	if made {
 		var err error
 		size := min(max(int64(m.JournalSize), journalMin), max(journalDefault, s.quota(peer)))
-		if g, err = s.addGroup(name, Secondary, size, 1); err != nil {
+		if g, err = s.addGroup(name, groupRecord{Role: Secondary, Peer: peer, PeerGroup: m.Group, Size: size, Volumes: 1}); err != nil {
 			return err
 		}
-		g.mu.Lock()
-		g.rec.Peer, g.rec.PeerGroup = peer, m.Group
-		g.mu.Unlock()
 	}
 	err := s.takeSecondary(g, peer, v, m)
 	if err != nil && made {

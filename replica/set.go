@@ -84,6 +84,7 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 			g.mu.Unlock()
 			return fault(KindInternal, err, "pair %s: its options cannot be stored", name)
 		}
+		s.slots.rank(p, next.Priority)
 		s.events.add(slog.LevelInfo, p.object(), "set: %s", setWords(set))
 		return nil
 	})
@@ -171,11 +172,14 @@ func setWords(set map[string]string) string {
 	return strings.Join(names, " ")
 }
 
-// followPathWatch takes over the path watch time of the primary, which hands it on.
-func (g *group) followPathWatch(d time.Duration) {
-	g.cmd.Lock()
+// followPathWatch takes over the path watch time of the primary, if it handed one on; the next time if a command is under way.
+func (g *group) followPathWatch() {
+	if g.handed.Load() == 0 || !g.cmd.TryLock() {
+		return
+	}
 	defer g.cmd.Unlock()
-	if d == g.opts.Load().PathWatch || g.ctx.Err() != nil {
+	d := time.Duration(g.handed.Swap(0))
+	if d == 0 || d == g.opts.Load().PathWatch {
 		return
 	}
 	text := timeWords(d)

@@ -1,5 +1,7 @@
 package replica
 
+import "log/slog"
+
 // The rules of svol-write=enable, the same for a pair and for a group:
 //
 //   - At the primary it is chosen when a split begins, and it travels with the suspend record: hosts may write the S-VOL from the moment
@@ -12,7 +14,10 @@ package replica
 
 // checkWrites refuses svol-write where it would have no effect.
 func (g *group) checkWrites(pairs []*pair, o SuspendOptions) error {
-	if !o.SVOLWrite || g.role == Secondary {
+	if g.role == Secondary {
+		return g.checkReads(pairs, o)
+	}
+	if !o.SVOLWrite {
 		return nil
 	}
 	if o.Purge {
@@ -24,6 +29,18 @@ func (g *group) checkWrites(pairs []*pair, o SuspendOptions) error {
 		if st := p.rec.State; st.Status == Suspending || st.Status.suspended() {
 			return refuse(KindBusy, "pair %s is %s already, and svol-write is chosen when a split begins: give it at %s (pair suspend %s --svol-write=enable)",
 				p.name, st.Status, p.rec.Peer, p.name)
+		}
+	}
+	return nil
+}
+
+// checkReads refuses to take back at the secondary what a split gave.
+func (g *group) checkReads(pairs []*pair, o SuspendOptions) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		if o.SVOLRead && p.rec.State.SVOLWrite {
+			return refuse(KindBusy, "pair %s: hosts may write its S-VOL until the next resync, and svol-write=disable does not end that", p.name)
 		}
 	}
 	return nil
@@ -52,6 +69,7 @@ func (g *group) allowWrites(pairs []*pair, o SuspendOptions) error {
 		if err != nil {
 			return fault(KindInternal, err, "pair %s: svol-write could not be stored", p.name)
 		}
+		g.site.events.add(slog.LevelWarn, p.object(), "hosts may write the S-VOL until the next resync")
 	}
 	return nil
 }

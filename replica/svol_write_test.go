@@ -66,6 +66,16 @@ func TestSVOLWriteAtTheSecondary(t *testing.T) {
 	d.cut()
 	must(t, d.b.site.SuspendGroup(ctx, "g@tokyo", enable))
 	must(t, d.b.site.SuspendGroup(ctx, "g@tokyo", SuspendOptions{})) // what is enabled stays
+	err := d.b.site.SuspendPair(ctx, "x", SuspendOptions{SVOLRead: true})
+	if refused(t, err, KindBusy); !strings.Contains(err.Error(), "until the next resync") {
+		t.Errorf("the refusal says %q", err)
+	}
+	refused(t, d.b.site.SuspendGroup(ctx, "g@tokyo", SuspendOptions{SVOLRead: true}), KindBusy)
+	for _, p := range []string{"pair/x", "pair/y"} {
+		if d.b.tells(p, "hosts may write") != 1 {
+			t.Errorf("%s was told %d times that hosts may write", p, d.b.tells(p, "hosts may write"))
+		}
+	}
 	s := &writer{t: t, node: d.b, names: w.names, h: newHistory()}
 	must(t, s.write(ctx, 0, 3, 2, false))
 	must(t, s.write(ctx, 1, 90, 2, false))

@@ -10,8 +10,9 @@ import (
 )
 
 // watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete, deletes that did not come
-// to their end.
+// to their end; and at what the primary handed on.
 func (g *group) watch() {
+	g.followPathWatch()
 	g.watchPairs()
 	g.releaseRest()
 	g.keepAlive()

@@ -99,7 +99,7 @@ func parseEntry(line string) (e historyEntry, err error) {
 			return e, bad
 		}
 		value, tail, _ := strings.Cut(after, " ")
-		if quoted, err := strconv.QuotedPrefix(after); err == nil {
+		if quoted, err := strconv.QuotedPrefix(after); err == nil && quoted[0] == '"' { // other quotes are a part of a command, perhaps half of a pair
 			value, _ = strconv.Unquote(quoted)
 			tail, ok = strings.CutPrefix(after[len(quoted):], " ")
 			if !ok && tail != "" {

@@ -43,6 +43,16 @@ func TestParseHistory(t *testing.T) {
 	if got := show(historyCmd{Name: "osaka"}, time.Time{}); got != "nothing is remembered of that\n" {
 		t.Errorf("a peer is no pair: %q", got)
 	}
+	// A command may have been anything, also one quote of a pair whose other one is in the sentence that refused it.
+	for line, want := range map[string]string{
+		"2026-11-22T19:00:00Z kind=command by=x object=pair/db what=`abc result=EINVAL text=\"\\\"`abc\\\" is no command\"": "`abc",
+		"2026-11-22T19:00:00Z kind=command by=x object=pair/db what='x' result=EINVAL":                                      "'x'",
+		"2026-11-22T19:00:00Z kind=command by=x object=pair/db what=\"a \\\"b\\\" \\\\c\" result=EINVAL":                    `a "b" \c`,
+	} {
+		if e, err := parseEntry(line); err != nil || e.What != want || e.Result == nil || *e.Result != "EINVAL" {
+			t.Errorf("%s: %+v, %v", line, e, err)
+		}
+	}
 	for _, bad := range []string{"x", "2026-11-22T19:00:00Z", "2026-11-22T19:00:00Z kind=command", `2026-11-22T19:00:00Z kind="command"by=x object=y what=z`} {
 		if e, err := parseEntry(bad); err == nil {
 			t.Errorf("%q was read as %+v", bad, e)

@@ -9,7 +9,7 @@ import (
 
 // state is the text of one control file: an optional line that is a command, then "key: value" lines in the order of the file.
 type state struct {
-	config string // the command that would make the object again, "" if there is none
+	config string // the commands that would make the object again, one a line, "" if there are none
 	keys   []string
 	values map[string]string
 }
@@ -28,6 +28,8 @@ func parseState(text string) state {
 			s.set(key, value)
 		case line != "" && s.config == "":
 			s.config = line
+		case line != "":
+			s.config += "\n" + line
 		}
 	}
 	return s

@@ -44,6 +44,14 @@ func TestParseState(t *testing.T) {
 	}
 }
 
+// TestSeveralCommands: a group may need more than one command to be made again.
+func TestSeveralCommands(t *testing.T) {
+	s := parseState("create size=1GiB volumes=1\nadd-volume size=2GiB\nname: g\n")
+	if s.config != "create size=1GiB volumes=1\nadd-volume size=2GiB" || s.get("name") != "g" {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestStateAsJSON(t *testing.T) {
 	b, err := json.Marshal(object{state: parseState(pairText), kinds: pairKinds})
 	if err != nil {
