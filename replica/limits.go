@@ -78,6 +78,16 @@ const (
 	tellDeleted = 3 * time.Second
 	// requestTimeout bounds a command's request to the peer.
 	requestTimeout = 20 * time.Second
+	// takeoverDefault and takeoverMax are how long a takeover waits for the primary and for what it still has to send.
+	takeoverDefault = time.Minute
+	takeoverMax     = time.Hour
+	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the
+	// time after which hosts and their file systems take a disk for dead.
+	fenceMax = 20 * time.Second
+	// swapNear is how many records may be missing at the secondary when the primary begins to hold host writes.
+	swapNear = 64
+	// historyWait bounds how long a primary that learns of a takeover asks what was written there.
+	historyWait = 5 * time.Second
 	// askInterval is how long a primary waits for a connected secondary to open the mirror before it asks what became of the pairs, and
 	// between two questions.
 	askInterval = 5 * time.Second
