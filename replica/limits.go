@@ -111,6 +111,20 @@ const (
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
 
+	// keptPiece is the longest range of a kept set that has a checksum of its own: what a reader has to take in to check one byte.
+	keptPiece = 1 << 20
+	// keptFlush is how much of an image is written before the disk is told to begin, so that the flush at its end is short.
+	keptFlush = 32 << 20
+	// keptReserveShare of the file system of kept sets stays free, at most keptReserve: the stores there are sparse and grow as hosts write,
+	// and site.db grows with the bitmaps. What nobody needs now must not take that.
+	keptReserveShare = 16
+	keptReserve      = 1 << 30
+	// keptMax is how many kept sets a site has at most: those of the largest group twice. Each costs a look at its list in a listing.
+	keptMax = 2 * pairsGroup
+	// keptHeadMax bounds the head of a list, which is short lines of text, and keptWhyMax the reason in it.
+	keptHeadMax = 8 << 10
+	keptWhyMax  = 1 << 10
+
 	// eventsMax is how many events a site remembers.
 	eventsMax = 1000
 	// Names and counts of the reference, and what keeps a listing readable.

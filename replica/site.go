@@ -39,6 +39,7 @@ type Config struct {
 	// Seams of tests: the disk of the journals, and what stands between a volume and the file of its store.
 	journalFS journal.FS
 	wrapStore func(volume string, f storeFile) storeFile
+	keptStep  func(step string) error // called before each step of keeping or dropping a set
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -56,6 +57,7 @@ type Site struct {
 	fresh    bool // its state directory held no site before
 	opts     atomic.Pointer[SiteOptions]
 	slots    *copySlots
+	kept     keptSeen
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     waitLock
@@ -159,6 +161,7 @@ func (s *Site) open() error {
 	if err := s.openRings(); err != nil {
 		return err
 	}
+	s.openKept()
 	if err := s.loadVolumes(); err != nil {
 		return err
 	}
