@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"pairfs/journal"
@@ -41,7 +42,7 @@ func (g *group) holdWrites(ctx context.Context, token uint64, d time.Duration) (
 	for _, a := range g.attachments() {
 		a.vol.barrier() // who did not see it has published
 	}
-	r, err := g.appendControl(ctx, controlAlive, nil, 0, nil)
+	r, err := g.appendWithRoom(ctx, f)
 	if err == nil {
 		err = g.journal.Sync(ctx, r.End)
 	}
@@ -51,6 +52,24 @@ func (g *group) holdWrites(ctx context.Context, token uint64, d time.Duration) (
 	}
 	f.seq = r.Seq
 	return f, nil
+}
+
+// appendWithRoom journals a record; a full journal is waited for, for hosts do not fill it any more.
+func (g *group) appendWithRoom(ctx context.Context, f *fence) (journal.Reservation, error) {
+	for {
+		r, err := g.appendControl(ctx, controlAlive, nil, 0, nil)
+		if !errors.Is(err, journal.ErrFull) || g.fence.Load() != f {
+			return r, err
+		}
+		g.kickRestore()
+		g.kickCheckpoint()
+		wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		_ = g.journal.WaitRoom(wait, journal.MaxPayload)
+		cancel()
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+	}
 }
 
 // letWritesGo lets hosts go on if the fence has that token; 0 stands for any. An exchange that is being carried out ends it by itself.

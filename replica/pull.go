@@ -227,7 +227,9 @@ func (p *pullSession) receive() error {
 			}
 		case *quicwire.PairStates:
 			p.g.mu.Lock()
-			p.g.compare(m.Pairs, true)
+			if p.g.pulling == p {
+				p.g.compare(m.Pairs, true)
+			}
 			p.g.mu.Unlock()
 		case *quicwire.MirrorOptions:
 			if d := time.Duration(m.PathWatch) * time.Second; d > 0 {

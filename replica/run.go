@@ -19,6 +19,7 @@ type runOptions struct {
 	text     string      // why, for the operator
 	by       Caller      // who asked, set by run
 	fill     bool        // nothing is known of the other side: mark whole volumes
+	exact    bool        // the other side has everything up to seq for good
 	torn     bool        // secondary: the S-VOL is no image of one moment any more
 
 	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.

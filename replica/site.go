@@ -174,6 +174,7 @@ func (s *Site) open() error {
 func (s *Site) listen() error {
 	var err error
 	s.endpoint, err = quicwire.Listen(quicwire.Config{
+		Features: quicwire.FeatureSwap,
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
 		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log,
 	})

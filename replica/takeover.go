@@ -99,6 +99,7 @@ func (g *group) takeover(ctx context.Context, which func() []*pair, o TakeoverOp
 	if len(pairs) == 0 {
 		return refuse(KindBusy, "group %s has no pairs", g.name)
 	}
+	g.awaitPeerPair(ctx, pairs, o.Timeout/2)
 	switch kind := g.takeoverKind(pairs); kind {
 	case takeoverNop:
 		return g.takeoverNothing(ctx, pairs)
@@ -132,6 +133,24 @@ func (g *group) beginTaking() (end func(), err error) {
 		defer g.mu.Unlock()
 		g.taking = false
 	}, nil
+}
+
+// awaitPeerPair waits while the S-VOLs are in PAIR and the primary has not said so of its side: between the end of a copy here and there.
+func (g *group) awaitPeerPair(ctx context.Context, pairs []*pair, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		g.mu.Lock()
+		behind := false
+		for _, p := range pairs {
+			st := p.rec.State
+			behind = behind || g.linked && st.Role == Secondary && st.Status == PAIR && (p.peerStatus == COPY || p.peerStatus == SMPL && !p.gone)
+		}
+		g.mu.Unlock()
+		if !behind || pause(ctx, 2*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 // takeoverKind decides for all pairs: one that is already taken over has nothing to do, and the others are taken over alike.

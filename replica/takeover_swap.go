@@ -31,8 +31,10 @@ func (g *group) swapTakeover(ctx context.Context, pairs []*pair, limit time.Dura
 	if err != nil {
 		return err
 	}
-	if again := ready.Pairs[0].Generation; again != pairs[0].generation() {
-		generation = again // it gave its role up before, and the answer was lost
+	given, err := g.givenUp(ready, pairs)
+	if err != nil {
+		g.abortSwap(token, pairs)
+		return err
 	}
 	seq := journal.Seq(ready.LastSeq)
 	if err := g.awaitSeq(ctx, seq); err != nil {
@@ -51,7 +53,9 @@ func (g *group) swapTakeover(ctx context.Context, pairs []*pair, limit time.Dura
 		g.abortSwap(token, pairs)
 		return err
 	}
-	if generation != ready.Pairs[0].Generation {
+	if given != 0 {
+		generation = given
+	} else {
 		req.Phase, req.Generation, req.Wait = quicwire.SwapCommit, generation, 0
 		if _, err := g.askSwap(ctx, req); err != nil {
 			return err
@@ -72,10 +76,30 @@ func randomID() uint64 {
 	return binary.LittleEndian.Uint64(b[:]) | 1
 }
 
-func (p *pair) generation() uint64 {
-	p.group.mu.Lock()
-	defer p.group.mu.Unlock()
-	return p.rec.Generation
+// givenUp returns the history that a primary has begun already which gave its role up and whose answer was lost; 0 if it has not.
+func (g *group) givenUp(ready *quicwire.ResyncReady, pairs []*pair) (generation uint64, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	theirs := map[string]uint64{}
+	for _, t := range ready.Pairs {
+		theirs[t.Name] = t.Generation
+	}
+	same := 0
+	for _, p := range pairs {
+		if theirs[p.name] == p.rec.Generation {
+			same++
+		}
+		generation = theirs[p.name]
+	}
+	if same == len(pairs) {
+		return 0, nil
+	}
+	for _, p := range pairs {
+		if same > 0 || theirs[p.name] != generation || generation == 0 {
+			return 0, refuse(KindInternal, "group %s: %s speaks of another history of its pairs: please report this", g.name, g.rec.Peer)
+		}
+	}
+	return generation, nil
 }
 
 // refs names pairs as the peer knows them.
