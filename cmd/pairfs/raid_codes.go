@@ -93,6 +93,15 @@ func coded(err error, other raidCode) error {
 	return &raidError{code: codeOf(err, other), err: err}
 }
 
+// attached gives its code to an error of finding a site or of looking at it. That a part of it is not there means that it was stopped.
+func attached(err error) error {
+	var own *raidError
+	if errors.Is(err, unix.ENOENT) && !errors.As(err, &own) {
+		return raidf(exATTHOR, "%w", err)
+	}
+	return coded(err, exATTHOR)
+}
+
 // codeOf is the code that an error has, or the one that belongs to it.
 func codeOf(err error, other raidCode) raidCode {
 	var own *raidError

@@ -163,6 +163,18 @@ func (h *horcm) of(group string) []horcmDev {
 	return devs
 }
 
+// groupOf returns the first group that lists a volume by that name.
+func (h *horcm) groupOf(name string) (group string, ok bool) {
+	if h != nil {
+		for _, d := range h.devs {
+			if d.name == name {
+				return d.group, true
+			}
+		}
+	}
+	return "", false
+}
+
 // peer returns the peer that is named for a group, "" if none is.
 func (h *horcm) peer(group string) string {
 	if h == nil {

@@ -29,11 +29,11 @@ func raidvchkscan(r *raidCall) (int, error) {
 	}
 	s, err := r.app.site()
 	if err != nil {
-		return 0, coded(err, exATTHOR)
+		return 0, attached(err)
 	}
 	names, err := s.names("groups")
 	if err != nil {
-		return 0, coded(err, exATTHOR)
+		return 0, attached(err)
 	}
 	slices.Sort(names)
 	return 0, r.showJournals(s, names, r.args.value("-v", ""))
@@ -67,7 +67,7 @@ const (
 func (r *raidCall) showJournals(s site, groups []string, view string) error {
 	st, err := s.read("site")
 	if err != nil {
-		return coded(err, exATTHOR)
+		return attached(err)
 	}
 	if want := r.args.value("-s", st.get("name")); want != st.get("name") {
 		return raidf(exENQSER, "-s %s: the site here is %s", want, st.get("name"))

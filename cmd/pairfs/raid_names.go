@@ -74,11 +74,11 @@ func parsePairs(text string) []pairLine {
 func (r *raidCall) target() (*raidTarget, error) {
 	s, err := r.app.site()
 	if err != nil {
-		return nil, coded(err, exATTHOR)
+		return nil, attached(err)
 	}
 	text, err := s.text("pairs")
 	if err != nil {
-		return nil, &raidError{code: exATTHOR, err: err}
+		return nil, attached(err)
 	}
 	dev, wholeGroup, err := r.device(s)
 	if err != nil {
@@ -86,29 +86,21 @@ func (r *raidCall) target() (*raidTarget, error) {
 	}
 	f := finder{site: s, conf: r.conf, pairs: parsePairs(text)}
 	t := &raidTarget{site: s, shown: r.args.value("-g", "")}
-	switch group := t.shown; {
-	case group == "" && dev == "":
-		return nil, raidf(exREQARG, "nothing is named: -g names a group, -d a pair or volume")
-	case group == "":
-		t.members, t.group, err = f.anywhere(dev)
-	default:
-		t.members, t.group, err = f.inGroup(group, dev)
-	}
-	if err == nil && wholeGroup && t.group != "" {
-		t.members = f.pairsOf(t.group)
-	}
-	if err != nil {
+	if t.members, t.group, err = f.find(t.shown, dev); err != nil {
 		return nil, err
+	}
+	if wholeGroup && t.group != "" {
+		t.members = f.pairsOf(t.group)
 	}
 	if t.shown == "" {
 		t.shown = t.group
-	}
-	if err := t.refresh(); err != nil {
-		return nil, err
+		if listed, ok := r.conf.groupOf(dev); ok {
+			t.shown = listed
+		}
 	}
 	t.whole = t.group != "" && len(t.members) > 0 && len(t.members) == len(f.pairsOf(t.group)) &&
 		!slices.ContainsFunc(t.members, func(m raidMember) bool { return m.pair == "" })
-	return t, nil
+	return t, t.refresh()
 }
 
 // refresh reads the state of each pair again. A pair that went away is SMPL.
@@ -122,7 +114,7 @@ func (t *raidTarget) refresh() error {
 		p, err := t.site.pairState(m.pair)
 		switch {
 		case err != nil:
-			return coded(err, exATTHOR)
+			return attached(err)
 		case p.get("status") != "SMPL":
 			m.st = p
 		}
@@ -142,7 +134,7 @@ func (r *raidCall) device(s site) (name string, whole bool, err error) {
 	case len(ops) == 3, len(ops) == 2 && onlyMirror0(ops[1:]) != nil: // SITE VOLUME [MU#]
 		st, err := s.read("site")
 		if err != nil {
-			return "", false, coded(err, exATTHOR)
+			return "", false, attached(err)
 		}
 		if st.get("name") != ops[0] {
 			return "", false, raidf(exENQSER, "-d %s %s: the site here is %s", ops[0], ops[1], st.get("name"))
@@ -179,6 +171,17 @@ type finder struct {
 	site  site
 	conf  *horcm
 	pairs []pairLine
+}
+
+// find finds what is meant by the names of a group and of one of its pairs or volumes, each "" if it was not given.
+func (f *finder) find(group, dev string) (members []raidMember, journalGroup string, err error) {
+	switch {
+	case group != "":
+		return f.inGroup(group, dev)
+	case dev != "":
+		return f.anywhere(dev)
+	}
+	return nil, "", raidf(exREQARG, "nothing is named: -g names a group, -d a pair or volume")
 }
 
 // member makes a member of a pair.
@@ -229,7 +232,7 @@ func (f *finder) inGroup(group, dev string) ([]raidMember, string, error) {
 func (f *finder) groupNamed(name string) (string, error) {
 	groups, err := f.site.readAll("groups", nil)
 	if err != nil {
-		return "", coded(err, exATTHOR)
+		return "", attached(err)
 	}
 	var masters []string
 	for _, g := range groups {
@@ -276,8 +279,11 @@ func (f *finder) listed(group, dev string, devs []horcmDev) ([]raidMember, strin
 	return all, name, nil
 }
 
-// anywhere finds a pair or volume without being told the group.
+// anywhere finds a pair or volume without being told the group: by its name in the configuration of the instance, else by its own.
 func (f *finder) anywhere(dev string) ([]raidMember, string, error) {
+	if group, ok := f.conf.groupOf(dev); ok {
+		return f.inGroup(group, dev)
+	}
 	all := make([]raidMember, len(f.pairs))
 	for i, p := range f.pairs {
 		all[i] = p.member()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -222,4 +223,21 @@ oradb osaka horcm0
 			t.Errorf("%q: %v, want %q", row.text, err, row.says)
 		}
 	}
+}
+
+// TestInstalledNames compares the names that "make install" links with the commands.
+func TestInstalledNames(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(makefile)) {
+		if names, ok := strings.CutPrefix(line, "RAID := "); ok {
+			if got, want := strings.TrimSpace(names), strings.Join(raidCommandNames(), " "); got != want {
+				t.Errorf("make install links %s, the commands are %s", got, want)
+			}
+			return
+		}
+	}
+	t.Error("the Makefile does not say what it links")
 }

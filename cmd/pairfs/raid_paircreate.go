@@ -124,7 +124,7 @@ func (r *raidCall) peerFor(s site, shown, group string) (string, error) {
 	peers, err := s.names("peers")
 	switch {
 	case err != nil:
-		return "", coded(err, exATTHOR)
+		return "", attached(err)
 	case len(peers) == 1:
 		return peers[0], nil
 	case len(peers) == 0:

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -37,7 +39,7 @@ func pairdisplay(r *raidCall) (int, error) {
 	}
 	st, err := t.site.read("site")
 	if err != nil {
-		return 0, coded(err, exATTHOR)
+		return 0, attached(err)
 	}
 	format := r.args.letters("-f")
 	d := display{site: st.get("name"), mnt: t.site.mnt, exact: strings.ContainsAny(format, "ce"), groups: map[string]state{}, ranks: map[string]string{}}
@@ -74,14 +76,14 @@ type display struct {
 	ranks     map[string]string // their numbers
 }
 
-// know reads the state of a journal group, once.
+// know reads the state of a journal group, once. Of one that went away meanwhile nothing is known.
 func (d *display) know(s site, group string) error {
 	if _, done := d.groups[group]; done || group == "-" {
 		return nil
 	}
 	g, err := s.read(filepath.Join("groups", group))
-	if err != nil {
-		return coded(err, exATTHOR)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return attached(err)
 	}
 	d.groups[group], d.ranks[group] = g, rankOf(s, group)
 	return nil

@@ -52,7 +52,7 @@ func (r *raidCall) waitFor(t *raidTarget, seconds int, done func() (bool, error)
 	case errors.Is(err, context.Canceled):
 		return raidf(exCOMERR, "interrupted: %s", t.statuses())
 	}
-	return coded(err, exATTHOR)
+	return attached(err)
 }
 
 // statuses says in which status the members are, for the end of a wait.
