@@ -42,7 +42,7 @@ func horctakeover(r *raidCall) (int, error) {
 		}
 	}
 	for _, m := range t.members {
-		if m.side() == sideS && m.st.get("peer-status") == "SMPL" {
+		if m.side() == sideS && m.status() != raidSSWS && m.st.get("peer-status") == "SMPL" {
 			return 0, raidf(exEVOLCE, "%s is no pair at %s any more: the volumes do not fit together; delete it here too (pairsplit -S)", m.name(), m.st.get("peer"))
 		}
 	}

@@ -228,28 +228,34 @@ func (f *finder) inGroup(group, dev string) ([]raidMember, string, error) {
 	return []raidMember{m}, name, nil
 }
 
-// groupNamed finds a journal group by its name, or by the one that its master has at the peer.
+// groupNamed finds a journal group by its name here, or by the one that it has at the peer: scripts call it the same at both sites, and go on
+// to do so when the roles were exchanged. A restore group that a peer's group made is called GROUP@PEER.
 func (f *finder) groupNamed(name string) (string, error) {
 	groups, err := f.site.readAll("groups", nil)
 	if err != nil {
 		return "", attached(err)
 	}
-	var masters []string
+	return chooseGroup(groups, name, f.site.mnt)
+}
+
+// chooseGroup finds the one group that is meant by a name: the own name counts before that at the peer.
+func chooseGroup(groups []state, name, mnt string) (string, error) {
+	var others []string
 	for _, g := range groups {
 		if g.get("name") == name {
 			return name, nil
 		}
-		if g.get("role") == "S-VOL" && g.get("peer-group") == name {
-			masters = append(masters, g.get("name"))
+		if made, _, ok := strings.Cut(g.get("name"), "@"); g.get("peer-group") == name || ok && made == name {
+			others = append(others, g.get("name"))
 		}
 	}
-	switch len(masters) {
+	switch len(others) {
 	case 0:
-		return "", raidf(exENOGRP, "no group %s at the site of %s; pairfs group list shows those that there are", name, f.site.mnt)
+		return "", raidf(exENOGRP, "no group %s at the site of %s; pairfs group list shows those that there are", name, mnt)
 	case 1:
-		return masters[0], nil
+		return others[0], nil
 	}
-	return "", raidf(exINVNAM, "group %s is of several peers: name one of %s", name, strings.Join(masters, ", "))
+	return "", raidf(exINVNAM, "group %s is of several peers: name one of %s", name, strings.Join(others, ", "))
 }
 
 // listed finds the members of a group that the configuration of the instance has.

@@ -98,7 +98,7 @@ func TestRaidSyntax(t *testing.T) {
 		{"paircreate -g db", "EX_REQARG", 254, "-vl or -vr"},
 		{"paircreate -g db -vl -vr", "EX_OPTINV", 248, "contradict"},
 		{"pairevtwait -g db", "EX_REQARG", 254, "-s says"},
-		{"pairevtwait -g db -s pair", "EX_REQARG", 254, "-t has to say"},
+		{"pairevtwait -g db -s pair", "EX_REQARG", 254, "-t has to say for how many seconds"},
 		{"pairevtwait -g db -s paired -t 3", "EX_INVARG", 253, `"paired" is none of`},
 		{"raidvchkscan", "EX_REQARG", 254, "-v jnl"},
 		{"pairsplit -IM0 -g db", "EX_INVMOD", 241, "local copies"},

@@ -86,6 +86,9 @@ func (r *raidCall) checkSides(t *raidTarget, here bool) error {
 
 // create makes one pair. Its name is the one that -d has for it.
 func (r *raidCall) create(t *raidTarget, m raidMember, ask raidRequest) error {
+	if err := checkPair(m.dev); err != nil {
+		return coded(err, exINVNAM)
+	}
 	group := t.group
 	if group == "" && t.shown != "" {
 		f := finder{site: t.site, conf: r.conf}

@@ -43,18 +43,22 @@ func pairdisplay(r *raidCall) (int, error) {
 	}
 	format := r.args.letters("-f")
 	d := display{site: st.get("name"), mnt: t.site.mnt, exact: strings.ContainsAny(format, "ce"), groups: map[string]state{}, ranks: map[string]string{}}
+	shown := t.shown
+	if shown == "" {
+		shown = "-"
+	}
 	var rows []displayRow
 	var deaf []string
 	for _, m := range t.members {
 		if err := d.know(t.site, m.st.get("group")); err != nil {
 			return 0, err
 		}
-		rows = append(rows, d.local(t.shown, m))
+		rows = append(rows, d.local(shown, m))
 		if m.side() == sideSMPL || r.args.has("-l") {
 			continue
 		}
 		if s, known := remoteStatus(m.st); known {
-			rows = append(rows, d.remote(t.shown, m, s))
+			rows = append(rows, d.remote(shown, m, s))
 		} else {
 			deaf = append(deaf, m.name())
 		}

@@ -28,60 +28,87 @@ var pairevtwaitOptions = []raidOption{
 	{name: "-l", help: "go by the volumes of this host alone"},
 }
 
-// eventWait is what pairevtwait waits for.
-type eventWait struct {
-	side   raidSide     // whose status counts, SMPL for the local one
-	wanted []raidStatus // any of them
-	seen   map[string]raidStatus
+// sideWait is a status that is waited for on one side of the pairs.
+type sideWait struct {
+	side   raidSide              // whose status counts, SMPL for the volumes here
+	wanted []raidStatus          // any of them
+	seen   map[string]raidStatus // of each member, when it was looked at last
 }
 
-// pairevtwait waits for a status, or tells it by its exit status.
+// pairevtwait waits for statuses, or tells one by its exit status.
 func pairevtwait(r *raidCall) (int, error) {
-	w := &eventWait{side: sideP, seen: map[string]raidStatus{}}
-	option := r.args.last("-s", "-ss", "-nowait", "-nowaits")
-	if option == "-ss" || option == "-nowaits" {
-		w.side = sideS
-	}
-	if r.args.has("-l") {
-		w.side = sideSMPL
-	}
-	waits := option == "-s" || option == "-ss"
+	now := r.args.last("-nowait", "-nowaits")
+	waits := r.sideWaits()
 	switch {
-	case option == "":
+	case now == "" && len(waits) == 0:
 		return 0, raidf(exREQARG, "-s says what to wait for, or -nowait not to wait")
-	case waits && !r.args.has("-t"):
-		return 0, raidf(exREQARG, "%s waits, and -t has to say for how many seconds at most", option)
-	}
-	for _, word := range r.args.operands(option) {
-		w.wanted = append(w.wanted, waitWords[strings.ToLower(word)]...)
+	case now == "" && !r.args.has("-t"):
+		return 0, raidf(exREQARG, "-t has to say for how many seconds to wait at most")
 	}
 	t, err := r.target()
 	if err != nil {
 		return 0, err
 	}
-	if !waits {
-		return w.now(r, t)
+	if now != "" {
+		return r.statusNow(t, r.sideFor(map[string]raidSide{"-nowait": sideP, "-nowaits": sideS}[now]))
 	}
-	if err := r.waitFor(t, r.args.number("-t", 0), func() (bool, error) { return w.look(t) }); err != nil {
-		return 0, err
+	err = r.waitFor(t, r.args.number("-t", 0), func() (bool, error) {
+		done := true
+		for _, w := range waits {
+			there, err := w.look(t)
+			if err != nil {
+				return false, err
+			}
+			done = done && there
+		}
+		return done, nil
+	})
+	if err == nil {
+		r.say("Wait status done.")
 	}
-	r.say("Wait status done.")
-	return 0, nil
+	return 0, err
 }
 
-// status is that of a member on the side that counts.
-func (w *eventWait) status(m raidMember) raidStatus {
-	if w.side == sideSMPL {
+// sideFor is the side that counts for an option: with -l the volumes here do for both.
+func (r *raidCall) sideFor(side raidSide) raidSide {
+	if r.args.has("-l") {
+		return sideSMPL
+	}
+	return side
+}
+
+// sideWaits are the waits that -s and -ss ask for; both if both are given.
+func (r *raidCall) sideWaits() []*sideWait {
+	var waits []*sideWait
+	for _, o := range []struct {
+		option string
+		side   raidSide
+	}{{"-s", sideP}, {"-ss", sideS}} {
+		if !r.args.has(o.option) {
+			continue
+		}
+		w := &sideWait{side: r.sideFor(o.side), seen: map[string]raidStatus{}}
+		for _, word := range r.args.operands(o.option) {
+			w.wanted = append(w.wanted, waitWords[strings.ToLower(word)]...)
+		}
+		waits = append(waits, w)
+	}
+	return waits
+}
+
+// statusFor is the status of a member on a side.
+func statusFor(side raidSide, m raidMember) raidStatus {
+	if side == sideSMPL {
 		return m.status()
 	}
-	return statusAt(w.side, m.st)
+	return statusAt(side, m.st)
 }
 
-// now returns the status that all members have.
-func (w *eventWait) now(r *raidCall, t *raidTarget) (int, error) {
+// statusNow returns the exit status for the status that all members have.
+func (r *raidCall) statusNow(t *raidTarget, side raidSide) (int, error) {
 	code := raidStatusCodes[raidSMPL].evtwait
 	for i, m := range t.members {
-		c := raidStatusCodes[w.status(m)].evtwait
+		c := raidStatusCodes[statusFor(side, m)].evtwait
 		if i > 0 && c != code {
 			return 0, raidf(exENQVOL, "the volumes of group %s are not all in one status: %s", t.shown, t.statuses())
 		}
@@ -91,10 +118,10 @@ func (w *eventWait) now(r *raidCall, t *raidTarget) (int, error) {
 }
 
 // look reports whether all members are in a wanted status. One that was suspended meanwhile ends the wait, unless that is what is wanted.
-func (w *eventWait) look(t *raidTarget) (bool, error) {
+func (w *sideWait) look(t *raidTarget) (bool, error) {
 	done := true
 	for _, m := range t.members {
-		s := w.status(m)
+		s := statusFor(w.side, m)
 		before, known := w.seen[m.dev]
 		w.seen[m.dev] = s
 		if slices.Contains(w.wanted, s) {
@@ -110,7 +137,7 @@ func (w *eventWait) look(t *raidTarget) (bool, error) {
 
 // hopeless reports whether a status that is not the wanted one is a suspension that ends the wait: by a failure at any time, by a split if
 // that came while it was waited. Who waits for the end of a pair waits on.
-func (w *eventWait) hopeless(before raidStatus, known bool, now raidStatus) bool {
+func (w *sideWait) hopeless(before raidStatus, known bool, now raidStatus) bool {
 	if !slices.ContainsFunc(w.wanted, func(s raidStatus) bool { return s != raidSMPL }) {
 		return false
 	}

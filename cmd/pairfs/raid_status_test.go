@@ -171,7 +171,7 @@ func TestHopelessWaits(t *testing.T) {
 		{"smpl", raidPAIR, true, raidPSUE, false},
 		{"pair", raidCOPY, true, raidSMPL, false},
 	} {
-		w := eventWait{wanted: waitWords[row.wanted]}
+		w := sideWait{wanted: waitWords[row.wanted]}
 		if got := w.hopeless(row.before, row.known, row.now); got != row.want {
 			t.Errorf("waiting for %s, %s after %s (%v): %v", row.wanted, row.now, row.before, row.known, got)
 		}
