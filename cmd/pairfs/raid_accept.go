@@ -42,7 +42,7 @@ var raidAccept = [numRaidStatus][numRaidRequest]raidVerdict{
 }
 
 // raidWhy are the sentences for what is rejected: which code, and what to do instead.
-var raidWhy = [numRaidRequest]struct{ inSMPL, else_ string }{
+var raidWhy = [numRaidRequest]struct{ inSMPL, otherwise string }{
 	askCreate: {"", "is suspended: use pairresync, or pairsplit -S first"},
 	askNocopy: {"", "is suspended: use pairresync, or pairsplit -S first"},
 	askSplit:  {"is in no pair: paircreate makes one", "cannot be split"},
@@ -68,7 +68,7 @@ func decide(members []raidMember, ask raidRequest) (todo []raidMember, err error
 	if len(refused) == 0 {
 		return todo, nil
 	}
-	first, why := refused[0], raidWhy[ask].else_
+	first, why := refused[0], raidWhy[ask].otherwise
 	code := exINVSTP
 	if first.status() == raidSMPL {
 		code, why = exINVVOL, raidWhy[ask].inSMPL
