@@ -102,9 +102,23 @@ bench: build ## measure, and print the figures
 demo: build ## two sites on this host, with a tour (needs root)
 	$(BIN) demo
 
+# What scripts for RAID Manager call; as links to pairfs. A real RAID Manager's programs are left alone.
+RAID := horctakeover paircreate pairdisplay pairevtwait pairresync pairsplit pairsyncwait pairvolchk raidvchkscan
+
 .PHONY: install
-install: build ## install to PREFIX (/usr/local)
+install: build ## install to PREFIX (/usr/local), with the names of RAID Manager's commands
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/pairfs
+	@cd $(DESTDIR)$(PREFIX)/bin; for c in $(RAID); do \
+		if [ ! -e $$c ] && [ ! -L $$c ] || [ "$$(readlink $$c)" = pairfs ]; then ln -sfn pairfs $$c; \
+		else echo "$(DESTDIR)$(PREFIX)/bin/$$c is another program and is left as it is; pairfs raid $$c does the same" >&2; fi; \
+	done
+
+.PHONY: uninstall
+uninstall: ## take away what install put there; sites and their state stay
+	@cd $(DESTDIR)$(PREFIX)/bin; for c in $(RAID); do \
+		[ "$$(readlink $$c)" != pairfs ] || rm -f $$c; \
+	done
+	rm -f $(DESTDIR)$(PREFIX)/bin/pairfs
 
 .PHONY: lint
 lint: ## golangci-lint, fetched on first use

@@ -27,10 +27,13 @@
 //
 // All streams are bidirectional. The first frame says what a stream is for:
 //
-//	request   CreatePair, DeletePair, SuspendPair, ResyncPairs or PairStates, then the end of the direction.
+//	request   CreatePair, DeletePair, SuspendPair, ResyncPairs, SwapPairs or PairStates, then the end of the direction.
 //	          The answer is one or more frames, then the end. Result refuses, or answers what has no other answer.
 //	          ResyncPairs is answered by ResyncReady and then Bitmap frames; with mode 0 it takes pairs up
-//	          again, with mode 2 it only looks, from either side.
+//	          again, with mode 2 it only looks, from either side, with mode 3
+//	          it takes up an S-VOL that was taken over as well. SwapPairs exchanges the roles of a group: phase 1 (prepare)
+//	          and 2 (commit) of a planned exchange and 4 (resync) are answered by ResyncReady, the last one with Bitmap
+//	          frames behind it; 3 (abort) and 5 (ask) by Result. It is sent to sites with feature bit 4 only.
 //	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
 //	          Batch, PairStates and MirrorOptions. The directions are independent of each other. The stream is over when either
 //	          side ends its direction.
@@ -72,6 +75,7 @@
 //	13 Batch         ordinal u64, first seq u64, last seq u64, count u32, newest seq u64, newest time u64, flags u8,
 //	                 unpacked length u32, records to the end of the body
 //	15 MirrorOptions path watch time in seconds u32, 0 if it is not handed on
+//	16 SwapPairs     group string, list of references, phase u8, token u64, generation u64, wait in milliseconds u32, seq u64, lose u8
 //
 //	reference        name string, generation u64
 //	state            name string, number u32, generation u64, status u8, suspend type u8, consistent bool, seq u64

@@ -36,6 +36,7 @@ func examples() []Frame {
 		&ReadJournal{Budget: 0x8182, Durable: 0x8384, Restored: 0x8586, DurableSeq: 0x8788, RestoredSeq: 0x898a},
 		&Batch{Ordinal: 1, First: 0x9192, Last: 0x9394, Count: 3, NewestSeq: 0x9596, NewestTime: 0x9798999a9b9c9d9e, Flags: PackS2, RawLen: 4096, Data: []byte("records")},
 		&MirrorOptions{PathWatch: 0xa1a2a3a4},
+		&SwapPairs{Group: "default", Pairs: refs, Phase: SwapCommit, Token: 0xb1b2b3b4b5b6b7b8, Generation: 0xc1c2c3c4c5c6c7c8, Wait: 0xd1d2d3d4, Seq: 0xe1e2e3e4, Lose: LosePVOL},
 	}
 }
 
@@ -186,6 +187,7 @@ func TestLargestFramesFit(t *testing.T) {
 		&DeletePair{Pairs: refs},
 		&SuspendPair{Pairs: refs},
 		&ResyncPairs{Group: long, Pairs: refs},
+		&SwapPairs{Group: long, Pairs: refs},
 		&ResyncReady{Pairs: states},
 		&Bitmap{Pair: long, Regions: MaxRunBytes, Runs: unitRuns(MaxRunBytes / 2)},
 		&MirrorOpen{Group: long, Pairs: states},

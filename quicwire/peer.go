@@ -109,6 +109,18 @@ func (e *Endpoint) Connected(name string) (since time.Time, ok bool) {
 	return p.since, true
 }
 
+// Agreed gives what this site and the peer have in common, as of the connection that requests use now; false while there is none.
+func (e *Endpoint) Agreed(name string) (Agreement, bool) {
+	p := e.peerByName(name)
+	if p == nil {
+		return Agreement{}, false
+	}
+	if c, _ := p.oldest(); c != nil {
+		return c.agreed, true
+	}
+	return Agreement{}, false
+}
+
 // Trouble says why the peer has no live connection: what the last dial or the end of the last connection came to. It is nil while there
 // is one, and for a peer that was never set.
 func (e *Endpoint) Trouble(name string) error {

@@ -3,8 +3,9 @@ package quicwire
 // What is asked for (ResyncPairs.Mode).
 const (
 	ResyncSame uint8 = 0 // the roles stay as they are
-	ResyncSwap uint8 = 1 // the sender becomes the primary
+	ResyncSwap uint8 = 1 // not used: SwapPairs does that
 	ResyncLook uint8 = 2 // nothing is taken up and nothing changes: the answer alone is wanted, by either side
+	ResyncLose uint8 = 3 // as ResyncSame, also where the S-VOL was taken over: what was written there is kept aside and overwritten
 )
 
 // ResyncPairs asks the peer to take up suspended pairs of a group again, or only what its bitmaps say. A request; the answer is one
@@ -12,7 +13,7 @@ const (
 type ResyncPairs struct {
 	Group string // name of the master journal group
 	Pairs []PairRef
-	Mode  uint8 // ResyncSame, ResyncSwap or ResyncLook
+	Mode  uint8 // ResyncSame, ResyncLook or ResyncLose
 }
 
 // Type gives TypeResyncPairs.

@@ -17,6 +17,7 @@ const (
 	FeatureZstd  Features = 1 << 1 // batches packed with zstd
 	FeaturePaths Features = 1 << 2 // reserved: one mirror session over several connections
 	FeatureDelta Features = 1 << 3 // reserved: delta resync between two secondaries
+	FeatureSwap  Features = 1 << 4 // SwapPairs is served: takeover with a reachable primary, and resync with exchanged roles
 )
 
 // Agreement is what two sites have in common. It holds for one connection.

@@ -62,7 +62,7 @@ func (p *pullSession) update(rec *journal.Record, t *touched) error {
 	}
 	if rec.Advances() {
 		g.mu.Lock()
-		g.lastSeq = rec.Seq
+		g.lastSeq, g.lastTime = rec.Seq, rec.Time
 		g.mu.Unlock()
 	}
 	return nil
@@ -174,7 +174,7 @@ func (p *pullSession) control(rec *journal.Record) error {
 		return err
 	}
 	g.mu.Lock()
-	g.lastSeq = rec.Seq
+	g.lastSeq, g.lastTime = rec.Seq, rec.Time
 	g.mu.Unlock()
 	return g.obeyControl(rec.Seq, c)
 }

@@ -17,14 +17,14 @@ import (
 
 // Finding is one thing that [Check] looked at.
 type Finding struct {
-	Object string // "site.db", "volume/db", "group/default", "pair/pair0"; "store/db" and "journal/default" of what the database does not know
+	Object string // "site.db", "volume/db", "group/default", "pair/pair0"; "store/db" and "journal/default" of what the database does not know; "kept/NAME"
 	Text   string // one sentence
 	Bad    bool   // something is wrong
 }
 
 // Check examines the state directory of a site that is not running and changes nothing: that the database opens and its entries fit
 // together, that the stores are there with the sizes that their pairs have, that every record a journal must hold is there with its
-// checksum, and what lies there that the database does not know. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
+// checksum, that every kept set is whole, and what lies there that the database does not know. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
 func Check(stateDir string, report func(Finding)) error {
 	path := filepath.Join(stateDir, "site.db")
 	if _, err := os.Stat(path); err != nil {
@@ -74,6 +74,7 @@ func (c *checker) run() error {
 	}
 	c.strayStores()
 	c.strayJournals()
+	c.kept()
 	return nil
 }
 

@@ -27,6 +27,7 @@ type childConfig struct {
 	Volumes                         []string // written by the child; none for one that only serves
 	Writers                         int
 	Seed, Next                      uint64
+	Kept                            *keptChild // keep or drop a set instead, and be killed on the way
 }
 
 func TestMain(m *testing.M) {
@@ -45,6 +46,9 @@ func childMain(config string) error {
 	var c childConfig
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		return err
+	}
+	if c.Kept != nil {
+		return c.Kept.run(c)
 	}
 	s, err := Open(context.Background(), Config{StateDir: c.StateDir, Name: c.Name, Listen: c.Listen, RingDir: c.RingDir, Memory: c.Memory, PathWatch: c.PathWatch})
 	if err != nil {

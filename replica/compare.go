@@ -79,7 +79,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			g.asked = time.Time{} // what was said may be older than the pair: ask
 			continue
 		}
-		if known && !sure && p.rec.State.Role == Primary && p.rec.State.Status.active() && Status(t.Status).suspended() && journal.Seq(t.Seq) < p.rec.StartSeq {
+		if known && !sure && p.rec.State.Role == Primary && p.rec.State.Status.active() && (Status(t.Status).suspended() || Status(t.Status) == SSWS) && journal.Seq(t.Seq) < p.rec.StartSeq {
 			g.asked = time.Time{} // suspended since before the last start: said before the resync, or split before its start arrived
 			continue
 		}
@@ -99,6 +99,10 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			f.text = fmt.Sprintf("the pair was deleted at %s: delete it here too", g.rec.Peer)
 		case EvPeerSplit:
 			f.text = fmt.Sprintf("the pair was split at %s", g.rec.Peer)
+		case EvPeerTookOver:
+			f.text = fmt.Sprintf("the S-VOL was taken over at %s, which has everything up to sequence number %d: hosts do not write here any more; resync mode=swap makes this side its secondary", g.rec.Peer, t.Seq)
+		case EvConflict:
+			f.text = fmt.Sprintf("%s has what this side lacks, see its events; hosts go on writing here: resync discard=there goes on from here, discard=here from there; what is given up is kept aside", g.rec.Peer)
 		default:
 			f.text = fmt.Sprintf("%s says that the pair is %s (%s): see the events there, then resync from the primary", g.rec.Peer, Status(t.Status).On(otherRole(p.rec.State.Role)), SuspendType(t.SuspendType))
 		}

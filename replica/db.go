@@ -87,6 +87,7 @@ type pairRecord struct {
 	Group        string
 	Number       uint32 // of the volume in its group: what records carry
 	Generation   uint64
+	Parent       uint64 `json:",omitempty"` // the history before the roles were exchanged last, 0 if they never were
 	Size         int64
 	CopyNone     bool
 	Starting     bool        // secondary: a resync was granted, its start record has not come yet

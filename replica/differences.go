@@ -136,7 +136,7 @@ func (s *Site) serveLook(peer string, m *quicwire.ResyncPairs, send quicwire.Sen
 		if err != nil {
 			return err
 		}
-		if p.group != s.groupByName(m.Group) && p.group != s.groupByName(m.Group+"@"+peer) || len(pairs) > 0 && p.group != pairs[0].group {
+		if p.group.name != m.Group && p.group.peerGroup() != m.Group || len(pairs) > 0 && p.group != pairs[0].group {
 			return refuse(KindInvalid, "pair %s of site %s is not in group %s", ref.Name, s.cfg.Name, m.Group)
 		}
 		pairs = append(pairs, p)

@@ -74,6 +74,12 @@
 // that leaves hosts the last tenth (Suspending, JNL overflow), PFUS. In the ring order of a journal what the peer needs next is what has to
 // go first, so once a record that the peer lacks is given up, all behind it is marked in the bitmaps as well.
 //
+// # What loses
+//
+// Where a resync overwrites bytes that hosts wrote on purpose on the side that loses, they are kept aside first: the regions as hosts read
+// them, checked, in STATE/kept/PAIR-TIME (kept.go; kept_list.go has the format). The resync does not begin before they would survive a power
+// cut, and not at all where they cannot be kept. They stay until an operator drops them.
+//
 // # Quiet and off
 //
 // While hosts are quiet the primary moves the sequence number on every few seconds, so that lag 0 can be told from silence. A primary that is

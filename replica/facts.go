@@ -122,7 +122,10 @@ func (g *group) obeyFacts() {
 		if g.ctx.Err() != nil {
 			return
 		}
-		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill, typ: f.typ, torn: f.torn})
+		err := g.run(g.ctx, f.input, f.pairs, runOptions{seq: f.seq, text: f.text, fill: f.fill, typ: f.typ, torn: f.torn, exact: f.input == EvPeerTookOver})
+		if err == nil && f.input == EvPeerTookOver {
+			g.tellConflict(f.pairs)
+		}
 		if err != nil && g.ctx.Err() == nil {
 			g.site.events.add(slog.LevelError, g.object(), "%s could not be dealt with: %v", f.input, err)
 		}

@@ -14,17 +14,17 @@ func TestFactsOfAWholeGroup(t *testing.T) {
 		p.rec.State = PairState{Role: Primary, Status: PAIR}
 		g.pairs[p.name] = p
 	}
-	g.facts.add(fact{pair: "p7", input: EvPeerSplit, seq: 9})
+	g.facts.add(fact{pair: g.pairs["p7"], input: EvPeerSplit, seq: 9})
 	for range 50 {
 		g.mu.Lock()
 		g.reportFull(EvOverflow)
 		g.mu.Unlock()
 	}
-	g.facts.add(fact{pair: "p7", input: EvPeerSplit})
-	g.facts.add(fact{pair: "p7", input: EvPeerSplit, seq: 5})
-	g.facts.add(fact{pair: "p8", input: EvPeerSplit, seq: 6})
-	g.facts.add(fact{pair: "p9", input: EvPeerSplit, fill: true})
-	g.facts.add(fact{pair: "gone", input: EvPeerDeleted})
+	g.facts.add(fact{pair: g.pairs["p7"], input: EvPeerSplit})
+	g.facts.add(fact{pair: g.pairs["p7"], input: EvPeerSplit, seq: 5})
+	g.facts.add(fact{pair: g.pairs["p8"], input: EvPeerSplit, seq: 6})
+	g.facts.add(fact{pair: g.pairs["p9"], input: EvPeerSplit, fill: true})
+	g.facts.add(fact{pair: &pair{name: "gone", group: g}, input: EvPeerDeleted})
 	if len(g.facts.wake) != 1 || len(g.facts.list) != pairsGroup+4 {
 		t.Errorf("%d facts are queued", len(g.facts.list))
 	}
@@ -38,7 +38,7 @@ func TestFactsOfAWholeGroup(t *testing.T) {
 	if again := g.gather(); len(again) != 0 {
 		t.Errorf("stepped twice: %d", len(again))
 	}
-	g.facts.add(fact{pair: "p1", input: EvOverflow})
+	g.facts.add(fact{pair: g.pairs["p1"], input: EvOverflow})
 	if steps := g.gather(); len(steps) != 1 || len(steps[0].pairs) != 1 {
 		t.Error("what is reported anew is not stepped")
 	}

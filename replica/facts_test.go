@@ -24,7 +24,8 @@ func TestStaleFact(t *testing.T) {
 			t.Helper()
 			g := n.site.groupByName(group)
 			for _, f := range facts {
-				g.obeyFact(f)
+				g.facts.add(f)
+				g.obeyFacts()
 				if st := n.status("x"); st.Status != PAIR {
 					t.Fatalf("%s: %s of another time made the pair %s", n.cfg.Name, f.input, st.Status)
 				}

@@ -197,7 +197,9 @@ func (f *feedSession) receive() {
 			f.request(m)
 		case *quicwire.PairStates:
 			f.g.mu.Lock()
-			f.g.compare(m.Pairs, false)
+			if f.g.session == f { // else it may be about roles that were exchanged since
+				f.g.compare(m.Pairs, false)
+			}
 			f.g.mu.Unlock()
 		default:
 			return

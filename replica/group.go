@@ -22,7 +22,7 @@ import (
 type group struct {
 	site    *Site
 	name    string
-	role    Role // fixed while the group has pairs
+	role    Role // while the group has pairs it changes with restoreMu, mu and the mode locks of all its volumes held: see exchange
 	journal *journal.Journal
 
 	// cmd serialises what changes the states of the group's pairs.
@@ -53,6 +53,10 @@ type group struct {
 	linked           bool
 	linkChange       time.Time
 	asked            time.Time   // primary: when the peer was last asked for its states beside a mirror
+	lastTime         int64       // secondary: when the record of lastSeq was made, 0 if that is not known
+	pullHeld         bool        // secondary: no mirror session is opened
+	pullEnd          func()      // secondary: ends the session that is open or being opened and waits for it; nil while there is none
+	taking           bool        // secondary: a takeover, or an exchange of the roles, is under way
 	newestSeq        journal.Seq // secondary: what the primary said last
 	newestTime       int64
 	lastHeard        time.Time
@@ -76,6 +80,7 @@ type group struct {
 	blockedReq chan struct{} // a host write found no room in the journal
 	failOnce   sync.Once
 	gateMu     sync.Mutex            // changes storeErr and io together
+	fence      atomic.Pointer[fence] // primary: host writes are held, the roles are about to be exchanged
 	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
 	io         atomic.Pointer[ioGate]
 

@@ -82,6 +82,16 @@ const (
 	requestTimeout = 20 * time.Second
 	// deletePace is what a peer may take for each pair of a delete beyond that: some transactions.
 	deletePace = 100 * time.Millisecond
+	// takeoverDefault and takeoverMax are how long a takeover waits for the primary and for what it still has to send.
+	takeoverDefault = time.Minute
+	takeoverMax     = time.Hour
+	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the
+	// time after which hosts and their file systems take a disk for dead.
+	fenceMax = 20 * time.Second
+	// swapNear is how many records may be missing at the secondary when the primary begins to hold host writes.
+	swapNear = 64
+	// historyWait bounds how long a primary that learns of a takeover asks what was written there.
+	historyWait = 5 * time.Second
 	// askInterval is how long a primary waits for a connected secondary to open the mirror before it asks what became of the pairs, and
 	// between two questions.
 	askInterval = 5 * time.Second
@@ -104,6 +114,20 @@ const (
 
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
+
+	// keptPiece is the longest range of a kept set that has a checksum of its own: what a reader has to take in to check one byte.
+	keptPiece = 1 << 20
+	// keptFlush is how much of an image is written before the disk is told to begin, so that the flush at its end is short.
+	keptFlush = 32 << 20
+	// keptReserveShare of the file system of kept sets stays free, at most keptReserve: the stores there are sparse and grow as hosts write,
+	// and site.db grows with the bitmaps. What nobody needs now must not take that.
+	keptReserveShare = 16
+	keptReserve      = 1 << 30
+	// keptMax is how many kept sets a site has at most: those of the largest group twice. Each costs a look at its list in a listing.
+	keptMax = 2 * pairsGroup
+	// keptHeadMax bounds the head of a list, which is short lines of text, and keptWhyMax the reason in it.
+	keptHeadMax = 8 << 10
+	keptWhyMax  = 1 << 10
 
 	// eventsMax is how many events a site remembers.
 	eventsMax = 1000

@@ -37,6 +37,9 @@ func (g *group) markRest(ctx context.Context, pairs []*pair, outs map[*pair]Outc
 	if o.seq != 0 {
 		after = min(after, o.seq)
 	}
+	if o.exact {
+		after = o.seq // the other side has all of it for good, whatever it has told of
+	}
 	for _, p := range pairs {
 		p.att.vol.barrier() // who did not see the new bound has published
 	}

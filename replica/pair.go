@@ -49,9 +49,13 @@ func (p *pair) wire() quicwire.PairState {
 	if seq == noStop {
 		seq = 0
 	}
+	status := p.rec.State.Status
+	if p.rec.State.TookOver && p.rec.State.Role == Secondary {
+		status = SSWS // whatever else happened to it since: that is what the primary has to know
+	}
 	return quicwire.PairState{
 		Name: p.name, Number: p.rec.Number, Generation: p.rec.Generation,
-		Status: uint8(p.rec.State.Status), SuspendType: uint8(p.rec.State.Suspend), Consistent: p.rec.State.Consistent, Seq: uint64(seq),
+		Status: uint8(status), SuspendType: uint8(p.rec.State.Suspend), Consistent: p.rec.State.Consistent, Seq: uint64(seq),
 	}
 }
 
@@ -69,7 +73,7 @@ func (p *pair) endCopy() {
 
 // applyAccess lets the write path see what the state allows, and then operators see the state. Requires group.mu.
 func (p *pair) applyAccess() {
-	p.att.writable.Store(p.rec.State.mayWrite())
+	p.att.writable.Store(p.rec.State.mayWrite() && p.group.fence.Load() == nil)
 	p.shown = p.rec.State
 }
 

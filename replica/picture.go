@@ -13,6 +13,8 @@ func (s *Site) Status() SiteStatus {
 		Name: s.cfg.Name, Fingerprint: s.identity.Fingerprint().String(), Listen: s.endpoint.Addr().String(), State: s.cfg.StateDir,
 		Version: s.cfg.Version, Started: s.started, MemoryLimit: s.cfg.Memory, MemoryUsed: s.memoryUsed(), Options: wordsOf(siteOptions, *s.opts.Load()),
 	}
+	kept := s.keptAll()
+	st.KeptSets, st.KeptBytes = kept.sets, kept.bytes
 	s.mu.RLock()
 	groups := make([]*group, 0, len(s.groups))
 	for _, g := range s.groups {
@@ -191,6 +193,8 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 		st.Status = PFUL
 	}
 	st.Options = wordsOf(pairOptions, p.opts)
+	kept := g.site.keptOf(p.name)
+	st.KeptSets, st.KeptBytes = kept.sets, kept.bytes
 	switch {
 	case p.gone || r.State.Suspend == DeletePairToRCU:
 		st.PeerStatus = SMPL.String()

@@ -108,7 +108,7 @@ func (g *group) primaryBack(theirs []quicwire.PairState) error {
 func (g *group) keepAlive() {
 	now, seq := time.Now(), g.journal.Marks().LastSeq
 	g.mu.Lock()
-	if seq != g.aliveSeq || !g.linked || g.role != Primary || !g.active() {
+	if seq != g.aliveSeq || !g.linked || g.role != Primary || !g.active() || g.fence.Load() != nil {
 		g.aliveSeq, g.aliveAt = seq, now
 	}
 	due := now.Sub(g.aliveAt) >= keepAlive

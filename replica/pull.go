@@ -54,7 +54,7 @@ func (g *group) pullLoop() {
 			continue
 		}
 		began := time.Now()
-		err := g.pull()
+		err := g.pullOnce()
 		if g.ctx.Err() != nil {
 			return
 		}
@@ -75,7 +75,7 @@ func (g *group) pullLoop() {
 func (g *group) wantsPull() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.role == Secondary && len(g.pairs) > 0 && g.failed == ""
+	return g.role == Secondary && len(g.pairs) > 0 && g.failed == "" && !g.pullHeld
 }
 
 // mirrorEnded remembers why a session ended and says so once.
@@ -95,8 +95,47 @@ func (g *group) mirrorEnded(err error) {
 	}
 }
 
+// pullOnce runs one mirror session that [group.holdPull] can end.
+func (g *group) pullOnce() error {
+	ctx, cancel := context.WithCancel(g.ctx)
+	done := make(chan struct{})
+	g.mu.Lock()
+	if g.pullHeld || g.role != Secondary {
+		g.mu.Unlock()
+		cancel()
+		return nil
+	}
+	g.pullEnd = func() { cancel(); <-done }
+	g.mu.Unlock()
+	err := g.pull(ctx)
+	cancel()
+	g.mu.Lock()
+	g.pullEnd, g.pulling = nil, nil
+	g.mu.Unlock()
+	close(done)
+	return err
+}
+
+// holdPull ends the mirror session and lets no other begin, until the function that it gives is called: nothing arrives meanwhile. No lock may
+// be held, for what arrived last may be waiting for one.
+func (g *group) holdPull() (letGo func()) {
+	g.mu.Lock()
+	g.pullHeld = true
+	end := g.pullEnd
+	g.mu.Unlock()
+	if end != nil {
+		end()
+	}
+	return func() {
+		g.mu.Lock()
+		g.pullHeld = false
+		g.mu.Unlock()
+		kick(g.pullReq)
+	}
+}
+
 // pull runs one mirror session until it ends.
-func (g *group) pull() error {
+func (g *group) pull(ctx context.Context) error {
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	g.mu.Lock()
@@ -107,16 +146,16 @@ func (g *group) pull() error {
 	peer := g.rec.Peer
 	g.mu.Unlock()
 	// What was received is durable before it is named: the numbers above were received, perhaps a moment ago.
-	if err := g.journal.Sync(g.ctx, g.journal.Marks().Reserved); err != nil {
+	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
 		return err
 	}
-	stream, err := g.site.endpoint.OpenMirror(g.ctx, peer, open)
+	stream, err := g.site.endpoint.OpenMirror(ctx, peer, open)
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
 	p := &pullSession{g: g, stream: stream, wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
-	p.ctx, p.cancel = context.WithCancel(g.ctx)
+	p.ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
 	if err := p.accepted(); err != nil {
 		return err
@@ -188,7 +227,9 @@ func (p *pullSession) receive() error {
 			}
 		case *quicwire.PairStates:
 			p.g.mu.Lock()
-			p.g.compare(m.Pairs, true)
+			if p.g.pulling == p {
+				p.g.compare(m.Pairs, true)
+			}
 			p.g.mu.Unlock()
 		case *quicwire.MirrorOptions:
 			if d := time.Duration(m.PathWatch) * time.Second; d > 0 {

@@ -106,3 +106,20 @@ func scanWords(a, b *regionSet, from int64, hit func(x, y uint64) uint64) int64 
 func (s *regionSet) bytesOf(first, n int64) int64 {
 	return min((first+n)*regionSize, s.size) - first*regionSize
 }
+
+// any reports whether the set has a region; that of nobody has none.
+func (s *regionSet) any() bool {
+	if s == nil {
+		return false
+	}
+	_, n, _, _ := nextAlike(s, nil, 0)
+	return n > 0
+}
+
+// bytes returns how many bytes of the volume the set has.
+func (s *regionSet) bytes() (n int64) {
+	for first, count := range s.spans {
+		n += s.bytesOf(int64(first), int64(count))
+	}
+	return n
+}

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"pairfs/journal"
 	"pairfs/quicwire"
@@ -10,15 +11,16 @@ import (
 
 // ResyncPair copies the differences of a suspended pair, from P-VOL to S-VOL. It returns once both sides are in COPY.
 func (s *Site) ResyncPair(ctx context.Context, name string) error {
-	return s.onServedPair(name, func(g *group, pairs []*pair) error { return g.resync(ctx, pairs) })
+	return s.onServedPair(name, func(g *group, pairs []*pair) error { return g.resyncBy(ctx, CmdResync, pairs) })
 }
 
 // ResyncGroup does so for all suspended pairs of a group.
 func (s *Site) ResyncGroup(ctx context.Context, name string) error {
-	return s.onGroup(name, func(g *group, pairs []*pair) error { return g.resync(ctx, pairs) })
+	return s.onGroup(name, func(g *group, pairs []*pair) error { return g.resyncBy(ctx, CmdResync, pairs) })
 }
 
-func (g *group) resync(ctx context.Context, pairs []*pair) error {
+// resyncBy resyncs pairs by [CmdResync], or by [CmdDiscard] over what was written at S-VOLs that were taken over. cmd is held.
+func (g *group) resyncBy(ctx context.Context, in Input, pairs []*pair) error {
 	g.mu.Lock()
 	failed := g.failed
 	g.mu.Unlock()
@@ -26,7 +28,11 @@ func (g *group) resync(ctx context.Context, pairs []*pair) error {
 		return refuse(KindBusy, "the journal of group %s failed (%s): mend its disk and restart pairfs, then resync", g.name, failed)
 	}
 	written := map[*pair]int64{}
-	err := g.run(ctx, CmdResync, pairs, runOptions{ask: func(ctx context.Context, pairs []*pair) error { return g.askResync(ctx, pairs, written) }})
+	mode := quicwire.ResyncSame
+	if in == CmdDiscard {
+		mode = quicwire.ResyncLose
+	}
+	err := g.run(ctx, in, pairs, runOptions{ask: func(ctx context.Context, pairs []*pair) error { return g.askResync(ctx, mode, pairs, written) }})
 	if err == nil {
 		for p, n := range written {
 			p.tellOverwritten(n)
@@ -54,8 +60,8 @@ func (g *group) undoResync(pairs []*pair) {
 }
 
 // askResync asks the peer to take pairs up again; its bitmaps are merged into ours. written gets how many bytes they mark.
-func (g *group) askResync(ctx context.Context, pairs []*pair, written map[*pair]int64) error {
-	ready, err := g.askBitmaps(ctx, quicwire.ResyncSame, pairs, func(p *pair, b *quicwire.Bitmap) {
+func (g *group) askResync(ctx context.Context, mode uint8, pairs []*pair, written map[*pair]int64) error {
+	ready, err := g.askBitmaps(ctx, mode, pairs, func(p *pair, b *quicwire.Bitmap) {
 		bits := p.att.bits
 		for first, n := range b.Spans() {
 			bits.setRegions(int64(first), int64(first+n))
@@ -71,19 +77,28 @@ func (g *group) askResync(ctx context.Context, pairs []*pair, written map[*pair]
 // askBitmaps asks the peer for its bitmaps of pairs, to resync them or only to look, and gives each piece to take. ready is nil if that was
 // refused or nothing came; it is given with an error when not all pieces came.
 func (g *group) askBitmaps(ctx context.Context, mode uint8, pairs []*pair, take func(*pair, *quicwire.Bitmap)) (*quicwire.ResyncReady, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	limit := requestTimeout
+	if mode == quicwire.ResyncLose {
+		limit = keepTimeout
+	}
 	g.mu.Lock()
-	req, peer := &quicwire.ResyncPairs{Group: g.name, Mode: mode}, g.rec.Peer
+	req := &quicwire.ResyncPairs{Group: g.name, Mode: mode}
 	if g.role == Secondary {
 		req.Group = g.rec.PeerGroup
 	}
-	left := map[string]*pair{}
+	g.mu.Unlock()
+	req.Pairs = g.refs(pairs)
+	return g.askMaps(ctx, limit, req, pairs, take)
+}
+
+// askMaps makes a request that is answered by ResyncReady and the bitmaps of pairs, as askBitmaps says.
+func (g *group) askMaps(ctx context.Context, limit time.Duration, req quicwire.Frame, pairs []*pair, take func(*pair, *quicwire.Bitmap)) (*quicwire.ResyncReady, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	peer, left := g.rec.Peer, map[string]*pair{}
 	for _, p := range pairs {
-		req.Pairs = append(req.Pairs, quicwire.PairRef{Name: p.name, Generation: p.rec.Generation})
 		left[p.name] = p
 	}
-	g.mu.Unlock()
 	x, err := g.site.endpoint.RequestStream(ctx, peer, req)
 	if err != nil {
 		return nil, g.site.remoteError(peer, err)

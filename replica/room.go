@@ -21,6 +21,9 @@ func (g *group) openGate() {
 
 // awaitRoom waits, with no lock held, until a write that asked for another attempt has a chance.
 func (g *group) awaitRoom(ctx context.Context) error {
+	if f := g.fence.Load(); f != nil {
+		return f.wait(ctx)
+	}
 	if e := g.storeErr.Load(); e != nil {
 		return *e
 	}

@@ -19,6 +19,7 @@ type runOptions struct {
 	text     string      // why, for the operator
 	by       Caller      // who asked, set by run
 	fill     bool        // nothing is known of the other side: mark whole volumes
+	exact    bool        // the other side has everything up to seq for good
 	torn     bool        // secondary: the S-VOL is no image of one moment any more
 
 	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.
@@ -29,6 +30,7 @@ type runOptions struct {
 // accepts it (or has nothing to do), or nothing changes. group.cmd is held.
 func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) error {
 	o.by = callerOf(ctx)
+	g.letWritesGo(0) // an exchange of the roles that was prepared comes to nothing
 	accepted, outs, err := g.stepAll(in, pairs)
 	if err != nil || len(accepted) == 0 {
 		return err
@@ -73,7 +75,7 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 	if len(started) > 0 {
 		g.afterStart(ctx, begun, started)
 	}
-	if in == EvPeerResync {
+	if in == EvPeerResync || in == EvPeerDiscard {
 		for _, p := range accepted {
 			p.att.torn.Store(false) // the resync tries the store again
 		}
@@ -169,7 +171,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	was, stop := p.rec.State, p.rec.StopSeq
 	p.rec.State = out.State
 	st := &p.rec.State
-	if st.Role == Secondary && was.Status.active() && !st.Status.active() {
+	if st.Role == Secondary && was.Role == Secondary && was.Status.active() && !st.Status.active() {
 		p.rec.StopSeq = g.lastSeq
 		if o.seq != 0 {
 			p.rec.StopSeq = min(o.seq, g.lastSeq) // numbers behind the primary's stop came as skips
@@ -195,11 +197,14 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 			p.rec.StopSeq = noStop
 		}
 	}
-	if st.Status == COPY && was.Status != COPY {
+	if st.Status == COPY && (was.Status != COPY || was.Role != st.Role) {
 		p.rec.PairSeq = 0
 		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
 	}
-	if st.Role == Secondary && in == EvPeerResync {
+	if st.Role == Secondary && was.Role == Primary {
+		stop = g.lastSeq // it has all that this side ever wrote
+	}
+	if begins := in == EvPeerResync || in == EvPeerDiscard || in == EvPeerSwap || in == EvSwapped; st.Role == Secondary && begins {
 		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting = stop, noStop, true
 	}
 	if st.Status != COPY {
@@ -284,6 +289,11 @@ func (g *group) drain(ctx context.Context, in Input, pairs []*pair, o runOptions
 
 // startPairs appends the record from which on updates are replicated. The caller lets the journal go when it has stored the pairs.
 func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservation, error) {
+	return g.startPairsAt(ctx, pairs, 0)
+}
+
+// startPairsAt is startPairs at a number above the next one; 0 stands for the next one.
+func (g *group) startPairsAt(ctx context.Context, pairs []*pair, at journal.Seq) (journal.Reservation, error) {
 	c := &control{}
 	for _, p := range pairs {
 		c.numbers = append(c.numbers, p.att.number)
@@ -293,7 +303,7 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 		g.settle(ctx) // what nobody needs any more must not count as a journal that is full
 	}
 	g.keep(g.journal.Marks().Reserved)
-	r, err := g.appendControl(ctx, controlStart, c, 0, func(seq journal.Seq) {
+	r, err := g.appendControl(ctx, controlStart, c, at, func(seq journal.Seq) {
 		for _, p := range pairs {
 			p.att.start.Store(uint64(seq)) // before stop: see attachment
 			p.att.stop.Store(uint64(noStop))

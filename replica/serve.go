@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -54,6 +55,12 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 		if err == nil {
 			return nil
 		}
+	case *quicwire.SwapPairs:
+		what = fmt.Sprintf("exchange of the roles of group %s", m.Group)
+		var answer quicwire.Frame
+		if answer, err = s.serveSwap(ctx, peer, m, send); err == nil {
+			return answer
+		}
 	case *quicwire.SuspendPair:
 		what = fmt.Sprintf("end of a resync of %s", counted(len(m.Pairs), "pair"))
 		err = s.serveUndo(peer, m)
@@ -102,6 +109,7 @@ func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.Creat
 	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		g.rec.NextPair = max(g.rec.NextPair, m.Number) // should this side become the primary
 		return errors.Join(put(tx, bucketPairs, m.Pair, rec), put(tx, bucketGroups, g.name, g.rec))
 	})
 	if err != nil {
@@ -202,16 +210,32 @@ func (g *group) undoStart(p *pair) error {
 	return g.run(g.ctx, EvPeerSplit, []*pair{p}, runOptions{text: "the primary could not begin the resync: see its events, then resync there again"})
 }
 
+// restoreGroup finds the group that follows a group of the peer, nil if there is none.
+func (s *Site) restoreGroup(peer, master string) *group {
+	s.mu.RLock()
+	all := slices.Collect(maps.Values(s.groups))
+	s.mu.RUnlock()
+	for _, g := range all {
+		g.mu.Lock()
+		mine := g.role == Secondary && g.rec.Peer == peer && g.rec.PeerGroup == master
+		g.mu.Unlock()
+		if mine {
+			return g
+		}
+	}
+	return nil
+}
+
 // serveResync takes pairs of a restore group up again and sends their bitmaps: what hosts wrote here since the split.
 func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncPairs, send quicwire.SendFunc) error {
-	g := s.groupByName(m.Group + "@" + peer)
+	g := s.restoreGroup(peer, m.Group)
 	if g == nil {
 		return refuse(KindNotFound, "site %s has no restore group for %s: delete the pair and create it again", s.cfg.Name, m.Group)
 	}
-	if m.Mode != quicwire.ResyncSame || len(m.Pairs) == 0 {
+	if m.Mode != quicwire.ResyncSame && m.Mode != quicwire.ResyncLose || len(m.Pairs) == 0 {
 		return refuse(KindInvalid, "site %s does not know this kind of resync", s.cfg.Name)
 	}
-	pairs, ready, err := g.takeUp(ctx, peer, m.Pairs)
+	pairs, ready, err := g.takeUp(ctx, peer, m)
 	if err != nil {
 		return err
 	}
@@ -233,12 +257,12 @@ func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncP
 }
 
 // takeUp brings pairs of a restore group back to COPY, with everything received in their stores.
-func (g *group) takeUp(ctx context.Context, peer string, refs []quicwire.PairRef) ([]*pair, *quicwire.ResyncReady, error) {
+func (g *group) takeUp(ctx context.Context, peer string, m *quicwire.ResyncPairs) ([]*pair, *quicwire.ResyncReady, error) {
 	s := g.site
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
 	var pairs []*pair
-	for _, ref := range refs {
+	for _, ref := range m.Pairs {
 		p, err := s.servedPair(peer, ref.Name, ref.Generation)
 		if err != nil {
 			return nil, nil, err
@@ -257,7 +281,19 @@ func (g *group) takeUp(ctx context.Context, peer string, refs []quicwire.PairRef
 	if e := g.storeErr.Load(); e != nil {
 		return nil, nil, fault(KindBusy, *e, "site %s cannot take pairs of group %s up again", s.cfg.Name, g.name)
 	}
-	if err := g.run(ctx, EvPeerResync, pairs, runOptions{}); err != nil {
+	in := EvPeerResync
+	if m.Mode == quicwire.ResyncLose {
+		in = EvPeerDiscard
+		if _, _, err := g.stepAll(in, pairs); err != nil {
+			return nil, nil, err
+		}
+		letGo := g.holdHosts(pairs)
+		defer letGo()
+		if err := g.keepLost(ctx, pairs, "the primary goes on, and what was written here is given up"); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := g.run(ctx, in, pairs, runOptions{}); err != nil {
 		return nil, nil, err
 	}
 	g.mu.Lock()

@@ -104,6 +104,9 @@ func (s *Site) quota(peer string) int64 {
 func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) error {
 	name := m.Group + "@" + peer
 	g := s.groupByName(name)
+	if r := s.restoreGroup(peer, m.Group); r != nil { // after an exchange of the roles it has another name
+		g, name = r, r.name
+	}
 	if g != nil && len(g.allPairs()) == 0 {
 		// Its history has ended, and the peer's group may be another one by now, whose numbers begin anew.
 		if err := s.removeGroup(g); err != nil {

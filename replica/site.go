@@ -40,6 +40,7 @@ type Config struct {
 	journalFS journal.FS
 	wrapStore func(volume string, f storeFile) storeFile
 	wallClock func() time.Time
+	keptStep  func(step string) error // called before each step of keeping or dropping a set
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -57,6 +58,7 @@ type Site struct {
 	fresh    bool // its state directory held no site before
 	opts     atomic.Pointer[SiteOptions]
 	slots    *copySlots
+	kept     keptSeen
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     waitLock
@@ -161,6 +163,7 @@ func (s *Site) open() error {
 	if err := s.openRings(); err != nil {
 		return err
 	}
+	s.openKept()
 	if err := s.loadVolumes(); err != nil {
 		return err
 	}
@@ -173,6 +176,7 @@ func (s *Site) open() error {
 func (s *Site) listen() error {
 	var err error
 	s.endpoint, err = quicwire.Listen(quicwire.Config{
+		Features: quicwire.FeatureSwap,
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
 		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log,
 	})

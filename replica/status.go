@@ -17,6 +17,8 @@ type SiteStatus struct {
 	Pairs       []PairStatus
 	Groups      []GroupStatus
 	Peers       []PeerStatus
+	KeptSets    int   // regions that were kept aside, see [Kept]
+	KeptBytes   int64 // what they take on their file system
 }
 
 // VolumeStatus is the picture of one volume.
@@ -63,6 +65,8 @@ type PairStatus struct {
 	SplitLeft    time.Duration // while Suspending: how long the flush may still take; 0 if unknown
 	Options      []string      // NAME=VALUE, all of them
 	Usage        PairUsage     // what it did lately
+	KeptSets     int           // regions of the volume that were kept aside, see [Kept]
+	KeptBytes    int64         // what they take on their file system
 }
 
 // GroupStatus is the picture of one journal group on this side.

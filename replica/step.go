@@ -9,6 +9,7 @@ type PairState struct {
 	Suspend    SuspendType
 	Consistent bool // secondary: the S-VOL is an image of one moment; primary: as last heard
 	SVOLWrite  bool // secondary, suspended: hosts may write the S-VOL
+	TookOver   bool `json:",omitempty"` // the S-VOL was taken over; on the primary: and that is known there
 }
 
 // Outcome is the answer of [Step]: the verdict, the state after it and what the engine has to do, in order.
@@ -32,7 +33,7 @@ func Step(s PairState, i Input) Outcome {
 	next := s
 	next.Status = r.to
 	switch {
-	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted:
+	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted && r.input != EvPeerTookOver:
 		next.Suspend = s.Suspend // the reason why the flush began
 	case r.to == PSUE && s.Status == COPY && r.input != EvPeerError && r.input != EvLost:
 		next.Suspend = InitialCopyFailed
@@ -53,23 +54,55 @@ func Step(s PairState, i Input) Outcome {
 	if !next.Status.suspended() {
 		next.SVOLWrite = false
 	}
+	next.takeOver(r.input)
 	return Outcome{Verdict: Accept, State: next, Actions: r.actions}
+}
+
+// takeOver does what an input means for the roles and for what is remembered of a takeover.
+func (s *PairState) takeOver(i Input) {
+	switch i {
+	case CmdTakeover, EvPeerTookOver:
+		s.TookOver = true
+	case CmdSwap:
+		s.Role, s.TookOver, s.Consistent = Primary, false, false
+	case EvPeerSwap:
+		s.Role, s.TookOver = Secondary, false
+	case EvSwapped:
+		s.Role = otherRole(s.Role)
+	case CmdDiscard, EvPeerDiscard:
+		s.TookOver = false
+	}
 }
 
 // lookup finds the row of the tables for the input; there is never more than one in each, which a test proves.
 func lookup(s PairState, i Input) (rule, bool) {
+	if s.TookOver {
+		for _, r := range takenRules {
+			if r.fits(s, i) {
+				return r, true
+			}
+		}
+	}
+	if i == CmdTakeover && s.Role == Secondary && !s.Consistent && s.Status.suspended() {
+		return noImageRule, true
+	}
 	for _, r := range typedRules {
 		if r.typ == s.Suspend && r.fits(s, i) {
 			return r.rule, true
 		}
 	}
-	for _, r := range rules {
-		if r.fits(s, i) {
-			return r, true
+	for _, table := range [][]rule{rules, takeoverRules} {
+		for _, r := range table {
+			if r.fits(s, i) {
+				return r, true
+			}
 		}
 	}
 	return rule{}, false
 }
+
+// noImageRule refuses to take over what was never an image of one moment, or is none any more.
+var noImageRule = rule{verdict: Refuse, why: "the S-VOL is no image of one moment, so there is nothing to go on with: resync from the primary, or delete the pair to get at the volume as it is"}
 
 func (r *rule) fits(s PairState, i Input) bool {
 	return r.role == s.Role && r.input == i && slices.Contains(r.from, s.Status)
@@ -80,9 +113,9 @@ func (r *rule) fits(s PairState, i Input) bool {
 func (s PairState) mayWrite() bool {
 	switch s.Role {
 	case Secondary:
-		return s.Status == SSWS || (s.Status.suspended() && s.SVOLWrite)
+		return s.Status == SSWS || (s.Status.suspended() && (s.SVOLWrite || s.TookOver))
 	case Primary:
-		return s.Status != SSWS
+		return !s.TookOver
 	}
 	return true
 }
@@ -91,8 +124,13 @@ func (s PairState) mayWrite() bool {
 // Both sides tell each other their states whenever a mirror connects and whenever one changes, so what was missed while the link was
 // down is made up for without a log of messages.
 func peerInput(mine PairState, peer Status, typ SuspendType, known bool) (Input, bool) {
-	if mine.Suspend == MCUPowerOff && known && peer.active() {
+	switch {
+	case mine.Suspend == MCUPowerOff && known && peer.active():
 		return EvPeerBack, true
+	case mine.TookOver && mine.Role == Secondary:
+		return EvConflict, mine.Status == SSWS && known && peer == PSUE && typ == BothWritten
+	case mine.Role == Primary && known && peer == SSWS:
+		return EvPeerTookOver, !mine.TookOver
 	}
 	if !mine.Status.active() && !(mine.Role == Primary && !known) {
 		return 0, false

@@ -37,7 +37,11 @@ func goldenStates() []PairState {
 			}
 		}
 	}
-	return states
+	return append(states, // taken over
+		PairState{Role: Primary, Status: PSUS, Suspend: TakenOver, TookOver: true},
+		PairState{Role: Primary, Status: PSUE, Suspend: BothWritten, TookOver: true},
+		PairState{Role: Secondary, Status: SSWS, Consistent: true, TookOver: true},
+		PairState{Role: Secondary, Status: PSUE, Suspend: BothWritten, Consistent: true, TookOver: true})
 }
 
 // TestTablesGolden prints the acceptance table and the transition table and compares them with the text that documents them.
@@ -103,7 +107,16 @@ func TestTablesComplete(t *testing.T) {
 			cells[key] = n
 		}
 	}
-	for n, r := range rules {
+	for n, r := range takenRules {
+		for _, f := range r.from {
+			key := fmt.Sprint("taken", r.role, f, r.input)
+			if m, twice := cells[key]; twice {
+				t.Errorf("rows %d and %d of the S-VOLs that were taken over both speak of %s", m, n, key)
+			}
+			cells[key] = n
+		}
+	}
+	for n, r := range slices.Concat(rules, takeoverRules) {
 		if r.verdict == Refuse && r.why == "" {
 			t.Errorf("row %d refuses without a sentence", n)
 		}
@@ -119,8 +132,8 @@ func TestTablesComplete(t *testing.T) {
 		}
 	}
 	reach := map[Role][]Input{
-		Primary:   {EvCopied, EvDrained, EvDrainTimeout, EvPathLost, EvOverflow, EvFull, EvPeerSplit, EvPeerError, EvPeerDeleted, EvFailure, EvRestoreFailed, EvLost},
-		Secondary: {EvCopied, EvDrained, EvPathLost, EvOverflow, EvPeerSplit, EvPeerError, EvPeerDeleted, EvPeerResync, EvPeerDelete, EvFailure, EvRestoreFailed, EvPeerOff, EvPeerBack},
+		Primary:   {EvCopied, EvDrained, EvDrainTimeout, EvPathLost, EvOverflow, EvFull, EvPeerSplit, EvPeerError, EvPeerDeleted, EvFailure, EvRestoreFailed, EvLost, EvPeerTookOver, EvConflict, EvPeerSwap, EvSwapped},
+		Secondary: {EvCopied, EvDrained, EvPathLost, EvOverflow, EvPeerSplit, EvPeerError, EvPeerDeleted, EvPeerResync, EvPeerDelete, EvFailure, EvRestoreFailed, EvPeerOff, EvPeerBack, EvPeerTookOver, EvConflict, EvPeerSwap, EvPeerDiscard, EvSwapped},
 	}
 	for _, s := range goldenStates() {
 		inputs := reach[s.Role]
@@ -164,11 +177,17 @@ func TestStepInvariants(t *testing.T) {
 			if !next.Status.suspended() && next.Status != Suspending && next.Suspend != NoSuspend {
 				t.Errorf("%v %s: %s with suspend type %s", s, i, next.Status, next.Suspend)
 			}
-			if next.Role == Secondary && !next.Status.suspended() && next.mayWrite() {
+			if next.Role == Secondary && !next.Status.suspended() && next.Status != SSWS && next.mayWrite() {
 				t.Errorf("%v %s: an S-VOL in %s may be written", s, i, next.Status)
 			}
-			if s.Role == Primary && next.Role != Primary && next.Status != SMPL {
+			if exchange := i == EvPeerSwap || i == EvSwapped; s.Role == Primary && next.Role != Primary && next.Status != SMPL && !exchange {
 				t.Errorf("%v %s: the role changed to %s", s, i, next.Role)
+			}
+			if s.TookOver && s.Role == Secondary && next.Role == Secondary && next.TookOver && next.Status != Deleting && !next.mayWrite() {
+				t.Errorf("%v %s: hosts lose the S-VOL that they were switched to", s, i)
+			}
+			if next.Role == Primary && next.TookOver && next.mayWrite() {
+				t.Errorf("%v %s: a P-VOL whose S-VOL was taken over is written", s, i)
 			}
 			if s.Status == COPY && s.Role == Secondary && next.Status.suspended() && next.Consistent {
 				t.Errorf("I4: %v %s calls an unfinished copy consistent", s, i)

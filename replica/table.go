@@ -14,6 +14,9 @@ const (
 	CmdResync                    // copy the differences (pairresync)
 	CmdDelete                    // both sides back to SMPL (pairsplit -S)
 	CmdForceDelete               // this side back to SMPL, whatever the other does
+	CmdTakeover                  // hosts are to write the S-VOL (horctakeover)
+	CmdSwap                      // an S-VOL that was taken over becomes the primary, the differences are copied back (pairresync -swaps)
+	CmdDiscard                   // copy the differences from the P-VOL, giving up what was written at an S-VOL that was taken over
 	EvCopied                     // the record that ends the copy: obeyed by the secondary; for the primary, all before it is in the store of the S-VOL
 	EvDrained                    // the control record that ends the replication was reached
 	EvDrainTimeout               // a flush did not end in time
@@ -31,13 +34,18 @@ const (
 	EvLost                       // the journal of a primary was not there when the site started
 	EvPeerOff                    // the primary says that it is being switched off (secondary only)
 	EvPeerBack                   // the primary is back and replicates the pair (secondary only)
+	EvPeerTookOver               // the S-VOL was taken over (primary only)
+	EvConflict                   // both sides have what the other lacks
+	EvPeerSwap                   // the S-VOL that was taken over asks to become the primary
+	EvPeerDiscard                // the primary asks for a resync that gives up what was written here (secondary only)
+	EvSwapped                    // the roles are exchanged with host writes held, without a copy
 	numInput
 )
 
 var inputNames = [numInput]string{
-	"create", "create copy=none", "suspend", "suspend mode=purge", "resync", "delete", "delete mode=force",
+	"create", "create copy=none", "suspend", "suspend mode=purge", "resync", "delete", "delete mode=force", "takeover", "resync mode=swap", "resync discard=there",
 	"copied", "drained", "drain-timeout", "path-lost", "overflow", "full", "peer-split", "peer-error", "peer-deleted", "peer-resync", "peer-delete",
-	"failure", "restore-failed", "detached", "lost", "peer-off", "peer-back",
+	"failure", "restore-failed", "detached", "lost", "peer-off", "peer-back", "peer-took-over", "conflict", "peer-swap", "peer-discard", "swapped",
 }
 
 // String returns the command's words or the fact's name, as the golden table prints them.
@@ -49,7 +57,7 @@ func (i Input) String() string {
 }
 
 // command reports whether an operator can ask for the input.
-func (i Input) command() bool { return i <= CmdForceDelete }
+func (i Input) command() bool { return i <= CmdDiscard }
 
 // Verdict says what becomes of an input in a state.
 type Verdict uint8

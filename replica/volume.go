@@ -98,13 +98,36 @@ func (v *Volume) closeStore() {
 func (v *Volume) Writable() error {
 	v.mode.RLock()
 	defer v.mode.RUnlock()
-	if v.att == nil || v.att.writable.Load() {
+	if v.att == nil {
+		return nil
+	}
+	if err := v.mayWrite(); err != nil && !errors.Is(err, errAgain) {
+		return err
+	}
+	return nil
+}
+
+// mayWrite returns nil if hosts may write the paired volume, errAgain while writes are held, or the refusal. The mode lock is held.
+func (v *Volume) mayWrite() error {
+	a := v.att
+	switch {
+	case a.writable.Load():
+		return nil
+	case a.group.fence.Load() != nil:
+		return errAgain
+	case a.writable.Load(): // they were let go in between
 		return nil
 	}
 	return v.readOnlyError()
 }
 
 func (v *Volume) readOnlyError() error {
+	v.att.group.mu.Lock()
+	st, peer := v.att.pair.rec.State, v.att.pair.rec.Peer
+	v.att.group.mu.Unlock()
+	if st.Role == Primary {
+		return refuse(KindSecondary, "volume %s is not written here any more: its S-VOL at %s was taken over; pair resync --swap makes this side the secondary of that one, pair resync --discard=there goes on from here", v.name, peer)
+	}
 	return refuse(KindSecondary, "volume %s is the S-VOL of pair %s and is written by its primary only: suspend it with --svol-write=enable (svol-write=enable), or delete the pair, to write here", v.name, v.att.pair.name)
 }
 
@@ -171,8 +194,8 @@ func (v *Volume) WriteAt(ctx context.Context, p []byte, off int64, sync bool) (i
 			done = n
 			return err
 		}
-		if !a.writable.Load() {
-			return v.readOnlyError()
+		if err := v.mayWrite(); err != nil {
+			return err
 		}
 		room := v.size.Load() - off
 		if room <= 0 {

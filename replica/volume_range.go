@@ -41,8 +41,9 @@ func (v *Volume) zeroRange(ctx context.Context, off, n int64, punch bool) error 
 				return v.store.punch(off, step)
 			case a == nil:
 				return v.store.zero(off, step)
-			case !a.writable.Load():
-				return v.readOnlyError()
+			}
+			if err := v.mayWrite(); err != nil {
+				return err
 			}
 			return a.obtainDiscard(off, step)
 		})
@@ -64,8 +65,8 @@ func (v *Volume) Allocate(ctx context.Context, off, n int64, keepSize bool) erro
 		return refuse(KindInvalid, "volume %s: a range of %d bytes at %d makes no sense", v.name, n, off)
 	}
 	if a := v.att; a != nil {
-		if !a.writable.Load() {
-			return v.readOnlyError()
+		if err := v.mayWrite(); err != nil && !errors.Is(err, errAgain) {
+			return err
 		}
 		if off+n > v.size.Load() && !keepSize {
 			return refuse(KindBusy, "volume %s is in pair %s and has a fixed size of %d bytes: delete the pair to let it grow", v.name, a.pair.name, v.size.Load())

@@ -92,9 +92,13 @@ func (g *group) askStates() {
 	g.cmd.Lock()
 	g.mu.Lock()
 	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
-	starts := map[string]journal.Seq{}
+	type moment struct {
+		start      journal.Seq
+		generation uint64
+	}
+	asked := map[string]moment{}
 	for name, p := range g.pairs {
-		starts[name] = p.rec.StartSeq
+		asked[name] = moment{p.rec.StartSeq, p.rec.Generation}
 	}
 	g.mu.Unlock()
 	g.cmd.Unlock()
@@ -106,9 +110,9 @@ func (g *group) askStates() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for name, p := range g.pairs {
-		if start, ok := starts[name]; !ok || start != p.rec.StartSeq {
+		if asked[name] != (moment{p.rec.StartSeq, p.rec.Generation}) {
 			g.asked = time.Time{}
-			return // a pair came meanwhile, or was taken up again
+			return // a pair came meanwhile, was taken up again, or has another role
 		}
 	}
 	g.compare(states.Pairs, true)

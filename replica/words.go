@@ -95,12 +95,14 @@ const (
 	PVOLFailure                   // P, S: journal or store of the primary failed
 	MCUPowerOff                   // S: the primary was switched off in good order; the pair goes on when it is back
 	MCUInitialized                // P, S: the primary lost its journal or its records of the pair: everything counts as different
+	TakenOver                     // P: the S-VOL was taken over; hosts do not write here until that is settled
+	BothWritten                   // P, S: the S-VOL was taken over, and each side has what the other lacks
 	numSuspendType
 )
 
 var suspendTypeNames = [numSuspendType]string{
 	"-", "P-VOL by operator", "S-VOL by operator", "by MCU", "by RCU", "delete pair to RCU", "JNL overflow", "S-VOL failure",
-	"initial copy failed", "P-VOL failure", "MCU P/S OFF", "MCU IMPL",
+	"initial copy failed", "P-VOL failure", "MCU P/S OFF", "MCU IMPL", "S-VOL taken over", "both written",
 }
 
 // String returns the reference's words for the type, "-" for none.

@@ -28,6 +28,7 @@ type cli struct {
 	History   historyCmd `cmd:"" help:"Show what was asked for and what became of it: commands and status changes."`
 	Journal   journalCmd `cmd:"" help:"Look into the journal of a stopped site."`
 	Check     checkCmd   `cmd:"" help:"Verify the state directory of a stopped site."`
+	Raid      raidCmd    `cmd:"" passthrough:"" help:"Commands of RAID Manager for scripts that call them: paircreate, pairsplit, pairdisplay …"`
 	Demo      demoCmd    `cmd:"" help:"Run two sites on this host and show what replication looks like."`
 	DemoRelay relayCmd   `cmd:"" hidden:"" name:"demo-relay" help:"The link between the two sites of the demo."`
 }

@@ -6,6 +6,7 @@
 //	pairfs peer | group | pair | volume …                         commands to a running site
 //	pairfs status, events, history                                what a running site does and did
 //	pairfs check, journal                                         look into a state directory, offline
+//	pairfs raid COMMAND …                                         RAID Manager's commands, for scripts that call them
 //	pairfs demo                                                   two sites on this host, with a tour
 //
 // # How a running site is reached
@@ -29,4 +30,48 @@
 // Tables and sentences are for eyes and may change. With --json a command prints what scripts may rely on: the keys are those of the control
 // files, numbers are numbers, yes and no are true and false, "-" is null. A status code other than 0 comes with a sentence on stderr; see the
 // constants in exit.go.
+//
+// # RAID Manager's commands
+//
+// Scripts, cluster agents and runbooks for storage arrays call RAID Manager's commands. They are here too, with their options, columns and exit
+// statuses: as "pairfs raid COMMAND …", and by their own names, for which "make install" makes links to pairfs.
+//
+//	paircreate -vl -f async     pair create, with the name that -d has for the volume; -nocopy is --copy=none. The group is there already
+//	                            (group create), as the journal has to be on an array; the peer is the group's, else the one of HORCM_INST, else the only one
+//	  -cto 1…600, -cto 0        group set overflow-watch=… inflow-control=yes, inflow-control=no: on this side, for each side has its own
+//	  -vr                       only sets -cto here: a pair is made at the site of its P-VOL
+//	pairsplit, -r               suspend; it returns when the pair is split, or after -t seconds (7200)
+//	  -rw                       suspend --svol-write=enable
+//	  -P                        suspend --mode=purge
+//	  -S                        pair delete, of each pair; the group and its journal stay
+//	  -R                        pair delete --force, at the S-VOL's site
+//	  -RS                       suspend and then takeover, at the S-VOL's site: SSWS whatever the primary does
+//	pairresync                  resync
+//	  -swaps, -swapp            resync swap, at the S-VOL's and at the P-VOL's site
+//	pairdisplay                 status; -l, -fc, -fd, -fe, -CLI, and group list with -v jnl, -v jnlt
+//	raidvchkscan -v jnl         group list
+//	pairvolchk, -ss             status, as an exit status; -c is of the other side
+//	pairevtwait -s … -t …       pair wait; -ss waits for the S-VOLs, -nowait and -nowaits tell the status by the exit status
+//	pairsyncwait                mark, then wait --marker; -nowait only marks, -m waits for a marker that there is; -t is in tenths of a second
+//	horctakeover -t …           takeover; it waits 60 seconds for what the primary still has unless told otherwise
+//
+// -h behind a command shows its options, those that are taken without effect and those that are refused with the reason. What is not known or
+// not finished, or a value out of range, is refused before anything is tried.
+//
+// -g names a journal group; at the secondary, where the group is GROUP@PEER, GROUP will do. Without -d all its pairs are meant, and a command
+// for all of them is one command for the group, at one sequence number. -d names one: by the pair's name, by the name or path of its volume, or
+// as SITE VOLUME; -g can be left out then. With -I5, or HORCMINST=5, the site is the one whose mount stands below HORCM_CMD in /etc/horcm5.conf
+// (PAIRFS_HORCM_DIR is another directory for those files); it may list the volumes of groups below HORCM_LDEV with names of their own, and the
+// peer of a group below HORCM_INST. The form of the file is RAID Manager's, with volumes for LDEVs.
+//
+// The columns are RAID Manager's. Where an array has numbers, Seq# is the name of the site, LDEV# that of the volume, CTG and JID the place of
+// the group in "pairfs group list" from 0, Q-Marker a sequence number; port, TID, LU and the external volume are "-". What is not known of the
+// other side is "-", and without a link to it pairdisplay fails with EX_ENORMT after this side's lines.
+//
+// Exit statuses above 127 are errors and come with their name and a sentence: EX_CMDRJE (221) where the site refuses, EX_INVVOL (222) and
+// EX_INVSTP (228) where RAID Manager's table of what a status accepts has "rejected", EX_INCSTG (229) where only some of a group accept it,
+// EX_ENORMT (242), EX_EWSTOT (233) and EX_EWSUSE (234), EX_ENOGRP (239), EX_ENODEV (246), EX_ATTHOR (251); raid_codes.go has all. What ends
+// normally has 0, or the number that the command's own table has: pairvolchk 1 to 3, or 11 and 42 to 58 with -ss; pairevtwait -nowait 1 to 5;
+// pairsyncwait 0 to 3; horctakeover 0 nop, 1 swap, 2 SVOL, 3 PVOL-SMPL, 4 PVOL-PSUE, 5 SVOL-SSUS. A split that is under way is told when it is
+// done, PFUL is PAIR and PFUS is PSUS but with pairdisplay -fc and pairvolchk -ss.
 package main

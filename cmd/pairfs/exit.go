@@ -15,14 +15,19 @@ const (
 	exitTimeout = 3 // "pair wait": the time was over first
 )
 
-// exitError is an error with an exit status of its own.
+// exitError is an error with an exit status of its own. Without err it was told already, or is none but for the status.
 type exitError struct {
 	code int
 	err  error
 }
 
-// Error returns the sentence.
-func (e *exitError) Error() string { return e.err.Error() }
+// Error returns the sentence, "" for one that was told.
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
 
 // Unwrap returns the cause.
 func (e *exitError) Unwrap() error { return e.err }

@@ -15,7 +15,7 @@ import (
 func main() {
 	// Never undone: a second signal, as a terminal or timeout(1) may send, must not end a command that is already ending.
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, commandLine(os.Args), os.Stdout, os.Stderr))
 }
 
 // run parses and carries out one command line and returns the exit status. Only --help and --version leave by os.Exit.
@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		app.mount = c.Mount
 		err = k.Run(app)
 	}
-	if err != nil {
+	if err != nil && err.Error() != "" {
 		fmt.Fprintf(stderr, "pairfs: %v\n", err)
 		var parse *kong.ParseError
 		if errors.As(err, &parse) {

@@ -14,9 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain makes the test binary serve as pairfs too, so that scripts run the real program, race detector included.
+// TestMain makes the test binary serve as pairfs too, by all its names, so that scripts run the real program, race detector included.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pairfs": main, "pairfs-log-writer": writeLog})
+	programs := map[string]func(){"pairfs": main, "pairfs-log-writer": writeLog}
+	for _, name := range raidCommandNames() {
+		programs[name] = main
+	}
+	testscript.Main(m, programs)
 }
 
 // TestScript runs the scripts in testdata against real sites with real mounts. A script starts its sites below its working directory; what
@@ -35,6 +39,9 @@ func TestScript(t *testing.T) {
 			}
 			e.Setenv("RINGS", rings)
 			e.Setenv("PAIRFS_MOUNT", "")
+			e.Setenv("PAIRFS_HORCM_DIR", e.WorkDir)
+			e.Setenv("HORCMINST", "")
+			e.Setenv("HORCC_MRCF", "")
 			e.Setenv("TMPDIR", e.WorkDir)
 			e.Setenv("GORACE", "atexit_sleep_ms=10") // a process with the race detector otherwise takes a second to exit
 			e.Defer(func() {

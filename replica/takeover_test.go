@@ -1,0 +1,294 @@
+package replica
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// takeOver takes a group over at a site and returns the answer.
+func (n *node) takeOver(group, kind string) string {
+	n.t.Helper()
+	var said Remarks
+	must(n.t, n.site.TakeoverGroup(WithRemarks(context.Background(), &said), group, TakeoverOptions{}))
+	if !strings.HasPrefix(said.String(), kind+":") {
+		n.t.Fatalf("the answer to a takeover is %q, want %s", said.String(), kind)
+	}
+	return said.String()
+}
+
+// writesRefused ends the test unless hosts are kept from writing the volumes of the site.
+func (n *node) writesRefused(volumes ...string) {
+	n.t.Helper()
+	for _, v := range volumes {
+		_, err := n.vol(v).WriteAt(context.Background(), make([]byte, 512), 0, false)
+		refused(n.t, err, KindSecondary)
+	}
+}
+
+// twoPaired makes a group of two pairs, with something in them.
+func twoPaired(t *testing.T) (*duo, *writer) {
+	t.Helper()
+	d := newDuo(t)
+	w := newWriter(d.a, "x", "y")
+	d.a.group("g")
+	d.a.volume("x")
+	d.a.volume("y")
+	w.some(newRand(testSeed(t)), 100)
+	d.a.pair("g", "x", "y")
+	return d, w
+}
+
+// TestSwapTakeover exchanges the roles there and back while hosts write, and nothing is lost.
+func TestSwapTakeover(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	rng := newRand(testSeed(t))
+	from, to, group := d.a, d.b, "g@tokyo"
+	for range 4 {
+		stop := make(chan struct{})
+		ended := make(chan struct{})
+		go func() { // until it may not any more
+			defer close(ended)
+			for i := int64(0); ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if w.write(context.Background(), int(i%2), i%64, 1, false) != nil {
+					return
+				}
+			}
+		}()
+		to.takeOver(group, takeoverSwap)
+		<-ended
+		close(stop)
+		from.writesRefused("x", "y")
+		w.node = to
+		w.check(to, everyAck)
+		w.some(rng, 50)
+		to.awaitBoth(PAIR, "x", "y")
+		if st := to.status("x"); st.Role != Primary {
+			t.Fatalf("the pair is %+v", st)
+		}
+		to.takeOver(group, takeoverNop)
+		from, to = to, from
+		group = map[string]string{"g": "g@tokyo", "g@tokyo": "g"}[group]
+	}
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	d.wantEqual("x", "y")
+	for _, n := range []*node{d.a, d.b} { // what was turned round is found again
+		n.close()
+		n.open()
+	}
+	d.a.resync("g", "x", "y")
+	w.some(rng, 50)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
+// TestTakeoverOfALostPrimary: the primary dies, the secondary goes on with everything that arrived, the old primary comes back and follows, and
+// a second takeover brings the roles back.
+func TestTakeoverOfALostPrimary(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	rng := newRand(testSeed(t))
+	w.some(rng, 100)
+	d.wait("everything has arrived", func() bool { st := d.a.groupStatus("g"); return st.PeerDurable == st.AppendedSeq })
+	d.a.crash(nil)
+	d.wait("the link is down", func() bool { return !d.b.linked() })
+	answer := d.b.takeOver("g@tokyo", takeoverSSUS)
+	if !strings.Contains(answer, "sequence number") {
+		t.Errorf("the answer does not say what is here: %s", answer)
+	}
+	d.b.await(SSWS, "x", "y")
+	w.node = d.b
+	w.check(d.b, everyAck)
+	w.some(rng, 60)
+	d.b.takeOver("g@tokyo", takeoverNop)
+	d.b.crash(nil) // SSWS and what was written survive
+	d.b.open()
+	w.check(d.b, everyAck)
+	d.b.await(SSWS, "x", "y")
+
+	d.a.open()
+	d.a.await(PSUS, "x", "y")
+	d.wait("the old primary knows", func() bool { return d.a.status("x").Suspend == TakenOver && d.a.status("y").Suspend == TakenOver })
+	d.a.writesRefused("x", "y")
+	refused(t, d.a.site.ResyncGroup(context.Background(), "g"), KindBusy)
+	refused(t, d.b.site.ResyncGroup(context.Background(), "g@tokyo"), KindSecondary)
+	refused(t, d.b.site.ResyncPairWith(context.Background(), "x", ResyncOptions{Swap: true}), KindBusy) // a part of the group
+	must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.a.writesRefused("x", "y")
+	w.some(rng, 60)
+	if st := d.b.status("x"); st.Role != Primary {
+		t.Fatalf("the pair is %+v", st)
+	}
+	d.a.takeOver("g", takeoverSwap)
+	w.node = d.a
+	w.check(d.a, everyAck)
+	w.some(rng, 60)
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+	w.check(d.b, everyAck)
+}
+
+// bothWrote takes over while the link is down and hosts go on at the primary: two histories.
+func bothWrote(t *testing.T) (*duo, []byte, []byte) {
+	t.Helper()
+	d, _ := twoPaired(t)
+	d.cut()
+	d.b.takeOver("g@tokyo", takeoverSSUS)
+	here, there := make([]byte, 4096), make([]byte, 4096)
+	copy(here, "written at tokyo behind the takeover")
+	copy(there, "written at osaka behind the takeover")
+	for n, b := range map[*node][]byte{d.a: here, d.b: there} {
+		if _, err := n.vol("x").WriteAt(context.Background(), b, 5*regionSize, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.heal()
+	d.a.await(PSUE, "x")
+	d.b.await(PSUE, "x")
+	for _, n := range []*node{d.a, d.b} {
+		if st := n.status("x"); st.Suspend != BothWritten || !strings.Contains(st.LastError, "discard=") {
+			t.Fatalf("%s says %s (%s): %s", n.cfg.Name, st.Status, st.Suspend, st.LastError)
+		}
+	}
+	if e := d.a.status("x").LastError; !strings.Contains(e, "lacks") || !strings.Contains(e, "sequence number") {
+		t.Errorf("the histories are not told: %s", e)
+	}
+	d.a.writesRefused("x", "y")
+	if err := d.b.vol("x").Writable(); err != nil {
+		t.Fatalf("hosts lost the volume that they were switched to: %v", err)
+	}
+	refused(t, d.a.site.ResyncGroup(context.Background(), "g"), KindBusy)
+	refused(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}), KindBusy)
+	return d, here, there
+}
+
+// kept returns the content of the kept image of the site at an offset.
+func (n *node) kept(off int64, length int) string {
+	n.t.Helper()
+	all, err := filepath.Glob(filepath.Join(n.cfg.StateDir, "kept", "x-*", "image"))
+	if err != nil || len(all) != 1 {
+		n.t.Fatalf("kept images: %v, %v", all, err)
+	}
+	f, err := os.Open(all[0])
+	must(n.t, err)
+	defer f.Close()
+	b := make([]byte, length)
+	if _, err := f.ReadAt(b, off); err != nil {
+		n.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestBothWrote: nothing is chosen; the operator chooses, at either side, and what loses is kept.
+func TestBothWrote(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		at    string // where the command is given
+		lose  Side
+		osaka bool // who wins
+	}{
+		{"at_the_primary_here", "tokyo", SideHere, true},
+		{"at_the_primary_there", "tokyo", SideThere, false},
+		{"at_the_secondary_here", "osaka", SideHere, false},
+		{"at_the_secondary_there", "osaka", SideThere, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d, here, there := bothWrote(t)
+			n, group := d.a, "g"
+			if c.at == "osaka" {
+				n, group = d.b, "g@tokyo"
+			}
+			must(t, n.site.ResyncGroupWith(context.Background(), group, ResyncOptions{Discard: c.lose}))
+			d.a.awaitBoth(PAIR, "x", "y")
+			winner, loser, won, lost := d.a, d.b, here, there
+			if c.osaka {
+				winner, loser, won, lost = d.b, d.a, there, here
+			}
+			if got := readAll(t, winner.vol("x"))[5*regionSize:][:len(won)]; string(got) != string(won) {
+				t.Fatalf("the winner has %q", got[:40])
+			}
+			if got := loser.kept(5*regionSize, len(lost)); got != string(lost) {
+				t.Fatalf("kept was %q", got[:40])
+			}
+			loser.writesRefused("x", "y")
+			if st := winner.status("x"); st.Role != Primary {
+				t.Fatalf("the winner is %+v", st)
+			}
+			d.wantEqual("x", "y")
+		})
+	}
+}
+
+// TestSwapIsUndone: an exchange that comes to nothing lets hosts go on at the primary.
+func TestSwapIsUndone(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
+	f, err := g.holdWrites(context.Background(), 7, fenceMax)
+	g.cmd.Unlock()
+	must(t, err)
+	wrote := make(chan error, 1)
+	go func() { wrote <- w.write(context.Background(), 0, 3, 1, false) }()
+	d.wait("a host waits", func() bool { return g.fence.Load() == f })
+	select {
+	case err := <-wrote:
+		t.Fatalf("a write was not held: %v", err)
+	case <-time.After(50 * time.Millisecond): // it can only be seen that it does not end
+	}
+	g.letWritesGo(8) // of another exchange
+	if g.fence.Load() != f {
+		t.Fatal("the token of another exchange let hosts go on")
+	}
+	g.letWritesGo(7)
+	must(t, <-wrote)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+}
+
+// TestSwapWhoseAnswerWasLost: the primary gave its role up and the secondary did not hear of it. Nobody writes; the takeover is given again.
+func TestSwapWhoseAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	w.some(newRand(testSeed(t)), 50)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
+	f, err := g.holdWrites(context.Background(), 7, fenceMax)
+	must(t, err)
+	d.wait("everything has arrived", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= uint64(f.seq) })
+	g.takeFence(7)
+	err = g.turn(context.Background(), EvSwapped, &exchange{generation: randomID(), last: f.seq})
+	g.mu.Lock()
+	g.dropFence(f)
+	g.mu.Unlock()
+	g.cmd.Unlock()
+	must(t, err)
+	d.a.writesRefused("x", "y")
+	d.b.writesRefused("x", "y")
+	w.check(d.b, everyAck)
+	var said Remarks
+	must(t, d.b.site.TakeoverGroup(WithRemarks(context.Background(), &said), "g@tokyo", TakeoverOptions{}))
+	w.node = d.b
+	w.some(newRand(testSeed(t)), 50)
+	if !strings.HasPrefix(said.String(), takeoverSwap) { // it was cut off before that was tried: then it is SSWS, and a resync turns it round
+		must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
+	}
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
+	w.check(d.a, everyAck)
+	d.wantEqual("x", "y")
+}
