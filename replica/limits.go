@@ -85,6 +85,8 @@ const (
 	// takeoverDefault and takeoverMax are how long a takeover waits for the primary and for what it still has to send.
 	takeoverDefault = time.Minute
 	takeoverMax     = time.Hour
+	// mirrorWait is how long a takeover waits for the mirror of a primary that is connected: longer than the pause between two attempts.
+	mirrorWait = 2*pullRetryMax + time.Second
 	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the
 	// time after which hosts and their file systems take a disk for dead.
 	fenceMax = 20 * time.Second

@@ -45,6 +45,8 @@ var simRows = []simRow{
 	{Primary, simAnyFact, SVOLFailure, "DC2x"},
 	{Primary, simAnyFact, SVOLByOperator, "DC4x"},
 	{Primary, simAnyFact, DeletePairToRCU, "DC5x"},
+	{Primary, simAnyFact, TakenOver, "DC4x"}, // the reference has no row for it: split at the secondary is what it is
+	{Primary, simAnyFact, BothWritten, "DC4x"},
 	{Secondary, EvPathLost, simAnyType, "DC6x"},
 	{Secondary, EvFailure, simAnyType, "DC7x"},
 	{Secondary, EvRestoreFailed, simAnyType, "DC7x"},

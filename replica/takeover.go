@@ -135,16 +135,19 @@ func (g *group) beginTaking() (end func(), err error) {
 	}, nil
 }
 
-// awaitPeerPair waits while the S-VOLs are in PAIR and the primary has not said so of its side: between the end of a copy here and there.
+// awaitPeerPair waits while the S-VOLs are in PAIR and the primary, which can be reached, has not said so of its side: between the end of a copy
+// here and there, and while a mirror is being opened. What is decided before that would be a takeover of a primary that is well.
 func (g *group) awaitPeerPair(ctx context.Context, pairs []*pair, d time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, d)
+	ctx, cancel := context.WithTimeout(ctx, min(d, mirrorWait))
 	defer cancel()
 	for {
+		_, up := g.site.endpoint.Connected(g.rec.Peer)
 		g.mu.Lock()
 		behind := false
 		for _, p := range pairs {
 			st := p.rec.State
-			behind = behind || g.linked && st.Role == Secondary && st.Status == PAIR && (p.peerStatus == COPY || p.peerStatus == SMPL && !p.gone)
+			waits := !g.linked || p.peerStatus == COPY || p.peerStatus == SMPL && !p.gone
+			behind = behind || up && waits && st.Role == Secondary && st.Status == PAIR
 		}
 		g.mu.Unlock()
 		if !behind || pause(ctx, 2*time.Millisecond) != nil {

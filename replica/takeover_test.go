@@ -39,6 +39,7 @@ func twoPaired(t *testing.T) (*duo, *writer) {
 	d.a.volume("y")
 	w.some(newRand(testSeed(t)), 100)
 	d.a.pair("g", "x", "y")
+	must(t, d.b.site.SetGroup(context.Background(), "g@tokyo", map[string]string{"inflow-control": "yes", "overflow-watch": "600s"})) // it is to be the primary too
 	return d, w
 }
 
