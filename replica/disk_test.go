@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -205,7 +206,7 @@ type mortalStore struct {
 	storeFile
 	all  *mortalStores
 	old  map[int64][]byte // content at the last flush of blocks changed since
-	lost bool             // a flush failed: the system shows what was written until it drops it from its memory
+	gone map[int64][]byte // the same of blocks that a failed flush lost: the system shows what was written until it drops it from its memory
 }
 
 func newMortalStores() *mortalStores {
@@ -216,13 +217,11 @@ func newMortalStores() *mortalStores {
 func (m *mortalStores) wrap(volume string, f storeFile) storeFile {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := &mortalStore{storeFile: f, all: m, old: map[int64][]byte{}}
+	s := &mortalStore{storeFile: f, all: m, old: map[int64][]byte{}, gone: map[int64][]byte{}}
 	size, _, err := f.Stat()
 	if was := m.files[volume]; was != nil && err == nil && size > 0 {
-		if s.old = was.old; was.lost {
-			err = s.undo(m.rng)
-			s.old = map[int64][]byte{}
-		}
+		s.old = was.old
+		err = s.undo(was.gone, m.rng)
 	}
 	if err != nil {
 		panic(fmt.Sprintf("volume %s: %v", volume, err))
@@ -235,17 +234,18 @@ func (m *mortalStores) wrap(volume string, f storeFile) storeFile {
 func (m *mortalStores) lose(volume string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.files[volume].lost = true
+	s := m.files[volume]
+	maps.Copy(s.gone, s.old)
+	s.old = map[int64][]byte{}
 }
 
-// undo takes some of the blocks that were not flushed back to what they were.
-func (s *mortalStore) undo(rng *rand.Rand) error {
-	blocks := slices.Sorted(maps.Keys(s.old))
-	for _, b := range blocks {
+// undo takes some of the blocks back to what they were.
+func (s *mortalStore) undo(was map[int64][]byte, rng *rand.Rand) error {
+	for _, b := range slices.Sorted(maps.Keys(was)) {
 		if rng.IntN(2) == 0 {
 			continue
 		}
-		if _, err := s.storeFile.WriteAt(s.old[b], b*blockSize); err != nil {
+		if _, err := s.storeFile.WriteAt(was[b], b*blockSize); err != nil {
 			return fmt.Errorf("undo block %d: %w", b, err)
 		}
 	}
@@ -258,7 +258,7 @@ func (m *mortalStores) cut(rng *rand.Rand) error {
 	defer m.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(m.files)) {
 		s := m.files[name]
-		if err := s.undo(rng); err != nil {
+		if err := errors.Join(s.undo(s.gone, rng), s.undo(s.old, rng)); err != nil {
 			return fmt.Errorf("volume %s: %w", name, err)
 		}
 		s.old = nil
@@ -275,6 +275,10 @@ func (s *mortalStore) change(off, n int64, do func() error) error {
 		return unix.EIO
 	}
 	for b := off / blockSize; b*blockSize < off+n; b++ {
+		if lost := s.gone[b]; lost != nil {
+			s.old[b] = lost // it is written again by the next flush
+			delete(s.gone, b)
+		}
 		if s.old[b] == nil {
 			was := make([]byte, blockSize)
 			if _, err := s.storeFile.ReadAt(was, b*blockSize); err != nil && len(was) == 0 {

@@ -523,6 +523,9 @@ func (w *writer) write(ctx context.Context, vol int, block, n int64, sync bool) 
 		return err
 	}
 	w.h.acked(o)
+	if sync {
+		w.h.flushed(o)
+	}
 	return nil
 }
 

@@ -125,6 +125,14 @@ func (h *history) synced(upTo uint64) {
 	}
 }
 
+// flushed notes that an acknowledged op was synchronous: it survives, and so does what was acknowledged before it was issued.
+func (h *history) flushed(o *op) {
+	h.synced(o.issue)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o.synced = true
+}
+
 // payload is what op o writes.
 func (o *op) payload() []byte {
 	unit := cmp.Or(o.unit, blockSize) // a child process has no history
