@@ -45,12 +45,14 @@ func Remark(ctx context.Context, text string) {
 	}
 }
 
-// incomplete returns those of the pairs whose S-VOL, on this side, is no image of one moment.
+// incomplete returns those of the pairs whose S-VOL is no image of one moment, as far as this side knows.
 func (g *group) incomplete(pairs []*pair) (some []*pair) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range pairs {
-		if st := p.rec.State; st.Role == Secondary && !st.Consistent {
+		st := p.rec.State
+		there := st.Role == Primary && !p.gone && st.Suspend != DeletePairToRCU
+		if !st.Consistent && (st.Role == Secondary || there) {
 			some = append(some, p)
 		}
 	}
@@ -61,6 +63,9 @@ func (g *group) incomplete(pairs []*pair) (some []*pair) {
 func (p *pair) noImage() string {
 	p.group.mu.Lock()
 	defer p.group.mu.Unlock()
+	if p.rec.State.Role == Primary {
+		return fmt.Sprintf("the S-VOL at %s is no image of one moment", p.rec.Peer)
+	}
 	if p.rec.State.Suspend == SVOLFailure {
 		return fmt.Sprintf("records for it were lost here: volume %s is no image of one moment", p.att.vol.name)
 	}

@@ -54,7 +54,21 @@ func TestSplitInCopyIsNoImage(t *testing.T) {
 	if d.b.tells("pair/x", why) != 2 || d.b.tells("pair/x", "volume x is SMPL, and no image of anything") != 1 {
 		t.Error("the events do not say it")
 	}
+	const there = "the S-VOL at osaka is no image of one moment"
+	ctx, said = remarked(t)
+	must(t, d.a.site.SuspendPair(ctx, "y", SuspendOptions{}))
+	if text := said.String(); !strings.Contains(text, "pair y: "+there+"; resync from the primary") {
+		t.Errorf("the suspend at the primary says %q", text)
+	}
+	d.wait("the primary has heard of the delete", func() bool { return d.a.status("x").Suspend == DeletePairToRCU })
+	ctx, said = remarked(t)
+	must(t, d.a.site.DeletePair(ctx, "x", DeleteOptions{}))
+	if text := said.String(); text != "" {
+		t.Errorf("the delete of what is deleted there says %q", text)
+	}
+	d.a.awaitBoth(PSUS, "y")
 	letGo()
+	must(t, d.a.site.ResyncPair(ctx, "y"))
 	d.a.awaitBoth(PAIR, "y")
 	ctx, said = remarked(t)
 	must(t, d.b.site.SuspendPair(ctx, "y", SuspendOptions{}))

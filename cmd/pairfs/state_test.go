@@ -125,6 +125,7 @@ func TestStatusTable(t *testing.T) {
 pair0  P-VOL  PSUE    123     osaka  default  45.3%   1m15s  250ms  1.5KiB     80.1%
 pair0: not linked to osaka
 pair0: suspended (JNL overflow), 1.0MiB marked as different here
+pair0: the S-VOL at osaka is no image of one moment; resync
 pair0: last error: peer osaka: not: reachable
 `
 	if d := cmp.Diff(want, b.String()); d != "" {

@@ -145,8 +145,12 @@ func notes(p state) []string {
 	}
 	if p.has("suspend-type") {
 		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
-		if p.get("role") == "S-VOL" && p.get("consistent") == "no" {
+		switch {
+		case p.get("consistent") != "no" || gone && p.get("role") == "P-VOL":
+		case p.get("role") == "S-VOL":
 			n = append(n, noImage(p.get("suspend-type")))
+		default:
+			n = append(n, "the S-VOL at "+p.get("peer")+" is no image of one moment; resync")
 		}
 	}
 	if p.has("last-error") && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
