@@ -120,12 +120,13 @@ func (k *KeptSet) outline() error {
 	if at-k.head != k.info.Ranges*keptLineSize {
 		return k.damaged(fmt.Errorf("its list has %d bytes of lines for %d ranges", at-k.head, k.info.Ranges))
 	}
-	switch size, err := fileSize(k.image); {
+	switch has, err := fileSize(k.image); {
 	case err != nil:
 		return err
-	case size != k.info.Size:
-		return k.damaged(fmt.Errorf("its image has %d bytes, its volume had %d", size, k.info.Size))
+	case has != k.info.Size:
+		return k.damaged(fmt.Errorf("its image has %d bytes, its volume had %d", has, k.info.Size))
 	}
+	k.info.ListBytes = size
 	k.info.Allocated = allocatedBy(k.image) + allocatedBy(k.list)
 	return nil
 }
@@ -337,11 +338,6 @@ func (k *KeptSet) SeekHole(off int64) (int64, error) {
 
 // ReadListAt reads the list as it is, like [io.ReaderAt].
 func (k *KeptSet) ReadListAt(p []byte, off int64) (int, error) { return k.list.ReadAt(p, off) }
-
-// ListSize returns the bytes of the list.
-func (k *KeptSet) ListSize() int64 {
-	return k.head + k.info.Ranges*keptLineSize + keptFootSize + keptSumSize
-}
 
 // Close ends the use of the set.
 func (k *KeptSet) Close() error {

@@ -115,6 +115,23 @@ func (s *Site) keptAll() keptCount {
 	return s.kept.all
 }
 
+// KeptSet returns what the list of a set says; of one that cannot be read, the reason.
+func (s *Site) KeptSet(name string) (Kept, error) {
+	d, err := openKeptDir(s.cfg.StateDir, false)
+	if err == nil {
+		defer d.close()
+		if checkKeptName(name) == nil {
+			if k, there := d.info(name); there {
+				return k, nil
+			}
+		}
+	}
+	if err == nil || KindOf(err) == KindNotFound {
+		err = noSuchSet(name)
+	}
+	return Kept{}, err
+}
+
 // OpenKept opens a kept set; the caller closes it.
 func (s *Site) OpenKept(name string) (*KeptSet, error) {
 	d, err := openKeptDir(s.cfg.StateDir, false)

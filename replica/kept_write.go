@@ -265,6 +265,7 @@ func (w *keptWriter) finish() error {
 	if err := w.step("sync list", w.list.Sync); err != nil {
 		return keptFault(err, w.list.Name(), "flushed")
 	}
+	w.kept.ListBytes, _ = fileSize(w.list)
 	w.kept.Allocated = allocatedBy(w.image) + allocatedBy(w.list)
 	if err := w.step("sync folder", w.dir.sync); err != nil {
 		return keptFault(err, w.dir.path, "flushed")
