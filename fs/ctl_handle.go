@@ -80,7 +80,7 @@ func (t *tree) text(ctx context.Context, o object) (string, syscall.Errno) {
 	}
 	if o.kind == keptObject {
 		all, err := t.site.Kept()
-		return formatKept(all), errnoOf(err)
+		return KeptLines(all), errnoOf(err)
 	}
 	st := t.site.Status()
 	text, ok := o.text(&st)

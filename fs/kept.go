@@ -17,8 +17,8 @@ import (
 // Kept sets are shown as files that are only read: .ctl/kept.d/NAME/image and list, beside the control file .ctl/kept, which lists them and
 // takes the commands.
 
-// formatKept writes .ctl/kept: one line for each set.
-func formatKept(all []replica.Kept) string {
+// KeptLines writes .ctl/kept: one line for each set.
+func KeptLines(all []replica.Kept) string {
 	var b strings.Builder
 	for i := range all {
 		k := &all[i]

@@ -117,7 +117,7 @@ func TestKeptLines(t *testing.T) {
 	want := `pair0-20260203T040506Z pair=pair0 volume=db peer=osaka site=tokyo role=P-VOL size-bytes=10485760 generation=7 sequence=12 split-sequence=9 held=2001-09-09T01:46:40.005Z kept=2004-11-09T11:33:20.000Z ranges=2 range-bytes=3145728 data-bytes=1048476 allocated-bytes=1052672 why="resync with discard=here" bad=-
 pair1-20260203T040506Z pair=- volume=- peer=- site=- role=- size-bytes=0 generation=0 sequence=0 split-sequence=0 held=- kept=- ranges=0 range-bytes=0 data-bytes=0 allocated-bytes=4096 why=- bad="kept set pair1-20260203T040506Z is damaged: its list was cut off"
 `
-	if diff := cmp.Diff(want, formatKept(fakeKeptSets)); diff != "" {
+	if diff := cmp.Diff(want, KeptLines(fakeKeptSets)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -137,7 +137,7 @@ func TestKeptFiles(t *testing.T) {
 	if got := c.names(set); !cmp.Equal(got, []string{"image", "list"}) {
 		t.Errorf("files: %q", got)
 	}
-	if out, err := c.shell("cat .ctl/kept " + set + "/list"); err != nil || out+"\n" != formatKept(fakeKeptSets)+fakeList {
+	if out, err := c.shell("cat .ctl/kept " + set + "/list"); err != nil || out+"\n" != KeptLines(fakeKeptSets)+fakeList {
 		t.Errorf("%q, %v", out, err)
 	}
 	st, err := os.Stat(c.path(set, "image"))

@@ -214,7 +214,14 @@ func (k *KeptSet) at(i int64) (KeptRange, error) {
 	return r, nil
 }
 
-// find returns the number of the first range that ends behind off, Info().Ranges if there is none. Requires mu.
+// Find returns the number of the first range that ends behind off, Info().Ranges if there is none.
+func (k *KeptSet) Find(off int64) (int64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.find(off)
+}
+
+// find is Find. Requires mu.
 func (k *KeptSet) find(off int64) (int64, error) {
 	lo, hi := int64(0), k.info.Ranges
 	if n := int64(len(k.lines) / keptLineSize); n > 0 { // mostly it is near the one before
