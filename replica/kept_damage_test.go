@@ -239,6 +239,9 @@ func TestKeptLinksAreNotFollowed(t *testing.T) {
 	if _, err := os.Lstat(d.a.keptPath(".new-q")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an unfinished set is left: %v", err)
 	}
+	if !eventWith(d.a.site, "remove it by hand", ".new-x", "does not follow links") || eventWith(d.a.site, "nothing can be kept aside") {
+		t.Error("the start does not say what it could not remove")
+	}
 	// A pipe does not hold anybody up.
 	must(t, os.Mkdir(d.a.keptPath("p"), 0o700))
 	must(t, unix.Mkfifo(d.a.keptPath("p", "list"), 0o600))
