@@ -51,8 +51,7 @@ func (g *group) holdHosts(pairs []*pair) (letGo func()) {
 // every record is checked before its bytes are kept (I7).
 //
 // It takes as long as reading and writing that much, at the copy pace of the group while other volumes of the site are written, and ends with
-// ctx. The pairs are of one group, whose cmd
-// the caller holds, and none of the locks further in.
+// ctx. The pairs are of one group, whose cmd the caller holds, and none of the locks further in.
 func (s *Site) keepAside(ctx context.Context, all []lost, o keepOptions) (sets []Kept, err error) {
 	k := keeping{site: s, why: o.why, tell: o.progress, at: time.Now()}
 	for _, l := range all {
