@@ -24,6 +24,9 @@ func (s *Site) snapshot(t *testing.T) string {
 			return nil
 		}
 		lines = append(lines, strings.TrimPrefix(path, s.Mnt))
+		if d.Name() == "kept.d" {
+			return filepath.SkipDir // what kept says of them is enough
+		}
 		if d.IsDir() || slices.Contains([]string{"events", "metrics", "history", "site", "pairs"}, d.Name()) {
 			return nil
 		}
@@ -130,6 +133,13 @@ var badCommands = []badCommand{
 	{"a", "volumes/free", "format", unix.EINVAL, []string{"format", "reserve"}},
 	{"a", "volumes/db", "reserve peer=osaka", unix.EBUSY, []string{"db"}},
 	{"a", "volumes/nix", "reserve peer=osaka", unix.ENOENT, nil},
+
+	// Kept sets.
+	{"a", "kept", "drop", unix.EINVAL, []string{"name=", "older="}},
+	{"a", "kept", "drop name=x older=1d", unix.EINVAL, []string{"one of"}},
+	{"a", "kept", "drop older=soon", unix.EINVAL, []string{"soon", "30d"}},
+	{"a", "kept", "drop name=../volumes", unix.EINVAL, []string{"../volumes"}},
+	{"b", "kept", "drop name=pair0-20260203T040506Z", unix.ENOENT, []string{"pair0-20260203T040506Z", "pairfs kept list"}},
 }
 
 // TestBadCommands gives every control file what it must refuse: each refusal has its errno and its sentence, is an event, and changes
@@ -161,7 +171,7 @@ func TestBadCommands(t *testing.T) {
 			t.Errorf("the refused commands changed %s. Before:\n%s\nAfter:\n%s", name, before[i], after[i])
 		}
 	}
-	for _, want := range [][2]string{{"pair/pair0", "frobnicate"}, {"pair/pair1", "kyoto"}, {"group/g2", "10GB"}, {"peer/kyoto", "nowhere"}} {
+	for _, want := range [][2]string{{"pair/pair0", "frobnicate"}, {"pair/pair1", "kyoto"}, {"group/g2", "10GB"}, {"peer/kyoto", "nowhere"}, {"kept", "soon"}} {
 		if !s.A.HasEvent(want[0], want[1]) {
 			t.Errorf("no event of %s tells of the refusal of %q", want[0], want[1])
 		}

@@ -33,6 +33,9 @@ func (s *Site) dump() {
 func (s *Site) states() string {
 	var b strings.Builder
 	filepath.WalkDir(s.ctlPath(""), func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.Name() == "kept.d" {
+			return filepath.SkipDir // whole volumes, perhaps
+		}
 		if err != nil || d.IsDir() || d.Name() == "events" || d.Name() == "metrics" || d.Name() == "history" {
 			return nil
 		}

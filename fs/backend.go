@@ -25,6 +25,9 @@ type backend interface {
 	Audit(e replica.Entry)
 	History(ctx context.Context) ([]replica.Entry, error)
 	GroupOf(object string) string
+	Kept() ([]replica.Kept, error)
+	KeptSet(name string) (replica.Kept, error)
+	OpenKept(name string) (keptSet, error)
 	SetInvalidate(f func(id uint64, off, n int64))
 
 	commander
@@ -48,6 +51,8 @@ type commander interface {
 	ResyncPair(ctx context.Context, name string) error
 	DeletePair(ctx context.Context, name string, o replica.DeleteOptions) error
 	ReserveVolume(ctx context.Context, volume, peer string) error
+	DropKept(ctx context.Context, name string) error
+	DropKeptOlder(ctx context.Context, age string) error
 	PairDifferences(ctx context.Context, name string) ([]*replica.Differences, error)
 	GroupDifferences(ctx context.Context, name string) ([]*replica.Differences, error)
 }
@@ -73,6 +78,16 @@ type volume interface {
 
 	Opened(write bool)
 	Closed(write bool)
+}
+
+// keptSet is what this package needs of an open kept set. [*replica.KeptSet] is one.
+type keptSet interface {
+	Info() replica.Kept
+	ReadAt(p []byte, off int64) (int, error)     // of the image, checked; fewer than len(p) bytes at its end, never io.EOF
+	ReadListAt(p []byte, off int64) (int, error) // as io.ReaderAt
+	SeekData(off int64) (int64, bool, error)     // false if there is no data behind off
+	SeekHole(off int64) (int64, error)
+	Close() error
 }
 
 // eventReader gives the events of a site one after the other. Next gives an event that is there even if ctx has ended; it fails with

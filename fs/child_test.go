@@ -103,6 +103,10 @@ func (s *fakeSite) obey(o order, m *Mounted) (r report) {
 		r.Calls, s.calls = s.calls, nil
 	case "differences":
 		s.differences = []*replica.Differences{manyRanges(o.Off)}
+	case "kept":
+		s.kept, s.keptErr = fakeKeptSets, nil
+	case "kept-bad":
+		s.keptErr = kindError(replica.KindInternal, o.Text)
 	case "audit":
 		r.Audit = s.audit
 	case "refuse":

@@ -132,6 +132,21 @@ var volumeVerbs = []verb{
 	}},
 }
 
+// keptVerbs are the commands of .ctl/kept.
+var keptVerbs = []verb{
+	{"drop", []key{{name: "name"}, {name: "older"}}, func(ctx context.Context, c commander, _ string, o options) error {
+		name, one := o["name"]
+		age, many := o["older"]
+		switch {
+		case one == many:
+			return invalid("%q needs one of the options name= and older=", "drop")
+		case many:
+			return c.DropKeptOlder(ctx, age)
+		}
+		return c.DropKept(ctx, name)
+	}},
+}
+
 // siteVerbs are the commands of .ctl/site. The file carries stop out itself: no site can end the mount that it is served by.
 var siteVerbs = []verb{
 	{"stop", nil, func(context.Context, commander, string, options) error { return nil }},

@@ -45,6 +45,8 @@ func (d *ctlDir) OnAdd(ctx context.Context) {
 	file("events", eventsIno, eventsObject)
 	file("metrics", metricsIno, metricsObject)
 	file("history", historyIno, historyObject)
+	file("kept", keptIno, keptObject)
+	d.fix(ctx, &keptRoot{tree: d.tree}, staticEntry{"kept.d", keptTreeIno, fuse.S_IFDIR, 0o700})
 	dir("groups", groupsIno, groupObject)
 	dir("peers", peersIno, peerObject)
 	dir("volumes", volumesIno, volumeObject)

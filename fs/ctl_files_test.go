@@ -16,7 +16,7 @@ import (
 func TestControlTree(t *testing.T) {
 	c := serve(t)
 	c.volume("db", 0)
-	if got := c.names(".ctl"); !cmp.Equal(got, []string{"events", "groups", "history", "metrics", "pairs", "peers", "site", "volumes"}) {
+	if got := c.names(".ctl"); !cmp.Equal(got, []string{"events", "groups", "history", "kept", "kept.d", "metrics", "pairs", "peers", "site", "volumes"}) {
 		t.Errorf(".ctl: %q", got)
 	}
 	if got := c.names(".ctl/volumes"); !cmp.Equal(got, []string{"db"}) {
@@ -52,7 +52,7 @@ func TestPairIsMadeByItsFile(t *testing.T) {
 	if err == nil || !strings.Contains(out, "Invalid argument") && !strings.Contains(out, "I/O error") {
 		t.Errorf("%q, %v", out, err)
 	}
-	if got := c.names(".ctl"); len(got) != 8 {
+	if got := c.names(".ctl"); len(got) != 10 {
 		t.Errorf("a refused command left its name: %q", got)
 	}
 	_, err = os.Stat(c.path(".ctl/pair0"))
@@ -62,7 +62,7 @@ func TestPairIsMadeByItsFile(t *testing.T) {
 		!strings.Contains(out, "\npair0 role=P-VOL status=COPY volume=db peer=osaka group=default ") {
 		t.Errorf("%q, %v", out, err)
 	}
-	if got := c.names(".ctl"); len(got) != 9 || got[4] != "pair0" {
+	if got := c.names(".ctl"); len(got) != 11 || got[6] != "pair0" {
 		t.Errorf("names: %q", got)
 	}
 	if out, err := c.shell("printf suspend >> .ctl/pair0 && echo 'suspend mode=purge svol-write=enable' > .ctl/pair0 && echo delete > .ctl/pair0"); err != nil {

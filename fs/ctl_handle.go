@@ -78,6 +78,10 @@ func (t *tree) text(ctx context.Context, o object) (string, syscall.Errno) {
 		all, err := t.site.History(ctx)
 		return formatHistory(all), errnoOf(err)
 	}
+	if o.kind == keptObject {
+		all, err := t.site.Kept()
+		return KeptLines(all), errnoOf(err)
+	}
 	st := t.site.Status()
 	text, ok := o.text(&st)
 	if !ok {

@@ -113,6 +113,11 @@ func TestCommands(t *testing.T) {
 		{vol, "release", `ReserveVolume v for ""`, ""},
 		{site, "stop", "", ""},
 		{site, "suspend", "", `"suspend" is no command of the site; known are stop, set`},
+		{object{keptObject, ""}, "drop name=pair0-20260203T040506Z", "DropKept pair0-20260203T040506Z", ""},
+		{object{keptObject, ""}, "drop older=30d", "DropKeptOlder 30d", ""},
+		{object{keptObject, ""}, "drop", "", `"drop" needs one of the options name= and older=`},
+		{object{keptObject, ""}, "drop name=a older=1d", "", `"drop" needs one of the options name= and older=`},
+		{object{keptObject, ""}, "export", "", `"export" is no command of the kept sets; known are drop`},
 		{object{metricsObject, ""}, "x", "", "takes no commands"},
 	} {
 		s := newFakeSite()

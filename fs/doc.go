@@ -5,9 +5,10 @@
 //
 //	MNT/NAME                a volume, mode 0600, or 0400 while hosts may not write to it
 //	MNT/.ctl/               mode 0700; the files below have mode 0600
-//	    site pairs events metrics history
+//	    site pairs events metrics history kept
 //	    PAIR                one for each pair
 //	    groups/NAME peers/NAME volumes/NAME
+//	    kept.d/NAME/image kept.d/NAME/list      mode 0400, one folder for each kept set
 //
 // Creating a file in MNT makes a volume of size 0; truncate(2), fallocate(2) and writing give an unpaired volume its size. Removing and
 // renaming work for unpaired volumes (EBUSY otherwise); a rename never replaces a volume (EEXIST). There are no other directories, links or
@@ -72,6 +73,7 @@
 //	              remove
 //	volumes/NAME  reserve peer=P
 //	              release
+//	kept          drop name=NAME | older=AGE
 //
 // add again without create leaves the space that a peer may take as it is; create=0 takes it away. remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize]. The options of
 // groups, pairs and the site, with their ranges, are those of [replica.OptionNames]; a set changes all that it names or, refused, none.
@@ -86,6 +88,15 @@
 // known when the peer cannot be asked, and why there is nothing to list where the pair is not split. The text is of one moment, is made as it is
 // read, and as long as there are ranges; four open files may have one that is not read to its end, further ones are EBUSY.
 //
+// # Kept sets
+//
+// What hosts wrote on the side that loses a resync is kept aside before it is overwritten, in the state directory. kept lists the sets, one
+// per line, as pairs does; bad says why one cannot be read. The answer to drop says what was removed and how much that frees; an age is a
+// number with s, m, h or d, and a set that cannot be read has none. kept.d shows each set as it is: image has the size of the volume and
+// holds the kept ranges, zeroes elsewhere, which are holes for lseek(2); list is text that says which ranges were kept, with checksums and
+// with what is known of the volume (its format is in replica/kept_list.go). Both are only read (EPERM), by sixteen open files at most
+// (EBUSY). Every range is checked as it is read: what is damaged is EIO, and an event says what.
+//
 // # The text of the state
 //
 // "key: value", one per line, keys in a fixed order to which later versions only append. Bytes are plain integers, percents have one
@@ -94,9 +105,11 @@
 // are of several sizes has more than one.
 //
 //	site          name fingerprint listen state version pid started memory-limit memory-used volumes pairs groups peers options
+//	              kept-sets kept-bytes
 //	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
 //	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
+//	              kept-sets kept-bytes
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
@@ -111,12 +124,13 @@
 // not known.
 //
 // pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes, suspend-type
-// and lag-known as key=value, a value with blanks in quotes. metrics is in the text form of Prometheus. events gives one line per event,
+// and lag-known as key=value, a value with blanks in quotes. kept has one line for each kept set: its name, then pair, volume, peer, site,
+// role, size-bytes, generation, sequence, split-sequence, held, kept, ranges, range-bytes, data-bytes, allocated-bytes, why and bad. metrics is in the text form of Prometheus. events gives one line per event,
 //
 //	ID TIME LEVEL OBJECT: text
 //	ID TIME LEVEL OBJECT CODE: text
 //
-// where OBJECT is one word (pair/pair0, peer/osaka, site) and CODE, where there is one, is that of a storage array for the same: 2180
+// where OBJECT is one word (pair/pair0, peer/osaka, site, kept) and CODE, where there is one, is that of a storage array for the same: 2180
 // path blocked, 2181 path restored; DC0x path lost for good, DC1x failure in the primary, DC2x failure in the secondary, DC4x split and
 // DC5x deleted at the secondary, all told by the primary; DC6x path lost for good, DC7x failure here, told by the secondary. It begins with the events that are remembered and then waits for the next one;
 // a signal ends the wait (EINTR), O_NONBLOCK asks not to wait (EAGAIN), and the end of the mount is the end of the file.

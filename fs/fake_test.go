@@ -26,6 +26,8 @@ type fakeSite struct {
 	refuse      error         // what the next commands return
 	differences []*replica.Differences
 	audit       []replica.Entry
+	kept        []replica.Kept
+	keptErr     error // what reads of kept sets return
 	invalidate  func(id uint64, off, n int64)
 }
 

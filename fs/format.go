@@ -108,6 +108,8 @@ func formatSite(st *replica.SiteStatus) string {
 	l.num("groups", int64(len(st.Groups)))
 	l.num("peers", int64(len(st.Peers)))
 	l.names("options", st.Options...)
+	l.num("kept-sets", int64(st.KeptSets))
+	l.num("kept-bytes", st.KeptBytes)
 	return l.String()
 }
 
@@ -150,6 +152,8 @@ func formatPair(p *replica.PairStatus) string {
 	l.put("last-error", p.LastError)
 	l.pairUsageLines(&p.Usage)
 	l.yes("lag-known", p.LagKnown)
+	l.num("kept-sets", int64(p.KeptSets))
+	l.num("kept-bytes", p.KeptBytes)
 	return l.String()
 }
 

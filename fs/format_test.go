@@ -17,14 +17,14 @@ import (
 func sampleStatus() replica.SiteStatus {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("x", 3600))
 	return replica.SiteStatus{
-		Name: "tokyo", Fingerprint: "SHA256:abc", Listen: "[::]:7000", State: "/s", Version: "v1", Started: at, Options: []string{"copies=64"}, MemoryLimit: 256, MemoryUsed: 64,
+		Name: "tokyo", Fingerprint: "SHA256:abc", Listen: "[::]:7000", State: "/s", Version: "v1", Started: at, Options: []string{"copies=64"}, KeptSets: 3, KeptBytes: 4096, MemoryLimit: 256, MemoryUsed: 64,
 		Volumes: []replica.VolumeStatus{{Name: "db", Size: 8192, Allocated: 4096, Role: replica.Primary, Pair: "pair0", Reserved: "osaka", Open: 2, Writable: true}},
 		Pairs: []replica.PairStatus{
 			{
 				Name: "pair0", Volume: "db", RemoteVolume: "db2", Peer: "osaka", Group: "g", Role: replica.Primary, Status: replica.PSUS,
 				Suspend: replica.PVOLByOperator, Size: 8192, Generation: 3, Consistent: true, Copied: 8191, CopyLeft: 1, CopyRate: 1.9,
 				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, LagKnown: true, Different: 6, SuspendSeq: 7, Since: at,
-				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, LastError: "first\nsecond",
+				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, KeptSets: 1, KeptBytes: 512, LastError: "first\nsecond",
 			},
 			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1},
 		},
@@ -56,6 +56,8 @@ pairs: 2
 groups: 1
 peers: 1
 options: copies=64
+kept-sets: 3
+kept-bytes: 4096
 `,
 		{pairObject, "pair0"}: `create volume=db peer=osaka remote=db2 group=g copy=full priority=32
 name: pair0
@@ -90,6 +92,8 @@ host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
 lag-known: yes
+kept-sets: 1
+kept-bytes: 512
 `,
 		{pairObject, "pair1"}: `name: pair1
 volume: -
@@ -123,6 +127,8 @@ host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
 lag-known: no
+kept-sets: 0
+kept-bytes: 0
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=1 inflow-control=yes path-watch=5m
 add-volume size=1MiB
@@ -294,7 +300,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 	for _, want := range []string{
 		`pairfs_pair_status{pair="a\"b\\c\nd",status="PSUS"} 1`, `pairfs_pair_status{pair="pair1",status="SSUS"} 1`,
-		`pairfs_pair_lag_seconds{pair="pair1"} 0`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`,
+		`pairfs_pair_lag_seconds{pair="pair1"} 0`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`, `pairfs_kept_sets 3`, `pairfs_kept_bytes 4096`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no line %s", want)

@@ -35,6 +35,9 @@ const (
 	// of each pair that it lists, the pages with marks: at most as much as the site's own bitmaps twice over.
 	maxListings = 4
 
+	// maxKeptOpen is the number of open files of kept sets. Each may hold the range that was read last, 1 MiB.
+	maxKeptOpen = 16
+
 	// commandTime bounds one command. Every command is accepted or refused long before; this is for a site that stopped working.
 	commandTime = 2 * time.Minute
 

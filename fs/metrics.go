@@ -66,6 +66,10 @@ func (m *metrics) site(st *replica.SiteStatus) {
 	m.sample("pairfs_memory_used_bytes", float64(st.MemoryUsed))
 	m.family("pairfs_volumes", "gauge", "Volumes of the site.")
 	m.sample("pairfs_volumes", float64(len(st.Volumes)))
+	m.family("pairfs_kept_sets", "gauge", "Sets of regions that were kept aside before a resync overwrote them.")
+	m.sample("pairfs_kept_sets", float64(st.KeptSets))
+	m.family("pairfs_kept_bytes", "gauge", "Bytes that kept sets take on their file system.")
+	m.sample("pairfs_kept_bytes", float64(st.KeptBytes))
 }
 
 func (m *metrics) pairs(list []replica.PairStatus) {

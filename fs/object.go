@@ -16,6 +16,7 @@ const (
 	eventsObject
 	metricsObject
 	historyObject
+	keptObject
 	pairObject
 	groupObject
 	peerObject
@@ -41,13 +42,18 @@ func (o object) verbs() (table []verb, what string) {
 		return peerVerbs, "a peer"
 	case volumeObject:
 		return volumeVerbs, "a volume"
+	case keptObject:
+		return keptVerbs, "the kept sets"
 	}
 	return nil, ""
 }
 
 // title returns the object as events name it: "pair/pair0", "site".
 func (o object) title() string {
-	if o.name == "" {
+	switch {
+	case o.kind == keptObject:
+		return "kept"
+	case o.name == "":
 		return "site"
 	}
 	return o.sort() + "/" + o.name

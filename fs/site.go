@@ -9,6 +9,7 @@ var (
 	_ backend     = siteBackend{}
 	_ volume      = (*replica.Volume)(nil)
 	_ eventReader = (*replica.EventReader)(nil)
+	_ keptSet     = (*replica.KeptSet)(nil)
 )
 
 // Volumes returns all volumes.
@@ -35,6 +36,15 @@ func asVolume(v *replica.Volume, err error) (volume, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// OpenKept opens a kept set.
+func (s siteBackend) OpenKept(name string) (keptSet, error) {
+	k, err := s.Site.OpenKept(name)
+	if err != nil {
+		return nil, err // no nil pointer in the interface
+	}
+	return k, nil
 }
 
 // Subscribe reads events.

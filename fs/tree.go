@@ -25,6 +25,8 @@ const (
 	eventsIno      = 8
 	metricsIno     = 9
 	historyIno     = 10
+	keptIno        = 11
+	keptTreeIno    = 12
 	firstVolumeIno = 16
 )
 
@@ -42,6 +44,7 @@ type tree struct {
 
 	readers  eventReaders
 	listings listings
+	opened   keptOpen
 }
 
 // ctlAttr fills the attributes of a control file or directory; perm are its permission bits.

@@ -50,8 +50,8 @@ func (g *group) holdHosts(pairs []*pair) (letGo func()) {
 // write behind the reading would be lost. It is refused where they may write. What the journal holds of a volume is restored first, so
 // every record is checked before its bytes are kept (I7).
 //
-// It takes as long as reading and writing that much, at the copy pace of the group, and ends with ctx. The pairs are of one group, whose cmd
-// the caller holds, and none of the locks further in.
+// It takes as long as reading and writing that much, at the copy pace of the group while other volumes of the site are written, and ends with
+// ctx. The pairs are of one group, whose cmd the caller holds, and none of the locks further in.
 func (s *Site) keepAside(ctx context.Context, all []lost, o keepOptions) (sets []Kept, err error) {
 	k := keeping{site: s, why: o.why, tell: o.progress, at: time.Now()}
 	for _, l := range all {
@@ -64,7 +64,12 @@ func (s *Site) keepAside(ctx context.Context, all []lost, o keepOptions) (sets [
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(k.lost[0].pair.group.ctx, func() { cancel(refuse(KindBusy, "site %s is being stopped", s.cfg.Name)) })()
+	stopping := refuse(KindBusy, "site %s is being stopped", s.cfg.Name)
+	life := k.lost[0].pair.group.ctx
+	defer context.AfterFunc(life, func() { cancel(stopping) })()
+	if life.Err() != nil {
+		return nil, keepRefused(k.lost[0].pair, stopping)
+	}
 	if k.dir, err = openKeptDir(s.cfg.StateDir, true); err != nil {
 		return nil, keepRefused(k.lost[0].pair, err)
 	}

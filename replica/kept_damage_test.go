@@ -80,8 +80,8 @@ func TestKeptListGolden(t *testing.T) {
 	set.add(0, 2)
 	set.add(3, 6)
 	wantKept(t, k, set, image)
-	if int64(len(b)) != k.ListSize() {
-		t.Errorf("%d bytes of list, it says %d", len(b), k.ListSize())
+	if int64(len(b)) != k.Info().ListBytes {
+		t.Errorf("%d bytes of list, it says %d", len(b), k.Info().ListBytes)
 	}
 	for _, c := range []struct{ from, n int64 }{{0, 1}, {regionSize - 1, 2}, {2*regionSize - 5, regionSize + 10}, {4*regionSize - 1, 1 << 20}, {int64(len(image)) - 1, 10}, {int64(len(image)), 10}, {1 << 40, 1}, {-1, 1}} {
 		got := bytes.Repeat([]byte{0xee}, int(c.n))
@@ -238,6 +238,9 @@ func TestKeptLinksAreNotFollowed(t *testing.T) {
 	untouched()
 	if _, err := os.Lstat(d.a.keptPath(".new-q")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an unfinished set is left: %v", err)
+	}
+	if !eventWith(d.a.site, "remove it by hand", ".new-x", "does not follow links") || eventWith(d.a.site, "nothing can be kept aside") {
+		t.Error("the start does not say what it could not remove")
 	}
 	// A pipe does not hold anybody up.
 	must(t, os.Mkdir(d.a.keptPath("p"), 0o700))

@@ -55,6 +55,7 @@ type Kept struct {
 	Bytes      int64  // of all ranges
 	DataBytes  int64  // of those that are not zeroes
 	Allocated  int64  // what the set takes on its file system
+	ListBytes  int64  // of its list
 	Bad        string // why it cannot be read, "" if its list is whole
 }
 

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,8 @@ type keptWriter struct {
 	dir  *keptDir // of this one, under its name of an unfinished set
 	kept Kept
 	from lost
-	pace func(busy time.Duration) time.Duration // how long to rest after the store was busy
-	tell func(n int64)                          // bytes of ranges that were kept
+	near neighbours
+	tell func(n int64) // bytes of ranges that were kept
 
 	image   *os.File
 	begun   int64 // of the image, which the disk was told to write
@@ -43,7 +44,7 @@ type keptWriter struct {
 
 // newKeptWriter makes the folder. all is the writer's to use until it is closed.
 func newKeptWriter(s *Site, all *keptDir, k Kept, from lost) (*keptWriter, error) {
-	w := &keptWriter{site: s, all: all, kept: k, from: from, pace: from.pair.group.opts.Load().CopyPace.rest}
+	w := &keptWriter{site: s, all: all, kept: k, from: from, near: neighbours{site: s, not: from.pair.att.vol, seen: time.Now()}}
 	if err := w.step("make", func() error { return all.make(keptNew + k.Name) }); err != nil {
 		return nil, keptFault(err, filepath.Join(all.path, keptNew+k.Name), "made")
 	}
@@ -129,7 +130,8 @@ func (w *keptWriter) run(ctx context.Context, from, to int64) error {
 		if err := w.piece(from, end-from); err != nil {
 			return err
 		}
-		if rest := w.pace(time.Since(began)); rest > 0 {
+		if now := time.Now(); w.near.write(now) {
+			rest := w.from.pair.group.opts.Load().CopyPace.rest(now.Sub(began))
 			if err := pause(ctx, rest); err != nil {
 				return context.Cause(ctx)
 			}
@@ -137,6 +139,25 @@ func (w *keptWriter) run(ctx context.Context, from, to int64) error {
 		from = end
 	}
 	return nil
+}
+
+// neighbours are the other volumes of a site, which mostly share the disk. Who keeps regions has hosts wait for it, so it takes the whole disk
+// while nobody else writes there, and the share of a copy while somebody does.
+type neighbours struct {
+	site *Site
+	not  *Volume
+	seen time.Time // when they were looked at last
+	busy bool
+}
+
+// write reports whether any of them was written lately.
+func (n *neighbours) write(now time.Time) bool {
+	if now.Sub(n.seen) < keptLook {
+		return n.busy
+	}
+	since := n.seen.UnixNano()
+	n.seen, n.busy = now, slices.ContainsFunc(n.site.Volumes(), func(v *Volume) bool { return v != n.not && v.modified.Load() > since })
+	return n.busy
 }
 
 // extent returns the end of the hole or of the data at from, in whole regions or at to: a region that is only in part a hole counts as data.
@@ -265,6 +286,7 @@ func (w *keptWriter) finish() error {
 	if err := w.step("sync list", w.list.Sync); err != nil {
 		return keptFault(err, w.list.Name(), "flushed")
 	}
+	w.kept.ListBytes, _ = fileSize(w.list)
 	w.kept.Allocated = allocatedBy(w.image) + allocatedBy(w.list)
 	if err := w.step("sync folder", w.dir.sync); err != nil {
 		return keptFault(err, w.dir.path, "flushed")

@@ -119,6 +119,8 @@ const (
 
 	// keptPiece is the longest range of a kept set that has a checksum of its own: what a reader has to take in to check one byte.
 	keptPiece = 1 << 20
+	// keptLook is the time between two looks whether other volumes are written.
+	keptLook = 100 * time.Millisecond
 	// keptFlush is how much of an image is written before the disk is told to begin, so that the flush at its end is short.
 	keptFlush = 32 << 20
 	// keptReserveShare of the file system of kept sets stays free, at most keptReserve: the stores there are sparse and grow as hosts write,

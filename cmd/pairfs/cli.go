@@ -26,6 +26,7 @@ type cli struct {
 	Status    statusCmd  `cmd:"" help:"Show the pairs: state, progress, lag, journal."`
 	Events    eventsCmd  `cmd:"" help:"Show what happened and happens, one line per event."`
 	History   historyCmd `cmd:"" help:"Show what was asked for and what became of it: commands and status changes."`
+	Kept      keptCmd    `cmd:"" help:"What was kept aside before a resync overwrote it."`
 	Journal   journalCmd `cmd:"" help:"Look into the journal of a stopped site."`
 	Check     checkCmd   `cmd:"" help:"Verify the state directory of a stopped site."`
 	Raid      raidCmd    `cmd:"" passthrough:"" help:"Commands of RAID Manager for scripts that call them: paircreate, pairsplit, pairdisplay …"`

@@ -5,6 +5,7 @@
 //	pairfs key --state DIR                                        print the site's public key
 //	pairfs peer | group | pair | volume …                         commands to a running site
 //	pairfs status, events, history                                what a running site does and did
+//	pairfs kept list | export | drop                              what was kept aside before a resync overwrote it
 //	pairfs check, journal                                         look into a state directory, offline
 //	pairfs raid COMMAND …                                         RAID Manager's commands, for scripts that call them
 //	pairfs demo                                                   two sites on this host, with a tour

@@ -92,22 +92,11 @@ func parseEntry(line string) (e historyEntry, err error) {
 	if _, err := time.Parse(time.RFC3339, at); err != nil || !ok {
 		return e, bad
 	}
-	values := map[string]string{}
-	for rest != "" {
-		key, after, ok := strings.Cut(rest, "=")
-		if !ok || key == "" || strings.ContainsAny(key, ` "`) {
-			return e, bad
-		}
-		value, tail, _ := strings.Cut(after, " ")
-		if quoted, err := strconv.QuotedPrefix(after); err == nil && quoted[0] == '"' { // other quotes are a part of a command, perhaps half of a pair
-			value, _ = strconv.Unquote(quoted)
-			tail, ok = strings.CutPrefix(after[len(quoted):], " ")
-			if !ok && tail != "" {
-				return e, bad
-			}
-		}
-		values[key], rest = value, tail
+	s, ok := parseWords(rest)
+	if !ok {
+		return e, bad
 	}
+	values := s.values
 	e = historyEntry{
 		Time: at, Kind: values["kind"], By: values["by"], UID: numberOf(values["uid"]), PID: numberOf(values["pid"]), Object: values["object"],
 		Group: textOf(values["group"]), What: values["what"], Result: textOf(values["result"]), Code: textOf(values["code"]), Text: textOf(values["text"]),
@@ -116,6 +105,28 @@ func parseEntry(line string) (e historyEntry, err error) {
 		return e, bad
 	}
 	return e, nil
+}
+
+// parseWords reads key=value words, a value with blanks in quotes.
+func parseWords(rest string) (s state, ok bool) {
+	s.values = map[string]string{}
+	for rest != "" {
+		key, after, ok := strings.Cut(rest, "=")
+		if !ok || key == "" || strings.ContainsAny(key, ` "`) {
+			return s, false
+		}
+		value, tail, _ := strings.Cut(after, " ")
+		if quoted, err := strconv.QuotedPrefix(after); err == nil && quoted[0] == '"' { // other quotes are a part of a command, perhaps half of a pair
+			value, _ = strconv.Unquote(quoted)
+			tail, ok = strings.CutPrefix(after[len(quoted):], " ")
+			if !ok && tail != "" {
+				return s, false
+			}
+		}
+		s.set(key, value)
+		rest = tail
+	}
+	return s, true
 }
 
 // textOf returns a value, nil for none.

@@ -30,7 +30,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"field": scriptField, "exits": scriptExits, "gone": scriptGone},
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"field": scriptField, "exits": scriptExits, "gone": scriptGone, "keep": scriptKeep},
 		Setup: func(e *testscript.Env) error {
 			// Sites of the same name would share their rings.
 			rings, err := os.MkdirTemp("/dev/shm", "pairfs-test-")

@@ -169,7 +169,7 @@ func (s site) readAll(dir string, named []string) ([]state, error) {
 var everyMount = []string{"site", "pairs", "events", "groups", "peers", "volumes"}
 
 // ctlNames are the names in .ctl that no pair can have.
-var ctlNames = append([]string{"metrics", "history"}, everyMount...)
+var ctlNames = append([]string{"metrics", "history", "kept", "kept.d"}, everyMount...)
 
 // checkPair refuses what cannot be the name of a pair. Without it a command would go to another control file; a read of events never ends.
 func checkPair(name string) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,13 +75,43 @@ func (c *statusCmd) print(w io.Writer, s site) error {
 		return printJSON(w, objects(pairs, pairKinds))
 	}
 	if len(pairs) == 0 {
-		_, err := fmt.Fprintf(w, "no pairs; pairfs pair create makes one\n")
+		if _, err := fmt.Fprintf(w, "no pairs; pairfs pair create makes one\n"); err != nil {
+			return err
+		}
+		return printKept(w, s, nil)
+	}
+	if err := printStatus(w, pairs); err != nil {
 		return err
 	}
-	if err := printStatus(w, pairs); err != nil || !c.Verbose {
-		return err
+	if len(c.Pairs) == 0 {
+		if err := printKept(w, s, pairs); err != nil {
+			return err
+		}
+	}
+	if !c.Verbose {
+		return nil
 	}
 	return printUsage(w, groups)
+}
+
+// printKept says how much is kept of pairs that are not shown: they were deleted.
+func printKept(w io.Writer, s site, shown []state) error {
+	all, err := s.read("site")
+	if err != nil {
+		return err
+	}
+	sets, _ := all.number("kept-sets")
+	bytes, _ := all.number("kept-bytes")
+	for _, p := range shown {
+		n, _ := p.number("kept-sets")
+		b, _ := p.number("kept-bytes")
+		sets, bytes = sets-n, bytes-b
+	}
+	if sets <= 0 {
+		return nil
+	}
+	_, err = fmt.Fprintf(w, "%s are of pairs that are not here any more\n", keptNote(int(sets), strconv.FormatInt(int64(max(bytes, 0)), 10)))
+	return err
 }
 
 // statusColumns are the table of "status".
@@ -152,6 +183,9 @@ func notes(p state) []string {
 		default:
 			n = append(n, "the S-VOL at "+p.get("peer")+" is no image of one moment; resync")
 		}
+	}
+	if n0, _ := p.number("kept-sets"); n0 > 0 {
+		n = append(n, keptNote(int(n0), p.get("kept-bytes"))+" hold what was overwritten here")
 	}
 	if p.has("last-error") && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
 		n = append(n, "last error: "+p.get("last-error"))
