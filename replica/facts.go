@@ -17,6 +17,7 @@ type fact struct {
 	fill  bool        // nothing is known any more: mark the whole volume
 	typ   SuspendType // that the other side names, where it matters here
 	torn  bool        // the S-VOL is no image of one moment any more
+	turn  uint64      // set by report: how often the roles had been exchanged
 }
 
 // reportFailure reports what failed at one pair's volume: of that pair alone, or of all pairs of the group, as its error level says. The
@@ -34,6 +35,7 @@ func (g *group) reportFailure(p *pair, in Input, err error) {
 // report queues a fact for the worker. It may be called with any lock held. A full queue drops the fact: every fact that matters is
 // found again, by the next exchange of states or the next tick.
 func (g *group) report(f fact) {
+	f.turn = g.turns.Load()
 	select {
 	case g.facts <- f:
 	default:
@@ -89,8 +91,8 @@ func (g *group) gather(first fact) (all []factGroup) {
 	defer g.mu.Unlock()
 	add := func(f fact) {
 		p := g.pairs[f.pair]
-		if p == nil {
-			return
+		if p == nil || f.turn != g.turns.Load() {
+			return // it is about the other role, and waited for the command that exchanged them
 		}
 		for i := range all {
 			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn {

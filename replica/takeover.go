@@ -99,6 +99,7 @@ func (g *group) takeover(ctx context.Context, which func() []*pair, o TakeoverOp
 	if len(pairs) == 0 {
 		return refuse(KindBusy, "group %s has no pairs", g.name)
 	}
+	g.awaitMirror(ctx, pairs, min(o.Timeout/2, mirrorWait))
 	g.awaitPeerPair(ctx, pairs, o.Timeout/2)
 	switch kind := g.takeoverKind(pairs); kind {
 	case takeoverNop:
@@ -133,6 +134,25 @@ func (g *group) beginTaking() (end func(), err error) {
 		defer g.mu.Unlock()
 		g.taking = false
 	}, nil
+}
+
+// awaitMirror waits while the S-VOLs are in PAIR and the peer is connected, but no mirror is open: right behind an exchange of the roles or a
+// restart. A takeover without the primary's help would split what a moment later can be exchanged.
+func (g *group) awaitMirror(ctx context.Context, pairs []*pair, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		_, up := g.site.endpoint.Connected(g.rec.Peer)
+		g.mu.Lock()
+		wait := up && !g.linked
+		for _, p := range pairs {
+			wait = wait && p.rec.State.Role == Secondary && p.rec.State.Status == PAIR
+		}
+		g.mu.Unlock()
+		if !wait || pause(ctx, 2*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 // awaitPeerPair waits while the S-VOLs are in PAIR and the primary has not said so of its side: between the end of a copy here and there.
