@@ -110,6 +110,24 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 	}
 }
 
+// meetSecondary is called where two secondaries of one group meet: behind an exchange of the roles that one of them has not heard of. It
+// gives this side's states, and queues what follows from theirs: if both were taken over, hosts write on both sides.
+func (g *group) meetSecondary(peer string, theirs []quicwire.PairState) []quicwire.PairState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.role != Secondary || g.rec.Peer != peer {
+		return nil
+	}
+	for _, t := range theirs {
+		p := g.pairs[t.Name]
+		if p == nil || Status(t.Status) != SSWS || !p.rec.State.TookOver || p.rec.State.Status != SSWS {
+			continue
+		}
+		g.report(fact{pair: p.name, input: EvConflict, text: fmt.Sprintf("the S-VOL was taken over here and at %s, and hosts write on both sides: stop them on one; resync discard=there then goes on from here, discard=here from there; what is given up is kept aside", peer)})
+	}
+	return g.wireStates()
+}
+
 func otherRole(r Role) Role {
 	if r == Primary {
 		return Secondary

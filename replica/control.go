@@ -185,7 +185,7 @@ func (r *replay) record(rec *journal.Record) error {
 	if int64(rec.Offset) < 0 || int64(rec.Length) < 0 || int64(rec.Offset)+int64(rec.Length) > a.vol.Size() {
 		return fmt.Errorf("group %s: the %s lies outside of volume %s", r.g.name, rec, a.vol.name)
 	}
-	if rec.Kind != journal.KindBase {
+	if rec.Kind != journal.KindBase && !a.formerRole(rec.Seq) {
 		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
 			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
 		}
@@ -204,6 +204,12 @@ func (r *replay) record(rec *journal.Record) error {
 		return nil
 	}
 	return err
+}
+
+// formerRole reports whether a record of a primary's journal is from the time before an exchange of the roles made it one: what had to be
+// marked then was stored with the exchange, and what was received as a secondary is no difference.
+func (a *attachment) formerRole(seq journal.Seq) bool {
+	return a.group.role == Primary && seq <= a.pair.rec.ControlSeq
 }
 
 // applyToStore writes what a record says to the volume's store.

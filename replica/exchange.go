@@ -90,6 +90,9 @@ func (g *group) turnLocked(ctx context.Context, in Input, pairs []*pair, outs ma
 		}
 	}
 	err := g.commitStates(in, pairs, outs, x.runOptions)
+	if err != nil && len(started) > 0 {
+		back() // hosts must not write what a restart would not know as a primary's
+	}
 	if err != nil || len(started) == 0 {
 		return err
 	}
@@ -120,12 +123,14 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 		g.session = nil
 	}
 	g.setLinked(false)
-	g.facts.take() // they are about the other role
 	for _, p := range pairs {
 		recs[p] = p.rec
 		p.endCopy()
-		p.round.Add(1)
-		p.rec.Parent, p.rec.Generation = p.rec.Generation, x.generation
+		p.round.Add(1) // what was seen of it before is about the other role
+		if again := was == Secondary && to == Secondary && p.rec.Starting && p.rec.Parent != 0; !again {
+			p.rec.Parent = p.rec.Generation
+		} // else granted before and not begun: the peer still names the history before that
+		p.rec.Generation = x.generation
 		p.rec.ControlSeq, p.rec.PairSeq = last, 0
 		p.peerStatus, p.gone = SMPL, false
 		p.att.start.Store(uint64(noStop))

@@ -43,7 +43,11 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 		if KindOf(err) != KindBusy && s.firstIn(time.Minute, "mirror "+peer+" "+open.Group) {
 			s.events.add(slog.LevelWarn, "peer/"+peer, "mirror of group %q refused: %v", open.Group, err)
 		}
-		_ = stream.Send(ctx, &quicwire.MirrorAccept{Code: resultCode(KindOf(err)), Message: err.Error(), Session: open.Session})
+		refusal := &quicwire.MirrorAccept{Code: resultCode(KindOf(err)), Message: err.Error(), Session: open.Session}
+		if g := s.groupByName(open.Group); g != nil && g.held.Load() == nil {
+			refusal.Pairs = g.meetSecondary(peer, open.Pairs)
+		}
+		_ = stream.Send(ctx, refusal)
 		return
 	}
 	f := &feedSession{g: g, peer: peer, stream: stream, wake: make(chan struct{}, 1)}
@@ -111,6 +115,10 @@ func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
 func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, error) {
 	g := f.g
 	g.mu.Lock()
+	if g.role != Primary || g.rec.Peer != f.peer { // the roles were exchanged while this waited for cmd
+		g.mu.Unlock()
+		return nil, refuse(KindAccess, "group %s of site %s is not replicated to site %s any more", g.name, g.site.cfg.Name, f.peer)
+	}
 	if err := g.checkAhead(journal.Seq(open.DurableSeq)); err != nil {
 		g.mu.Unlock()
 		return nil, err

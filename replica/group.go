@@ -54,7 +54,7 @@ type group struct {
 	linkChange       time.Time
 	asked            time.Time   // primary: when the peer was last asked for its states beside a mirror
 	lastTime         int64       // secondary: when the record of lastSeq was made, 0 if that is not known
-	pullHeld         bool        // secondary: no mirror session is opened
+	pullHeld         int         // secondary: by how many no mirror session may be opened
 	pullEnd          func()      // secondary: ends the session that is open or being opened and waits for it; nil while there is none
 	taking           bool        // secondary: a takeover, or an exchange of the roles, is under way
 	newestSeq        journal.Seq // secondary: what the primary said last
@@ -232,6 +232,7 @@ func (g *group) start() {
 // stop ends the goroutines and closes the journal with everything durable and checkpointed.
 func (g *group) stop(ctx context.Context) error {
 	g.closeSessions()
+	g.letWritesGo(0) // who waits for the end of an exchange of the roles would hold the end of the daemon up
 	if g.held.Load() != nil {
 		return g.stopHeld()
 	}

@@ -90,6 +90,8 @@ const (
 	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the
 	// time after which hosts and their file systems take a disk for dead.
 	fenceMax = 20 * time.Second
+	// servedWait is how long a peer's request waits for a command that is under way here: less than the peer waits for the answer.
+	servedWait = 5 * time.Second
 	// swapNear is how many records may be missing at the secondary when the primary begins to hold host writes.
 	swapNear = 64
 	// historyWait bounds how long a primary that learns of a takeover asks what was written there.

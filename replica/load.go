@@ -193,7 +193,7 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 			changed[p] = in
 		}
 		// A lost restore journal held what the primary keeps and marks until it is restored here; only what hosts wrote here is unknown.
-		if p.rec.State.Role == Primary || (lost && p.rec.State.SVOLWrite) {
+		if p.rec.State.Role == Primary || (lost && (p.rec.State.SVOLWrite || p.rec.State.TookOver)) {
 			p.att.bits.fill()
 		}
 		p.rec.State.Consistent = p.rec.State.Consistent && !lost

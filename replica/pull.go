@@ -75,7 +75,7 @@ func (g *group) pullLoop() {
 func (g *group) wantsPull() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.role == Secondary && len(g.pairs) > 0 && g.failed == "" && !g.pullHeld
+	return g.role == Secondary && len(g.pairs) > 0 && g.failed == "" && g.pullHeld == 0
 }
 
 // mirrorEnded remembers why a session ended and says so once.
@@ -100,7 +100,7 @@ func (g *group) pullOnce() error {
 	ctx, cancel := context.WithCancel(g.ctx)
 	done := make(chan struct{})
 	g.mu.Lock()
-	if g.pullHeld || g.role != Secondary {
+	if g.pullHeld > 0 || g.role != Secondary {
 		g.mu.Unlock()
 		cancel()
 		return nil
@@ -120,7 +120,7 @@ func (g *group) pullOnce() error {
 // be held, for what arrived last may be waiting for one.
 func (g *group) holdPull() (letGo func()) {
 	g.mu.Lock()
-	g.pullHeld = true
+	g.pullHeld++
 	end := g.pullEnd
 	g.mu.Unlock()
 	if end != nil {
@@ -128,7 +128,7 @@ func (g *group) holdPull() (letGo func()) {
 	}
 	return func() {
 		g.mu.Lock()
-		g.pullHeld = false
+		g.pullHeld--
 		g.mu.Unlock()
 		kick(g.pullReq)
 	}
@@ -187,6 +187,9 @@ func (p *pullSession) accepted() error {
 		if err := g.primaryBack(a.Pairs); err != nil {
 			return err
 		}
+	}
+	if a.Code != quicwire.ResultDone {
+		g.meetSecondary(g.rec.Peer, a.Pairs)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -118,11 +118,14 @@ func (g *group) resyncWith(ctx context.Context, which func() []*pair, o ResyncOp
 		defer g.cmd.Unlock()
 		return g.resyncBy(ctx, CmdDiscard, pairs)
 	case resyncAskTurn, resyncAskLose:
-		req := &quicwire.SwapPairs{Group: g.peerGroup(), Pairs: g.refs(pairs), Phase: quicwire.SwapAsk, Lose: lose}
+		req := &quicwire.SwapPairs{Group: g.peerGroup(), Phase: quicwire.SwapAsk, Lose: lose}
 		if err := g.wholeGroup(pairs, "resync the group"); err != nil {
 			return err
 		}
-		return g.site.ask(ctx, g.rec.Peer, req, keepTimeout)
+		return g.inHistory(pairs, func(refs []quicwire.PairRef) error {
+			req.Pairs = refs
+			return g.site.ask(ctx, g.rec.Peer, req, keepTimeout)
+		})
 	}
 	return refuse(KindInvalid, "mode=swap makes the side that was taken over the primary, and discard=%s would give up what it has: leave one of them out", o.Discard)
 }
@@ -132,6 +135,26 @@ func (g *group) peerGroup() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.rec.PeerGroup
+}
+
+// inHistory asks something of the peer about pairs in their history, and if the peer does not know that one, in the history before it: where
+// this side gave its role up and nothing came of it, the peer may not have heard.
+func (g *group) inHistory(pairs []*pair, ask func([]quicwire.PairRef) error) error {
+	err := ask(g.refs(pairs))
+	if KindOf(err) != KindNotFound {
+		return err
+	}
+	before := g.refs(pairs)
+	g.mu.Lock()
+	for i, p := range pairs {
+		if !p.rec.Starting || p.rec.Parent == 0 {
+			g.mu.Unlock()
+			return err
+		}
+		before[i].Generation = p.rec.Parent
+	}
+	g.mu.Unlock()
+	return ask(before)
 }
 
 // turnResync makes this side, which was taken over, the primary, and the old primary the secondary; what differs is copied there.
@@ -173,16 +196,34 @@ func (g *group) askTurn(ctx context.Context, pairs []*pair, lose uint8, x *excha
 	if lose != quicwire.LoseNothing {
 		limit = keepTimeout
 	}
-	req := &quicwire.SwapPairs{Group: g.rec.PeerGroup, Pairs: g.refs(pairs), Phase: quicwire.SwapResync, Generation: x.generation, Seq: uint64(seq), Lose: lose}
-	ready, err := g.askMaps(ctx, limit, req, pairs, func(p *pair, b *quicwire.Bitmap) {
-		for first, n := range b.Spans() {
-			p.att.bits.setRegions(int64(first), int64(first+n))
+	req := &quicwire.SwapPairs{Group: g.rec.PeerGroup, Phase: quicwire.SwapResync, Generation: x.generation, Seq: uint64(seq), Lose: lose}
+	return g.inHistory(pairs, func(refs []quicwire.PairRef) error {
+		req.Pairs = refs
+		ready, err := g.askMaps(ctx, limit, req, pairs, func(p *pair, b *quicwire.Bitmap) {
+			for first, n := range b.Spans() {
+				p.att.bits.setRegions(int64(first), int64(first+n))
+			}
+		})
+		if ready != nil {
+			x.last = max(1, journal.Seq(ready.LastSeq))
+			fillIfLost(ready, seq, pairs)
 		}
+		return err
 	})
-	if ready != nil {
-		x.last = max(1, journal.Seq(ready.LastSeq))
+}
+
+// fillIfLost marks whole volumes where the side that is to follow lost what it had: it is behind the number at which this side was taken over,
+// or its volume is no image of one moment.
+func fillIfLost(ready *quicwire.ResyncReady, seq journal.Seq, pairs []*pair) {
+	image := map[string]bool{}
+	for _, t := range ready.Pairs {
+		image[t.Name] = t.Consistent
 	}
-	return err
+	for _, p := range pairs {
+		if journal.Seq(ready.LastSeq) < seq || !image[p.name] {
+			p.att.bits.fill()
+		}
+	}
 }
 
 // undoTurn tells a peer that gave its role up that this side could not take it: it is split again, and the exchange may be given again.
@@ -203,8 +244,12 @@ func (g *group) serveAsk(ctx context.Context, peer string, pairs []*pair, m *qui
 	switch {
 	case role == Secondary && m.Lose != quicwire.LoseSVOL:
 		return g.turnResync(ctx, pairs, m.Lose)
+	case role == Secondary: // so is the side that asks: both were taken over
+		return g.turnResync(ctx, pairs, quicwire.LosePVOL)
 	case role == Primary && m.Lose == quicwire.LoseSVOL:
-		g.cmd.Lock()
+		if err := g.lockServed(ctx); err != nil {
+			return err
+		}
 		defer g.cmd.Unlock()
 		return g.resyncBy(ctx, CmdDiscard, pairs)
 	}

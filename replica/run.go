@@ -134,23 +134,12 @@ func withAction(pairs []*pair, outs map[*pair]Outcome, a Action) (some []*pair) 
 
 // commitStates makes the new states durable together with the bitmaps, then lets hosts and peer see them.
 func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o runOptions) error {
-	atts := make([]*attachment, len(pairs))
 	g.mu.Lock()
-	for i, p := range pairs {
+	for _, p := range pairs {
 		g.enter(p, in, outs[p], o)
-		atts[i] = p.att
 	}
 	g.mu.Unlock()
-	err := g.commit(atts, func(tx *bolt.Tx) error {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		for _, p := range pairs {
-			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
-				return err
-			}
-		}
-		return put(tx, bucketGroups, g.name, g.rec)
-	})
+	err := g.storeStates(pairs)
 	g.mu.Lock()
 	for _, p := range pairs {
 		p.applyAccess()
@@ -164,6 +153,24 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
 	}
 	return nil
+}
+
+// storeStates makes the states of pairs and their group durable as they are, together with the bitmaps.
+func (g *group) storeStates(pairs []*pair) error {
+	atts := make([]*attachment, len(pairs))
+	for i, p := range pairs {
+		atts[i] = p.att
+	}
+	return g.commit(atts, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range pairs {
+			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketGroups, g.name, g.rec)
+	})
 }
 
 // enter takes the outcome over into the pair. Requires mu.
@@ -311,6 +318,10 @@ func (g *group) startPairsAt(ctx context.Context, pairs []*pair, at journal.Seq)
 	})
 	if err != nil {
 		return r, fault(KindNoSpace, err, "group %s: the start of the replication cannot be journaled", g.name)
+	}
+	// Its number is about to be stored: after a power cut nothing else may have it, for the peer waits for this record.
+	if err := g.journal.Sync(ctx, r.End); err != nil {
+		return r, fault(KindInternal, err, "group %s: the start of the replication cannot be journaled", g.name)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

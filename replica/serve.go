@@ -259,7 +259,9 @@ func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncP
 // takeUp brings pairs of a restore group back to COPY, with everything received in their stores.
 func (g *group) takeUp(ctx context.Context, peer string, m *quicwire.ResyncPairs) ([]*pair, *quicwire.ResyncReady, error) {
 	s := g.site
-	g.cmd.Lock()
+	if err := g.lockServed(ctx); err != nil {
+		return nil, nil, err
+	}
 	defer g.cmd.Unlock()
 	var pairs []*pair
 	for _, ref := range m.Pairs {

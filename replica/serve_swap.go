@@ -50,7 +50,7 @@ func (g *group) swapPairs(peer string, refs []quicwire.PairRef) (pairs []*pair, 
 	}
 	for _, ref := range refs {
 		p := g.pairs[ref.Name]
-		if p == nil || (p.rec.Generation != ref.Generation && p.rec.Parent != ref.Generation) {
+		if p == nil || !p.knows(ref.Generation) {
 			return nil, refuse(KindNotFound, "site %s has no pair %s of that history in group %s", g.site.cfg.Name, ref.Name, g.name)
 		}
 		pairs = append(pairs, p)
@@ -61,9 +61,17 @@ func (g *group) swapPairs(peer string, refs []quicwire.PairRef) (pairs []*pair, 
 	return pairs, nil
 }
 
+// knows reports whether a peer that names a history means this pair: its history, or the one before it as long as nothing of its own came
+// from the new primary, for then that side may not know of the exchange. Later a request that names it is one that was late. Requires mu.
+func (p *pair) knows(generation uint64) bool {
+	return p.rec.Generation == generation || p.rec.Parent == generation && p.rec.Starting
+}
+
 // servePrepare holds the writes of this side's hosts and says at which number they stopped.
 func (g *group) servePrepare(ctx context.Context, pairs []*pair, m *quicwire.SwapPairs) (quicwire.Frame, error) {
-	g.cmd.Lock()
+	if err := g.lockServed(ctx); err != nil {
+		return nil, err
+	}
 	defer g.cmd.Unlock()
 	g.mu.Lock()
 	gaveUp := true // the answer to the commit was lost
@@ -73,6 +81,10 @@ func (g *group) servePrepare(ctx context.Context, pairs []*pair, m *quicwire.Swa
 	failed, ready := g.failed, g.swapReady(g.lastSeq)
 	g.mu.Unlock()
 	if gaveUp {
+		// The peer is about to let its hosts write. That this side does not may be known in memory alone, if it could not be stored then.
+		if err := g.storeStates(pairs); err != nil {
+			return nil, err
+		}
 		return ready, nil
 	}
 	if failed != "" || g.storeErr.Load() != nil {
@@ -103,7 +115,9 @@ func (g *group) swapReady(seq journal.Seq) *quicwire.ResyncReady {
 
 // serveCommit gives the role up at the number where hosts were stopped.
 func (g *group) serveCommit(ctx context.Context, m *quicwire.SwapPairs) (quicwire.Frame, error) {
-	g.cmd.Lock()
+	if err := g.lockServed(ctx); err != nil {
+		return nil, err
+	}
 	defer g.cmd.Unlock()
 	f := g.takeFence(m.Token)
 	if f == nil {
@@ -156,8 +170,15 @@ func (g *group) giveRole(ctx context.Context, pairs []*pair, m *quicwire.SwapPai
 		letGo := g.holdPull()
 		defer letGo()
 	}
-	g.cmd.Lock()
+	if err := g.lockServed(ctx); err != nil {
+		return nil, err
+	}
 	defer g.cmd.Unlock()
+	if err := g.stillMeant(pairs, m.Pairs, secondary); err != nil {
+		return nil, err
+	}
+	hosts := g.holdHosts(pairs) // of a side that was taken over too
+	defer hosts()
 	if err := g.learnTakeover(ctx, pairs, journal.Seq(m.Seq)); err != nil {
 		return nil, err
 	}
@@ -170,6 +191,37 @@ func (g *group) giveRole(ctx context.Context, pairs []*pair, m *quicwire.SwapPai
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.swapReady(g.lastSeq), nil
+}
+
+// stillMeant refuses a request that waited for a command which changed what it is about. cmd is held.
+func (g *group) stillMeant(pairs []*pair, refs []quicwire.PairRef, secondary bool) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	same := (g.role == Secondary) == secondary
+	for i, p := range pairs {
+		same = same && g.pairs[p.name] == p && p.knows(refs[i].Generation)
+	}
+	if !same {
+		return refuse(KindBusy, "group %s of site %s changed at this moment: try again", g.name, g.site.cfg.Name)
+	}
+	return nil
+}
+
+// lockServed takes cmd for a request of the peer. The peer may hold its own cmd and wait for the answer while a command here waits for the
+// peer: then one of the two has to give way.
+func (g *group) lockServed(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, servedWait)
+	defer cancel()
+	for !g.cmd.TryLock() {
+		if pause(wait, 5*time.Millisecond) != nil {
+			return refuse(KindBusy, "a command on group %s of site %s is under way: try again when that has ended", g.name, g.site.cfg.Name)
+		}
+	}
+	if ctx.Err() != nil { // nobody waits for the answer any more
+		g.cmd.Unlock()
+		return ctx.Err()
+	}
+	return nil
 }
 
 // learnTakeover lets a primary that has not heard of the takeover hear of it now. cmd is held.

@@ -66,9 +66,10 @@ func (s *PairState) takeOver(i Input) {
 	case CmdSwap:
 		s.Role, s.TookOver, s.Consistent = Primary, false, false
 	case EvPeerSwap:
+		s.Consistent = s.Consistent || s.Role == Primary // a P-VOL is an image, until something comes over it
 		s.Role, s.TookOver = Secondary, false
 	case EvSwapped:
-		s.Role = otherRole(s.Role)
+		s.Role, s.Consistent = otherRole(s.Role), true
 	case CmdDiscard, EvPeerDiscard:
 		s.TookOver = false
 	}
