@@ -128,7 +128,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 		p.endCopy()
 		p.rec.Parent, p.rec.Generation = p.rec.Generation, x.generation
 		p.rec.ControlSeq, p.rec.PairSeq = last, 0
-		p.peerStatus, p.gone = SMPL, false
+		p.peerStatus, p.gone, p.unheard = SMPL, false, false
 		p.att.start.Store(uint64(noStop))
 		g.rec.NextPair = max(g.rec.NextPair, p.rec.Number)
 	}

@@ -84,6 +84,9 @@ const (
 	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the
 	// time after which hosts and their file systems take a disk for dead.
 	fenceMax = 20 * time.Second
+	// mirrorWait is how long a takeover waits for the mirror of a primary that is connected: longer than the longest pause before a mirror is
+	// opened again.
+	mirrorWait = 2*pullRetryMax + time.Second
 	// swapNear is how many records may be missing at the secondary when the primary begins to hold host writes.
 	swapNear = 64
 	// historyWait bounds how long a primary that learns of a takeover asks what was written there.
