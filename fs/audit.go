@@ -46,11 +46,11 @@ func processOf(thread uint32) uint32 {
 // became of it; a question, which changes nothing, is answered by a list and leaves none. request is the kernel's.
 func (t *tree) command(request context.Context, o object, line []byte) (word, said string, list *listing, err error) {
 	caller, group := callerOf(request), t.site.GroupOf(o.title())
-	ctx, cancel := commandContext()
-	defer cancel()
 	var remarks replica.Remarks
-	word, q, err := o.run(replica.WithRemarks(replica.WithCaller(ctx, caller), &remarks), t.site, line)
+	word, q, err := o.run(replica.WithRemarks(replica.WithCaller(context.Background(), caller), &remarks), t.site, line)
 	if err == nil && q != nil {
+		ctx, cancel := commandContext(context.Background(), commandTime)
+		defer cancel()
 		list, err = t.listings.answer(ctx, q)
 	}
 	if err != nil {

@@ -40,7 +40,8 @@ type commander interface {
 	CreateGroup(ctx context.Context, g replica.GroupSpec) error
 	DeleteGroup(ctx context.Context, name string, o replica.DeleteOptions) error
 	SuspendGroup(ctx context.Context, name string, o replica.SuspendOptions) error
-	ResyncGroup(ctx context.Context, name string) error
+	ResyncGroupWith(ctx context.Context, name string, o replica.ResyncOptions) error
+	TakeoverGroup(ctx context.Context, name string, o replica.TakeoverOptions) error
 	SetGroup(ctx context.Context, name string, set map[string]string) error
 	AddJournalVolume(ctx context.Context, group string, size int64) error
 	RemoveJournalVolume(ctx context.Context, group string, number int) error
@@ -48,7 +49,8 @@ type commander interface {
 	SetSite(ctx context.Context, set map[string]string) error
 	CreatePair(ctx context.Context, p replica.PairSpec) error
 	SuspendPair(ctx context.Context, name string, o replica.SuspendOptions) error
-	ResyncPair(ctx context.Context, name string) error
+	ResyncPairWith(ctx context.Context, name string, o replica.ResyncOptions) error
+	TakeoverPair(ctx context.Context, name string, o replica.TakeoverOptions) error
 	DeletePair(ctx context.Context, name string, o replica.DeleteOptions) error
 	ReserveVolume(ctx context.Context, volume, peer string) error
 	DropKept(ctx context.Context, name string) error

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"pairfs/replica"
 )
@@ -14,6 +15,7 @@ const (
 	defaultGroup   = "default"
 	defaultSize    = 1 << 30 // bytes of a new group's journal
 	defaultVolumes = 1       // journal volumes of a new group
+	defaultTimeout = "60s"   // of a takeover
 )
 
 // The options that several commands share.
@@ -21,6 +23,8 @@ var (
 	modeFlushPurge  = key{name: "mode", words: []string{"flush", "purge"}}
 	modeNormalForce = key{name: "mode", words: []string{"normal", "force"}}
 	svolWrite       = key{name: "svol-write", words: []string{"enable", "disable"}}
+	resyncKeys      = []key{{name: "mode", words: []string{"normal", "swap"}}, {name: "discard", words: []string{"here", "there"}}}
+	takeoverKeys    = []key{{name: "timeout", check: timed}}
 )
 
 // optionKeys are the options of a scope as options of a command; the site knows their values.
@@ -66,7 +70,12 @@ var pairVerbs = []verb{
 	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendPair(ctx, name, suspendOptions(o))
 	}},
-	{"resync", nil, func(ctx context.Context, c commander, name string, _ options) error { return c.ResyncPair(ctx, name) }},
+	{"resync", resyncKeys, func(ctx context.Context, c commander, name string, o options) error {
+		return c.ResyncPairWith(ctx, name, resyncOptions(o))
+	}},
+	{"takeover", takeoverKeys, func(ctx context.Context, c commander, name string, o options) error {
+		return c.TakeoverPair(ctx, name, takeoverOptions(o))
+	}},
 	{"differences", differencesKeys, nil},
 	{"delete", []key{modeNormalForce}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.DeletePair(ctx, name, deleteOptions(o))
@@ -100,7 +109,12 @@ var groupVerbs = []verb{
 	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendGroup(ctx, name, suspendOptions(o))
 	}},
-	{"resync", nil, func(ctx context.Context, c commander, name string, _ options) error { return c.ResyncGroup(ctx, name) }},
+	{"resync", resyncKeys, func(ctx context.Context, c commander, name string, o options) error {
+		return c.ResyncGroupWith(ctx, name, resyncOptions(o))
+	}},
+	{"takeover", takeoverKeys, func(ctx context.Context, c commander, name string, o options) error {
+		return c.TakeoverGroup(ctx, name, takeoverOptions(o))
+	}},
 	{"differences", differencesKeys, nil},
 	{"delete", []key{modeNormalForce}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.DeleteGroup(ctx, name, deleteOptions(o))
@@ -159,6 +173,26 @@ func suspendOptions(o options) replica.SuspendOptions {
 	return replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable", SVOLRead: o["svol-write"] == "disable"}
 }
 
+func resyncOptions(o options) replica.ResyncOptions {
+	return replica.ResyncOptions{Swap: o["mode"] == "swap", Discard: replica.Side(o["discard"])}
+}
+
+func takeoverOptions(o options) replica.TakeoverOptions {
+	d, _ := time.ParseDuration(o.get("timeout", defaultTimeout)) // timed has read it
+	return replica.TakeoverOptions{Timeout: d}
+}
+
+// bound is how long a command may take before the site counts as one that stopped working.
+func (v *verb) bound(o options) time.Duration {
+	switch v.name {
+	case "takeover":
+		return commandTime + 2*takeoverOptions(o).Timeout // the primary is waited for, then what it has
+	case "resync":
+		return keepTime
+	}
+	return commandTime
+}
+
 func deleteOptions(o options) replica.DeleteOptions {
 	return replica.DeleteOptions{Force: o["mode"] == "force"}
 }
@@ -172,6 +206,14 @@ func named(sort string) func(string) error {
 func sized(value string) error {
 	if _, err := ParseSize(value); err != nil {
 		return kindError(replica.KindInvalid, err.Error())
+	}
+	return nil
+}
+
+// timed checks that a value is a time above 0; the site knows how long it may be.
+func timed(value string) error {
+	if d, err := time.ParseDuration(value); err != nil || d <= 0 || d > maxTimeout {
+		return invalid("%q is no time up to %v: write it as in 60s or 5m", value, maxTimeout)
 	}
 	return nil
 }

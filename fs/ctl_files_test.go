@@ -150,6 +150,7 @@ func TestRemarksFollowTheOK(t *testing.T) {
 	f := c.open(c.path(".ctl/pair0"), os.O_RDWR|os.O_CREATE)
 	for _, row := range []struct{ line, want string }{
 		{"suspend mode=purge", "ok: this much is lost; and that\n"}, {"suspend", "ok\n"},
+		{"takeover timeout=30m", "ok: SVOL-SSUS-takeover: hosts may write now\n"},
 	} {
 		if _, err := f.WriteString(row.line); err != nil {
 			t.Fatal(err)

@@ -62,13 +62,14 @@
 //	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none] [OPTION=VALUE …]
 //	              set OPTION=VALUE …
 //	              suspend [mode=flush|purge] [svol-write=enable|disable]
-//	              resync
+//	              resync [mode=normal|swap] [discard=here|there]
+//	              takeover [timeout=60s]
 //	              differences [ranges=yes|no]
 //	              delete [mode=normal|force]
 //	groups/NAME   create [size=SIZE] [volumes=N] [OPTION=VALUE …]
 //	              add-volume size=SIZE
 //	              remove-volume number=N
-//	              set, suspend, resync, differences, delete as for a pair, each for all pairs at one sequence number
+//	              set, suspend, resync, takeover, differences, delete as for a pair, each for all pairs at one sequence number
 //	peers/NAME    add address=HOST:PORT key=SHA256:… [create=SIZE]
 //	              remove
 //	volumes/NAME  reserve peer=P
@@ -80,6 +81,14 @@
 //
 // svol-write=enable lets hosts write the S-VOL while it is split: given on the primary when the split begins, or on the secondary at any
 // time before the next resync, which ends it and overwrites what they wrote. disable, the default, is refused where hosts may write already.
+//
+// takeover lets hosts write the S-VOL. Its answer begins with what it was: "ok: swap-takeover: …" where the primary could be reached in PAIR and
+// the roles were exchanged, SVOL-takeover where the pair was split and SVOL-SSUS-takeover where the primary was out of reach (SSWS from then
+// on), nop-takeover where hosts write here already. timeout (up to 1h) is how long the primary and what it still has to send are waited for:
+// ETIMEDOUT means that it was reached and not all came, and that nothing was changed. resync mode=swap, at either side, joins a pair that was taken over
+// again, with the side that was taken over as the primary; discard names the side, seen from where it is given, whose writes are given up
+// where both have what the other lacks. They are kept aside first, so that a resync may take its time; EINVAL says that mode and discard
+// contradict each other. Roles are exchanged for a whole group: a pair of several in a group is EBUSY.
 //
 // differences is a question and changes nothing: what was changed since a split, as both sides know it. Its answer goes on behind the line
 // "ok" with text in the form below for each pair (pair role status peer peer-status p-vol-bytes s-vol-bytes both-bytes overwritten-bytes

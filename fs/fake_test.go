@@ -199,8 +199,14 @@ func (s *fakeSite) SuspendGroup(_ context.Context, name string, o replica.Suspen
 	return s.call("SuspendGroup %s %+v", name, o)
 }
 
-func (s *fakeSite) ResyncGroup(_ context.Context, name string) error {
-	return s.call("ResyncGroup %s", name)
+func (s *fakeSite) ResyncGroupWith(_ context.Context, name string, o replica.ResyncOptions) error {
+	return s.call("ResyncGroup %s %+v", name, o)
+}
+
+// TakeoverGroup says what it was.
+func (s *fakeSite) TakeoverGroup(ctx context.Context, name string, o replica.TakeoverOptions) error {
+	replica.Remark(ctx, "swap-takeover: nothing is lost")
+	return s.call("TakeoverGroup %s %v", name, o.Timeout)
 }
 
 func (s *fakeSite) SetGroup(_ context.Context, name string, set map[string]string) error {
@@ -245,8 +251,17 @@ func (s *fakeSite) SuspendPair(ctx context.Context, name string, o replica.Suspe
 	return s.call("SuspendPair %s %+v", name, o)
 }
 
-func (s *fakeSite) ResyncPair(_ context.Context, name string) error {
-	return s.call("ResyncPair %s", name)
+func (s *fakeSite) ResyncPairWith(_ context.Context, name string, o replica.ResyncOptions) error {
+	return s.call("ResyncPair %s %+v", name, o)
+}
+
+// TakeoverPair says how long it may take.
+func (s *fakeSite) TakeoverPair(ctx context.Context, name string, o replica.TakeoverOptions) error {
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) < o.Timeout {
+		return kindError(replica.KindInternal, "the context of the command ends before the takeover")
+	}
+	replica.Remark(ctx, "SVOL-SSUS-takeover: hosts may write now")
+	return s.call("TakeoverPair %s %v", name, o.Timeout)
 }
 
 // DeletePair takes the pair away.

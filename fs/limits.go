@@ -41,6 +41,13 @@ const (
 	// commandTime bounds one command. Every command is accepted or refused long before; this is for a site that stopped working.
 	commandTime = 2 * time.Minute
 
+	// keepTime bounds a resync, before which what it gives up may have to be kept aside, here and at the peer: the site gives up after half an
+	// hour at each.
+	keepTime = 65 * time.Minute
+
+	// maxTimeout is the longest time that a takeover may wait for the primary.
+	maxTimeout = time.Hour
+
 	// attrTime is how long the kernel may keep names and attributes of volumes. Changes that come through the mount are seen at once;
 	// this is for S-VOLs that appear, disappear or become writable.
 	attrTime = time.Second

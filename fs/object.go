@@ -133,5 +133,7 @@ func (o object) run(ctx context.Context, c commander, line []byte) (word string,
 	case v.run == nil:
 		return v.name, o.question(c, opts), nil
 	}
+	ctx, cancel := commandContext(ctx, v.bound(opts))
+	defer cancel()
 	return v.name, nil, v.run(ctx, c, o.name, opts)
 }

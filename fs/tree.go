@@ -108,8 +108,8 @@ func (plainDir) Link(context.Context, gofs.InodeEmbedder, string, *fuse.EntryOut
 // Fsync has nothing to do: what a command or a call makes or changes is durable when it returns.
 func (plainDir) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }
 
-// commandContext is the context of one command. It does not end when the caller gets a signal: a Go program gets them all the time and
-// would repeat a command that was half done.
-func commandContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), commandTime)
+// commandContext is the context of one command that ends after d. It does not end when the caller gets a signal: a Go program gets them all
+// the time and would repeat a command that was half done. parent carries who asks, and what is remarked.
+func commandContext(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(parent), d)
 }

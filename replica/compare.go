@@ -72,6 +72,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
 		}
 		p.gone = !known && sure
+		p.unheard = p.unheard && !known && !sure
 		if st := SuspendType(t.SuspendType); known && p.rec.State.Status == Suspending && (st == ByMCU || st == JournalOverflow) {
 			continue // it obeyed the suspend record; its marks end the flush
 		}
@@ -123,7 +124,7 @@ func (g *group) meetSecondary(peer string, theirs []quicwire.PairState) []quicwi
 		if p == nil || Status(t.Status) != SSWS || !p.rec.State.TookOver || p.rec.State.Status != SSWS {
 			continue
 		}
-		g.report(fact{pair: p.name, input: EvConflict, text: fmt.Sprintf("the S-VOL was taken over here and at %s, and hosts write on both sides: stop them on one; resync discard=there then goes on from here, discard=here from there; what is given up is kept aside", peer)})
+		g.report(fact{pair: p, input: EvConflict, text: fmt.Sprintf("the S-VOL was taken over here and at %s, and hosts write on both sides: stop them on one; resync discard=there then goes on from here, discard=here from there; what is given up is kept aside", peer)})
 	}
 	return g.wireStates()
 }

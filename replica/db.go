@@ -95,6 +95,8 @@ type pairRecord struct {
 	StartSeq     journal.Seq // updates from this number on are replicated
 	StopSeq      journal.Seq // updates up to this number are; noStop while replicating
 	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before
+	TakenSeq     journal.Seq `json:",omitempty"` // with State.TookOver: the S-VOL had everything up to this number when it was taken over
+	TakenTime    int64       `json:",omitempty"` // when the record of TakenSeq was made, 0 if that is not known
 	ControlSeq   journal.Seq // secondary: the last control record that was obeyed
 	Since        time.Time
 	LastError    string

@@ -35,6 +35,7 @@ type pair struct {
 	copyTotal  int64       // bytes marked when the copy began
 	peerStatus Status      // as the other side said last
 	gone       bool        // the other side said that it has no such pair
+	unheard    bool        // it is from before this start, and the other side has said nothing of it since
 }
 
 // state is the value that [Step] decides on. Requires group.mu.

@@ -61,7 +61,7 @@ func (v *Volume) picture() VolumeStatus {
 	defer v.mode.RUnlock()
 	st := VolumeStatus{Name: v.name, Size: v.Size(), Allocated: v.Allocated(), Reserved: reserved, Open: int(v.opens.Load()), Writable: true}
 	if a := v.att; a != nil {
-		st.Pair, st.Writable = a.pair.name, a.writable.Load()
+		st.Pair, st.Writable = a.pair.name, a.writable.Load() || a.group.fence.Load() != nil // behind a fence they wait
 		st.Role = a.group.role
 	}
 	return st
@@ -201,6 +201,11 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 	case p.peerStatus != SMPL:
 		st.PeerStatus = p.peerStatus.On(otherRole(r.State.Role))
 	}
+	st.TakenOver, st.TakenSeq = r.State.TookOver, uint64(r.TakenSeq)
+	if r.TakenTime != 0 {
+		st.TakenTime = time.Unix(0, r.TakenTime)
+	}
+	st.PeerUnheard = r.State.Role == Primary && !r.State.TookOver && p.unheard
 	if r.State.Status == Suspending {
 		st.SplitLeft = splitLeft(drainLeft, g.drainRate)
 	}

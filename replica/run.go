@@ -21,6 +21,7 @@ type runOptions struct {
 	fill     bool        // nothing is known of the other side: mark whole volumes
 	exact    bool        // the other side has everything up to seq for good
 	torn     bool        // secondary: the S-VOL is no image of one moment any more
+	taken    int64       // of a takeover: when the last record that the S-VOL has was made, 0 if that is not known
 
 	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.
 	ask func(ctx context.Context, pairs []*pair) error
@@ -30,6 +31,11 @@ type runOptions struct {
 // accepts it (or has nothing to do), or nothing changes. group.cmd is held.
 func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) error {
 	o.by = callerOf(ctx)
+	if in == EvPeerTookOver && o.seq != 0 {
+		if at, ok := g.journal.TimeAt(o.seq); ok {
+			o.taken = at.UnixNano()
+		}
+	}
 	g.letWritesGo(0) // an exchange of the roles that was prepared comes to nothing
 	accepted, outs, err := g.stepAll(in, pairs)
 	if err != nil || len(accepted) == 0 {
@@ -40,6 +46,7 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 		if err := o.ask(ctx, asked); err != nil {
 			return err
 		}
+		g.heard(asked)
 	}
 	for _, p := range with(ActFillMap) {
 		p.att.bits.fill()
@@ -217,12 +224,34 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	if st.Status != COPY {
 		p.endCopy()
 	}
+	p.rec.taken(was, o)
 	p.rec.Since, p.since = g.site.wall(), time.Now()
 	switch {
 	case o.text != "" && st.Status.suspended():
 		p.rec.LastError = o.text
 	case st.Status == PAIR || st.Status == COPY:
 		p.rec.LastError = ""
+	}
+}
+
+// heard notes that the peer has answered about pairs.
+func (g *group) heard(pairs []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.unheard = false
+	}
+}
+
+// taken notes up to where an S-VOL had everything when it was taken over, or forgets it.
+func (r *pairRecord) taken(was PairState, o runOptions) {
+	switch {
+	case !r.State.TookOver:
+		r.TakenSeq, r.TakenTime = 0, 0
+	case !was.TookOver && r.State.Role == Secondary:
+		r.TakenSeq, r.TakenTime = r.StopSeq, o.taken
+	case !was.TookOver:
+		r.TakenSeq, r.TakenTime = o.seq, o.taken
 	}
 }
 

@@ -58,6 +58,10 @@ type PairStatus struct {
 	Different    int64         // bytes marked in this side's bitmap
 	SVOLWrite    bool          // secondary: hosts may write the S-VOL until the next resync
 	SuspendSeq   uint64        // sequence number at which the pair was suspended, 0 if it is not
+	TakenOver    bool          // the S-VOL was taken over, and that is not settled; on the primary: and known here
+	TakenSeq     uint64        // with TakenOver: what the S-VOL had then, all of it up to this number; 0 if unknown
+	TakenTime    time.Time     // when the record of TakenSeq was made; zero if unknown
+	PeerUnheard  bool          // primary: the peer was not heard since this site was started, so a takeover there cannot be ruled out
 	Since        time.Time     // of the status
 	LastError    string        // the last sentence that a command or failure left, "" if none
 	CopyMode     string        // "full" or "none"

@@ -135,22 +135,28 @@ func (g *group) beginTaking() (end func(), err error) {
 	}, nil
 }
 
-// awaitPeerPair waits while the S-VOLs are in PAIR and the primary, which can be reached, has not said so of its side: between the end of a copy
-// here and there, and while a mirror is being opened. What is decided before that would be a takeover of a primary that is well.
+// awaitPeerPair waits while the S-VOLs are in PAIR and the primary has not said so of its side: between the end of a copy here and there, and
+// behind an exchange of the roles or a flap, when the primary is connected and the mirror is about to be opened again.
 func (g *group) awaitPeerPair(ctx context.Context, pairs []*pair, d time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, min(d, mirrorWait))
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	open, stop := context.WithTimeout(ctx, min(d, mirrorWait))
+	defer stop()
 	for {
 		_, up := g.site.endpoint.Connected(g.rec.Peer)
 		g.mu.Lock()
-		behind := false
+		linked, behind := g.linked, false
 		for _, p := range pairs {
 			st := p.rec.State
-			waits := !g.linked || p.peerStatus == COPY || p.peerStatus == SMPL && !p.gone
-			behind = behind || up && waits && st.Role == Secondary && st.Status == PAIR
+			said := linked && p.peerStatus != COPY && (p.peerStatus != SMPL || p.gone)
+			behind = behind || up && st.Role == Secondary && st.Status == PAIR && !said
 		}
 		g.mu.Unlock()
-		if !behind || pause(ctx, 2*time.Millisecond) != nil {
+		wait := ctx
+		if !linked {
+			wait = open
+		}
+		if !behind || pause(wait, 2*time.Millisecond) != nil {
 			return
 		}
 	}
@@ -211,7 +217,7 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair) er
 		}
 	}
 	text := heldWords(seq, at) + lostWords(kind, g.rec.Peer, uint64(seq), uint64(newest), heard)
-	if err := g.run(ctx, CmdTakeover, done, runOptions{text: ""}); err != nil {
+	if err := g.run(ctx, CmdTakeover, done, runOptions{taken: at}); err != nil {
 		return err
 	}
 	answer := fmt.Sprintf("%s: hosts may write now; %s", kind, text)

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,18 @@ func (n *node) writesRefused(volumes ...string) {
 		_, err := n.vol(v).WriteAt(context.Background(), make([]byte, 512), 0, false)
 		refused(n.t, err, KindSecondary)
 	}
+}
+
+// volumeWritable is what the status of the site says of a volume.
+func (n *node) volumeWritable(name string) bool {
+	n.t.Helper()
+	for _, v := range n.site.Status().Volumes {
+		if v.Name == name {
+			return v.Writable
+		}
+	}
+	n.t.Fatalf("no volume %s", name)
+	return false
 }
 
 // twoPaired makes a group of two pairs, with something in them.
@@ -108,24 +121,44 @@ func TestTakeoverOfALostPrimary(t *testing.T) {
 		t.Errorf("the answer does not say what is here: %s", answer)
 	}
 	d.b.await(SSWS, "x", "y")
+	held := d.b.status("x")
+	if !held.TakenOver || held.TakenTime.IsZero() || !strings.Contains(answer, fmt.Sprintf("up to sequence number %d is here", held.TakenSeq)) {
+		t.Errorf("the status of the takeover is %v, %d, %v behind the answer %s", held.TakenOver, held.TakenSeq, held.TakenTime, answer)
+	}
 	w.node = d.b
 	w.check(d.b, everyAck)
 	w.some(rng, 60)
 	d.b.takeOver("g@tokyo", takeoverNop)
 	d.b.crash(nil) // SSWS and what was written survive
+	d.a.open()
+	if st := d.a.status("x"); !st.PeerUnheard || st.TakenOver || !d.a.volumeWritable("x") {
+		t.Errorf("an old primary alone says %+v", st)
+	}
+	d.a.crash(nil)
 	d.b.open()
+	if st := d.b.status("x"); !st.TakenOver || st.TakenSeq != held.TakenSeq || !st.TakenTime.Equal(held.TakenTime) || st.PeerUnheard || !d.b.volumeWritable("x") {
+		t.Errorf("after a restart the takeover is %+v", st)
+	}
 	w.check(d.b, everyAck)
 	d.b.await(SSWS, "x", "y")
 
 	d.a.open()
 	d.a.await(PSUS, "x", "y")
 	d.wait("the old primary knows", func() bool { return d.a.status("x").Suspend == TakenOver && d.a.status("y").Suspend == TakenOver })
+	if st := d.a.status("x"); st.PeerUnheard || !st.TakenOver || st.TakenSeq != held.TakenSeq || d.a.volumeWritable("x") {
+		t.Errorf("the old primary says %+v", st)
+	}
 	d.a.writesRefused("x", "y")
 	refused(t, d.a.site.ResyncGroup(context.Background(), "g"), KindBusy)
 	refused(t, d.b.site.ResyncGroup(context.Background(), "g@tokyo"), KindSecondary)
 	refused(t, d.b.site.ResyncPairWith(context.Background(), "x", ResyncOptions{Swap: true}), KindBusy) // a part of the group
 	must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
 	d.b.awaitBoth(PAIR, "x", "y")
+	for _, n := range []*node{d.a, d.b} {
+		if st := n.status("x"); st.TakenOver || st.TakenSeq != 0 || !st.TakenTime.IsZero() || st.PeerUnheard {
+			t.Errorf("what is settled is told of: %+v", st)
+		}
+	}
 	d.a.writesRefused("x", "y")
 	w.some(rng, 60)
 	if st := d.b.status("x"); st.Role != Primary {
