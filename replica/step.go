@@ -9,6 +9,7 @@ type PairState struct {
 	Suspend    SuspendType
 	Consistent bool // secondary: the S-VOL is an image of one moment; primary: as last heard
 	SVOLWrite  bool // secondary, suspended: hosts may write the S-VOL
+	Uncopied   bool `json:",omitempty"` // primary, Suspending: the flush began in COPY, so an error ends it as one of the copy
 }
 
 // Outcome is the answer of [Step]: the verdict, the state after it and what the engine has to do, in order.
@@ -34,7 +35,7 @@ func Step(s PairState, i Input) Outcome {
 	switch {
 	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted:
 		next.Suspend = s.Suspend // the reason why the flush began
-	case r.to == PSUE && s.Status == COPY && r.input != EvPeerError && r.input != EvLost:
+	case r.to == PSUE && s.Uncopied && r.input != EvLost:
 		next.Suspend = InitialCopyFailed
 	default:
 		next.Suspend = r.typ
@@ -53,6 +54,7 @@ func Step(s PairState, i Input) Outcome {
 	if !next.Status.suspended() {
 		next.SVOLWrite = false
 	}
+	next.Uncopied = next.Status == Suspending && s.Status == COPY
 	return Outcome{Verdict: Accept, State: next, Actions: r.actions}
 }
 
