@@ -24,6 +24,7 @@ const (
 	TypeReadJournal   Type = 12
 	TypeBatch         Type = 13
 	TypeMirrorOptions Type = 15
+	TypeMirrorLag     Type = 16
 )
 
 // headerSize is the type byte and the u32 length of the body.
@@ -62,6 +63,7 @@ var frames = map[Type]frameSpec{
 	TypeReadJournal:   {"read-journal", 64, false, func() Frame { return new(ReadJournal) }},
 	TypeBatch:         {"batch", MaxFrame, false, func() Frame { return new(Batch) }},
 	TypeMirrorOptions: {"mirror-options", 64, false, func() Frame { return new(MirrorOptions) }},
+	TypeMirrorLag:     {"mirror-lag", 128 << 10, false, func() Frame { return new(MirrorLag) }},
 }
 
 // String gives the frame's name as messages and logs use it.
