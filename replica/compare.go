@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -90,7 +91,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if !ok {
 			continue
 		}
-		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
+		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq), heard: true, resyncs: p.resyncs}
 		if p.rec.State.Role == Secondary && SuspendType(t.SuspendType) == MCUInitialized {
 			f.typ = MCUInitialized
 		}
@@ -115,7 +116,7 @@ func otherRole(r Role) Role {
 
 // sendStates tells the peer this side's states when they differ from what it was told.
 func (f *feedSession) sendStates() error {
-	if err := f.sendOptions(); err != nil {
+	if err := errors.Join(f.sendOptions(), f.sendLag()); err != nil {
 		return err
 	}
 	f.g.mu.Lock()

@@ -17,6 +17,9 @@ type fact struct {
 	fill  bool        // nothing is known any more: mark the whole volume
 	typ   SuspendType // that the other side names, where it matters here
 	torn  bool        // the S-VOL is no image of one moment any more
+
+	heard   bool // it follows from a state that the other side told, when resyncs were granted here so often
+	resyncs int
 }
 
 // reportFailure reports what failed at one pair's volume: of that pair alone, or of all pairs of the group, as its error level says. The
@@ -86,8 +89,8 @@ func (g *group) gather(first fact) (all []factGroup) {
 	defer g.mu.Unlock()
 	add := func(f fact) {
 		p := g.pairs[f.pair]
-		if p == nil {
-			return
+		if p == nil || f.heard && f.resyncs != p.resyncs {
+			return // or said before the resync that was granted meanwhile
 		}
 		for i := range all {
 			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn {

@@ -54,6 +54,9 @@ type group struct {
 	newestSeq        journal.Seq // secondary: what the primary said last
 	newestTime       int64
 	lastHeard        time.Time
+	told             toldLag     // secondary: how far it is behind, as the primary said last
+	sentOut          []sentOut   // primary: batches that the peer does not hold yet, oldest first
+	paidSeq          journal.Seq // primary: up to here nothing is owed any more
 	aliveSeq         journal.Seq // primary: last number that was given when watch looked, and since when
 	aliveAt          time.Time
 	idleFrom, idleTo journal.Seq // behind the first, up to the second, there is nothing but keep-alive records
@@ -128,6 +131,7 @@ func (g *group) open(m marksRecord) error {
 	g.mu.Lock() // the status of a group that is held shows them
 	g.restoredSeq, g.peerDurable, g.peerRestore = m.Seq, m.PeerDurable, m.PeerRestored
 	g.startedAt()
+	g.paidSeq = g.peerDurable
 	g.mu.Unlock()
 	r := replay{g: g, from: m.Checkpoint}
 	o := g.options()

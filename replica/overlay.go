@@ -53,7 +53,9 @@ func (e extent) part(lo, hi uint32) extent {
 type overlay struct {
 	extents atomic.Int64
 	count   atomic.Int64  // regions
-	hosts   atomic.Uint64 // host writes, see hostWrite; here because an insert changes this line of memory anyway
+	hosts   atomic.Uint64 // host writes, see hostWrite; here, with what is owed, because an insert changes this line of memory anyway
+	owed    atomic.Int64  // journal bytes of records that the peer is to have and does not hold, see owe
+	since   atomic.Int64  // time of the first record since nothing was owed, ns since 1970
 	shards  [overlayShards]overlayShard
 }
 

@@ -32,6 +32,7 @@ type pair struct {
 	copyTotal  int64       // bytes marked when the copy began
 	peerStatus Status      // as the other side said last
 	gone       bool        // the other side said that it has no such pair
+	resyncs    int         // secondary: how many were granted since the start
 }
 
 // state is the value that [Step] decides on. Requires group.mu.

@@ -194,6 +194,8 @@ func (p *pullSession) receive() error {
 			if d := time.Duration(m.PathWatch) * time.Second; d > 0 {
 				p.g.wg.Go(func() { p.g.followPathWatch(d) })
 			}
+		case *quicwire.MirrorLag:
+			p.g.toldOfLag(m)
 		default:
 			err = fmt.Errorf("group %s: %s does not belong into a mirror stream", p.g.name, fr.Type())
 		}

@@ -199,6 +199,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	}
 	if st.Role == Secondary && in == EvPeerResync {
 		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting = stop, noStop, true
+		p.resyncs++
 	}
 	if st.Status != COPY {
 		p.endCopy()
@@ -287,6 +288,9 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 	if high, _ := levels(u.Capacity); u.Used >= high {
 		g.settle(ctx) // what nobody needs any more must not count as a journal that is full
 	}
+	for _, p := range pairs {
+		p.att.overlay.owed.Store(0) // no writer of the time before is under way: they were waited for, or restored at the peer
+	}
 	g.keep(g.journal.Marks().Reserved)
 	r, err := g.appendControl(ctx, controlStart, c, 0, func(seq journal.Seq) {
 		for _, p := range pairs {
@@ -303,6 +307,7 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 		// Nothing before this record is kept for the peer: what differs is marked.
 		g.peerRestore = max(g.peerRestore, r.Seq-1)
 		g.peerDurable = max(g.peerDurable, r.Seq-1)
+		g.paidSeq, g.sentOut = max(g.paidSeq, r.Seq-1), nil
 	}
 	for _, p := range pairs {
 		p.rec.StartSeq, p.rec.StopSeq = r.Seq, noStop
