@@ -77,6 +77,8 @@ type Journal struct {
 	volEnd  Position // end of the volume span in which tail lies, or tail itself at a boundary
 	claimed Position // ring memory below is declared overwritten, see floor; multiple of PageSize, >= tail
 	limit   Position // end of the room in the journal volumes; multiple of PageSize, >= tail
+	bound   Position // limit, or the nearest alarm before it
+	alarms  []Alarm  // by position
 	barrier Position // nothing is reserved beyond while a layout that begins there is made durable; else MaxPosition
 	ending  bool     // Close has begun
 

@@ -41,8 +41,9 @@ type group struct {
 	pairs            map[string]*pair
 	restoredSeq      journal.Seq // checkpointed here
 	checkedPos       journal.Position
-	lastSeq          journal.Seq // secondary: last number received
-	keeping          bool        // records from keepFrom on stay in the journal
+	stepped          journal.Position // secondary: where the last checkpoint was asked for because of what had arrived
+	lastSeq          journal.Seq      // secondary: last number received
+	keeping          bool             // records from keepFrom on stay in the journal
 	keepFrom         journal.Position
 	peerDurable      journal.Seq // primary: durable at the peer
 	peerRestore      journal.Seq // primary: checkpointed at the peer
@@ -74,6 +75,7 @@ type group struct {
 	pullReq    chan struct{}
 	watchReq   chan struct{}
 	blockedReq chan struct{} // a host write found no room in the journal
+	lookReq    chan struct{} // how full the journal is has to be looked at now
 	failOnce   sync.Once
 	gateMu     sync.Mutex            // changes storeErr and io together
 	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
@@ -96,7 +98,7 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 		site: s, name: name, role: rec.Role, rec: rec,
 		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
 		facts: make(chan fact, 256), restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
-		blockedReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
+		blockedReq: make(chan struct{}, 1), lookReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
 	g.usage.begin(time.Now())

@@ -65,7 +65,8 @@ const (
 	drainMeterTime = time.Second
 	// heldTime is how long it counts what the peer held and was not freed: checkpoints are not farther apart.
 	heldTime = checkpointIdle
-	// pressureIdle and pressureBusy are the pauses between two looks at a journal, below and above half of its room.
+	// pressureIdle and pressureBusy are the pauses between two looks at a journal, below and above half of its room; positions bring a look
+	// earlier, see lookAhead.
 	pressureIdle = 250 * time.Millisecond
 	pressureBusy = 20 * time.Millisecond
 	// activeWatch is the reference's active path watch: so long without read-journal a master journal counts as cut off.

@@ -82,13 +82,13 @@ func TestInflowControl(t *testing.T) {
 	slowed := false
 	for range 28 * 4 { // MiB, into a journal of 16
 		must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(900)), 64, false))
-		slowed = slowed || d.a.vol("x").slow.Load() != nil
+		slowed = slowed || d.a.vol("x").slow.Load().on.Load()
 	}
 	if !slowed || len(d.a.told("group/g", "slowed")) == 0 {
 		t.Errorf("hosts wrote more than the journal takes, and were not slowed: %v", slowed)
 	}
 	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"line-speed": "none"}))
-	d.wait("hosts are let go", func() bool { return d.a.vol("x").slow.Load() == nil && d.a.vol("y").slow.Load() == nil })
+	d.wait("hosts are let go", func() bool { return !d.a.vol("x").slow.Load().on.Load() && !d.a.vol("y").slow.Load().on.Load() })
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
 	for _, n := range []*node{d.a, d.b} {

@@ -189,6 +189,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	}
 	if st.Status.active() && !was.Status.active() {
 		g.watchAnew()
+		kick(g.lookReq)
 		if st.Role == Secondary {
 			p.rec.StopSeq = noStop
 		}
