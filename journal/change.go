@@ -37,9 +37,8 @@ type VolumeInfo struct {
 // file is gone.
 func (j *Journal) Volumes() []VolumeInfo {
 	j.mu.Lock()
-	m, gone := j.vols.plan.Load(), slices.Clone(j.gone)
-	freed, tail := Position(j.freed.Load()), Position(j.tail.Load())
-	j.mu.Unlock()
+	defer j.mu.Unlock()
+	m, freed, tail := j.vols.plan.Load(), Position(j.freed.Load()), Position(j.tail.Load())
 	var list []VolumeInfo
 	for _, v := range m.table {
 		x := VolumeInfo{Number: v.number, Size: int64(v.data) + PageSize, Used: int64(m.used(v, freed, tail)), State: VolumeActive}
@@ -50,7 +49,7 @@ func (j *Journal) Volumes() []VolumeInfo {
 		}
 		list = append(list, x)
 	}
-	for _, v := range gone {
+	for _, v := range j.gone {
 		list = append(list, VolumeInfo{Number: v.number, Size: int64(v.data) + PageSize, State: VolumeLeaving})
 	}
 	slices.SortFunc(list, func(a, b VolumeInfo) int { return a.Number - b.Number })
@@ -71,13 +70,14 @@ func (j *Journal) AddVolume(ctx context.Context, size int64) error {
 		return fmt.Errorf("add a journal volume to %s: %w", j.opts.Dir, err)
 	}
 	vol, err := j.makeVolume(ctx, number, size)
+	var from Position
 	if err == nil {
-		err = j.join(vol)
+		from, err = j.join(vol)
 	}
 	if err != nil {
 		return fmt.Errorf("add journal volume %d to %s: %w", number, j.opts.Dir, err)
 	}
-	j.log.Info("journal volume added", "journal", j.opts.Dir, "number", number, "bytes", size, "from", uint64(vol.since))
+	j.log.Info("journal volume added", "journal", j.opts.Dir, "number", number, "bytes", size, "from", uint64(from))
 	return nil
 }
 
@@ -203,12 +203,12 @@ func (j *Journal) makeVolume(ctx context.Context, number int, size int64) (*volu
 	return &volume{number: number, file: f, data: h.data}, nil
 }
 
-// join makes a journal volume part of the layout.
-func (j *Journal) join(vol *volume) error {
+// join makes a journal volume part of the layout, from a position on.
+func (j *Journal) join(vol *volume) (from Position, err error) {
 	j.layoutMu.Lock()
 	defer j.layoutMu.Unlock()
 	recorded := false
-	err := j.change(func(m *plan, freed, tail Position) (*plan, error) {
+	err = j.change(func(m *plan, freed, tail Position) (*plan, error) {
 		if err := roomFor(m); err != nil {
 			return nil, err
 		}
@@ -216,14 +216,16 @@ func (j *Journal) join(vol *volume) error {
 			return nil, err
 		}
 		recorded = true
-		return m.add(freed, tail, vol), nil
+		next := m.add(freed, tail, vol)
+		from = next.base
+		return next, nil
 	})
 	if err != nil && !recorded {
-		return errors.Join(err, j.vols.discard(vol.number, vol.file))
+		return 0, errors.Join(err, j.vols.discard(vol.number, vol.file))
 	}
 	if err != nil {
 		// The layout on disk may list it.
-		return errors.Join(err, vol.file.Close())
+		return 0, errors.Join(err, vol.file.Close())
 	}
-	return nil
+	return from, nil
 }
