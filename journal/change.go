@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // VolumeState says whether a journal volume is in use for good.
@@ -57,7 +58,7 @@ func (j *Journal) Volumes() []VolumeInfo {
 }
 
 // AddVolume adds a journal volume, whose file has size bytes by the rules of Create, while the journal is in use. The file is written once
-// first, which takes as long as the disk needs and holds nobody up; ctx ends that. Then the journal volume joins: it comes next when
+// first, which takes as long as the disk needs, or longer by Options.AddShare, and holds nobody up; ctx ends that. Then the journal volume joins: it comes next when
 // the one that is being filled is full, and the room grows with it. When AddVolume returns nil that is durable. Errors: the cause of ctx, ErrInvalid for the
 // size, ErrNeeded when there are MaxVolumes, ErrFailed, ErrClosed, or the disk's; after one that is not ErrFailed all is as before.
 func (j *Journal) AddVolume(ctx context.Context, size int64) error {
@@ -183,12 +184,7 @@ func roomFor(m *plan) error {
 func (j *Journal) makeVolume(ctx context.Context, number int, size int64) (*volume, error) {
 	v := j.vols
 	h := v.header(number, uint64(size-PageSize))
-	err := createVolume(v.fsys, v.path(number), &h, func() error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return j.open()
-	})
+	err := createVolume(v.fsys, v.path(number), &h, func(busy time.Duration) error { return j.rest(ctx, busy) })
 	if err != nil {
 		// What cannot be removed now goes at the next opening.
 		return nil, errors.Join(err, ignoreMissing(v.fsys.Remove(v.path(number)+tempSuffix)))
@@ -201,6 +197,24 @@ func (j *Journal) makeVolume(ctx context.Context, number int, size int64) (*volu
 		return nil, errors.Join(err, ignoreMissing(v.fsys.Remove(v.path(number))))
 	}
 	return &volume{number: number, file: f, data: h.data}, nil
+}
+
+// rest leaves the disk to others for as long as Options.AddShare says, after it was kept busy. It ends with an error when nothing more is to be
+// written.
+func (j *Journal) rest(ctx context.Context, busy time.Duration) error {
+	if d := time.Duration(float64(busy) * (1/j.opts.AddShare - 1)); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		case <-j.stop:
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return j.open()
 }
 
 // join makes a journal volume part of the layout, from a position on.

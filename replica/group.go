@@ -114,7 +114,7 @@ func (g *group) dir() string { return g.site.journalDir(g.name) }
 func (g *group) ringPath() string { return g.site.ringPath(g.name) }
 
 func (g *group) options() journal.Options {
-	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Received: g.rec.Role == Secondary, Logger: g.site.log.With("group", g.name)}
+	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Received: g.rec.Role == Secondary, AddShare: prefillShare, Logger: g.site.log.With("group", g.name)}
 }
 
 // bytes gives the ring's memory to the overlay.

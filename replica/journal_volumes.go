@@ -19,7 +19,7 @@ type JournalVolume struct {
 }
 
 // AddJournalVolume gives the journal of a group another journal volume of size bytes while it is in use; it is filled from the next round
-// on. It returns when that is durable, which takes as long as the file needs to be written once. The peer's journal stays as it is.
+// on. It returns when that is durable, which takes as long as the file needs to be written once, in a quarter of the disk's time. The peer's journal stays as it is.
 // Errors: KindNotFound, KindInvalid for the size, KindNoSpace, KindBusy when the group has the most.
 func (s *Site) AddJournalVolume(ctx context.Context, name string, size int64) error {
 	if size < journalMin || size > volumeMax {
