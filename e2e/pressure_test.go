@@ -27,8 +27,14 @@ const (
 	wideRate            = 200_000_000 // when nothing is measured
 )
 
-// startThin makes one; group are the words that create the group.
+// startThin makes one with a cable of thinRate; group are the words that create the group.
 func startThin(t *testing.T, size int64, group string) *thin {
+	t.Helper()
+	return startCable(t, size, thinRate, group)
+}
+
+// startCable makes one with a cable of a rate, in bytes per second.
+func startCable(t *testing.T, size, rate int64, group string) *thin {
 	t.Helper()
 	if why := NoWire(); why != "" {
 		t.Skipf("two hosts with a cable between them cannot be made here: %s", why)
@@ -40,7 +46,7 @@ func startThin(t *testing.T, size int64, group string) *thin {
 	x.pa, x.pb = s.A.WatchPair(thinPair, thinGroup), s.B.WatchPair(thinPair, thinGroup+"@tokyo")
 	s.CreatePair(thinPair, "db", "group="+thinGroup)
 	s.WaitBoth(thinPair, "PAIR")
-	w.Rate(thinRate)
+	w.Rate(rate)
 	x.meter.WatchJournal(s.A, thinGroup)
 	return x
 }
@@ -111,6 +117,32 @@ func TestInflowControl(t *testing.T) {
 	}
 	x.pa.Expect(t, "COPY PAIR (PFUL below ){1,3}") // once, but for a machine that is very busy
 	x.pb.Expect(t, "COPY PAIR ")
+}
+
+// TestInflowSmallJournal writes as fast as it can to a journal of the smallest size over a faster cable: the journal could be filled between
+// two looks at a clock, and hosts come to the pace of the cable all the same. The journal never is without room.
+func TestInflowSmallJournal(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []int64{30_000_000, 100_000_000} {
+		t.Run(fmt.Sprintf("%d_MBps", rate/1_000_000), func(t *testing.T) {
+			x := startCable(t, 48*mib, rate, "size=16MiB inflow-control=yes")
+			waited := x.A.Int("groups/"+thinGroup, "waited-room")
+			x.meter.Phase("settling")
+			w := x.load(1e6)
+			x.pa.Await(t, "PFUL")
+			x.windows(w, scale(3, 4), 200)
+			x.meter.Phase("settled")
+			x.windows(w, scale(10, 10), rate/300_000)
+			x.meter.Phase("load ended")
+			x.stop(w)
+			x.A.Wait(thinPair, StatusLimit, "PAIR")
+			x.equal()
+			x.tables()
+			t.Logf("%d writes waited for room", x.A.Int("groups/"+thinGroup, "waited-room")-waited)
+			x.pa.Expect(t, "COPY PAIR (PFUL below )+")
+			x.pb.Expect(t, "COPY PAIR ")
+		})
+	}
 }
 
 // TestOverflow writes faster than the cable carries, without inflow control: the journal gets full, and then hosts are free of the cable.

@@ -119,18 +119,20 @@
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
 //	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
 //	              kept-sets kept-bytes
+//	              lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
 //	              read-journal-rate mirror-byte-rate response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
 //	              lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes header-bytes header-percent different-bytes reconnects
-//	              checksum-errors
+//	              checksum-errors lag-records lag-bytes lag-seconds lag-known
 //	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error
 //	volumes/NAME  name size-bytes allocated-bytes role pair reserved open writable
 //
 // copied-bytes and copied-percent are "-" at an S-VOL whose copy is not complete: only the primary knows what is left, and consistent is no.
-// lag-known is no at an S-VOL while the mirror is down: lag-seconds is then how long ago the primary was heard, and what it wrote since is
-// not known.
+// lag-bytes and lag-seconds of a pair are of its own records that the peer does not hold durably, those of a group of all. At an S-VOL they are
+// what the primary said last, once a second. lag-known is no at an S-VOL while the mirror is down: lag-bytes is "-" and lag-seconds how long ago
+// the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened.
 //
 // pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes, suspend-type
 // and lag-known as key=value, a value with blanks in quotes. kept has one line for each kept set: its name, then pair, volume, peer, site,

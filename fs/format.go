@@ -142,7 +142,7 @@ func formatPair(p *replica.PairStatus) string {
 	l.num("copy-rate", int64(p.CopyRate))
 	l.seconds("eta-seconds", p.ETA)
 	l.count("lag-records", p.LagSeq)
-	l.num("lag-bytes", p.LagBytes)
+	l.known("lag-bytes", p.LagBytes)
 	l.seconds("lag-seconds", p.LagTime)
 	l.num("different-bytes", p.Different)
 	l.yes("svol-write", p.SVOLWrite)
@@ -154,6 +154,7 @@ func formatPair(p *replica.PairStatus) string {
 	l.yes("lag-known", p.LagKnown)
 	l.num("kept-sets", int64(p.KeptSets))
 	l.num("kept-bytes", p.KeptBytes)
+	l.lagLines(&p.Usage.LagTime, &p.Usage.LagBytes)
 	return l.String()
 }
 
@@ -214,6 +215,10 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.put("failed", g.Failed)
 	l.put("store-error", g.StoreError)
 	l.groupUsageLines(g)
+	l.count("lag-records", g.LagSeq)
+	l.known("lag-bytes", g.LagBytes)
+	l.seconds("lag-seconds", g.LagTime)
+	l.yes("lag-known", g.LagKnown)
 	return l.String()
 }
 
@@ -280,9 +285,9 @@ func formatPairs(st *replica.SiteStatus) string {
 	var b strings.Builder
 	for i := range st.Pairs {
 		p := &st.Pairs[i]
-		fmt.Fprintf(&b, "%s role=%s status=%s volume=%s peer=%s group=%s copied-percent=%s lag-seconds=%s lag-bytes=%d suspend-type=%s lag-known=%s\n",
+		fmt.Fprintf(&b, "%s role=%s status=%s volume=%s peer=%s group=%s copied-percent=%s lag-seconds=%s lag-bytes=%s suspend-type=%s lag-known=%s\n",
 			p.Name, p.Role, p.Status.On(p.Role), orDash(p.Volume), orDash(p.Peer), orDash(p.Group), orDash(copiedPercent(p)),
-			seconds(p.LagTime), p.LagBytes, quoted(p.Suspend.String()), yesNo(p.LagKnown))
+			seconds(p.LagTime), orDash(numberOr(p.LagBytes)), quoted(p.Suspend.String()), yesNo(p.LagKnown))
 	}
 	return b.String()
 }

@@ -25,14 +25,16 @@ func sampleStatus() replica.SiteStatus {
 				Suspend: replica.PVOLByOperator, Size: 8192, Generation: 3, Consistent: true, Copied: 8191, CopyLeft: 1, CopyRate: 1.9,
 				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, LagKnown: true, Different: 6, SuspendSeq: 7, Since: at,
 				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, KeptSets: 1, KeptBytes: 512, LastError: "first\nsecond",
+				Usage: replica.PairUsage{LagTime: replica.LagTimes{P50: time.Millisecond, P99: time.Second, Max: time.Minute}, LagBytes: replica.LagBytes{P50: 31, P99: 32, Max: 33}},
 			},
-			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1},
+			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1, LagBytes: -1, LagTime: 4 * time.Second},
 		},
 		Groups: []replica.GroupStatus{{
 			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
 			Used: 1 << 29, RingSize: 10, RingUsed: 11, AppendedSeq: 12, DurableSeq: 13, RestoredSeq: 14, PeerDurable: 15, PeerRestored: 16,
 			Mirror: "Active", Code: "PJNN", Unrestored: 22, Over: true, Options: []string{"inflow-control=yes", "path-watch=5m"},
 			JournalVolumes: []replica.JournalVolume{{Number: 1, Size: 1 << 30, Used: 1 << 29, State: "active"}, {Number: 3, Size: 1 << 20, State: "joining"}}, Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
+			LagSeq: 34, LagBytes: 35, LagTime: 36 * time.Millisecond, LagKnown: true,
 		}},
 		Peers: []replica.PeerStatus{{Name: "osaka", Address: "h:7", Fingerprint: "SHA256:def", Connected: true, Since: at, Quota: 1 << 40, QuotaUsed: 21}},
 	}
@@ -94,6 +96,12 @@ copy-byte-rate: 0.0
 lag-known: yes
 kept-sets: 1
 kept-bytes: 512
+lag-p50-seconds: 0.001000
+lag-p99-seconds: 1.000000
+lag-max-seconds: 60.000000
+lag-p50-bytes: 31
+lag-p99-bytes: 32
+lag-max-bytes: 33
 `,
 		{pairObject, "pair1"}: `name: pair1
 volume: -
@@ -115,8 +123,8 @@ copy-left-bytes: 0
 copy-rate: 0
 eta-seconds: 0.000
 lag-records: 0
-lag-bytes: 0
-lag-seconds: 0.000
+lag-bytes: -
+lag-seconds: 4.000
 different-bytes: 0
 svol-write: no
 suspend-seq: 0
@@ -129,6 +137,12 @@ copy-byte-rate: 0.0
 lag-known: no
 kept-sets: 0
 kept-bytes: 0
+lag-p50-seconds: 0.000000
+lag-p99-seconds: 0.000000
+lag-max-seconds: 0.000000
+lag-p50-bytes: 0
+lag-p99-bytes: 0
+lag-max-bytes: 0
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=1 inflow-control=yes path-watch=5m
 add-volume size=1MiB
@@ -183,6 +197,10 @@ header-percent: 0.0
 different-bytes: 0
 reconnects: 0
 checksum-errors: 0
+lag-records: 34
+lag-bytes: 35
+lag-seconds: 0.036
+lag-known: yes
 `,
 		{peerObject, "osaka"}: `add address=h:7 key=SHA256:def create=1TiB
 name: osaka
@@ -205,7 +223,7 @@ open: 2
 writable: yes
 `,
 		{pairsObject, ""}: `pair0 role=P-VOL status=PSUS volume=db peer=osaka group=g copied-percent=99.9 lag-seconds=1.235 lag-bytes=5 suspend-type="P-VOL by operator" lag-known=yes
-pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=- lag-seconds=0.000 lag-bytes=0 suspend-type=- lag-known=no
+pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=- lag-seconds=4.000 lag-bytes=- suspend-type=- lag-known=no
 `,
 	} {
 		got, ok := o.text(&st)
@@ -300,13 +318,14 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 	for _, want := range []string{
 		`pairfs_pair_status{pair="a\"b\\c\nd",status="PSUS"} 1`, `pairfs_pair_status{pair="pair1",status="SSUS"} 1`,
-		`pairfs_pair_lag_seconds{pair="pair1"} 0`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`, `pairfs_kept_sets 3`, `pairfs_kept_bytes 4096`,
+		`pairfs_pair_lag_seconds{pair="pair1"} 4`, `pairfs_pair_lag_quantile_seconds{pair="pair1",quantile="1"} 0`, `pairfs_group_lag_bytes{group="g"} 35`,
+		`pairfs_pair_lag_bytes{pair="a\"b\\c\nd"} 5`, `pairfs_pair_lag_quantile_bytes{pair="a\"b\\c\nd",quantile="0.99"} 32`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`, `pairfs_kept_sets 3`, `pairfs_kept_bytes 4096`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no line %s", want)
 		}
 	}
-	if strings.Contains(text, "-1") {
+	if strings.Contains(text, "-1") || strings.Contains(text, `pairfs_pair_lag_bytes{pair="pair1"}`) {
 		t.Error("what is not known is given as a number")
 	}
 }

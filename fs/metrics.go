@@ -91,10 +91,10 @@ func (m *metrics) pairs(list []replica.PairStatus) {
 		{"pairfs_pair_different_bytes", "Bytes marked as different.", func(p *replica.PairStatus) float64 { return float64(p.Different) }},
 		{"pairfs_pair_lag_known", "Whether the lag is known: not at an S-VOL without a mirror, where lag_seconds is how long ago the primary was heard.",
 			func(p *replica.PairStatus) float64 { return oneIf(p.LagKnown) }},
-		{"pairfs_pair_lag_seconds", "Age of the oldest record that the peer does not hold.",
+		{"pairfs_pair_lag_seconds", "Age of the oldest record of the pair that the peer does not hold.",
 			func(p *replica.PairStatus) float64 { return p.LagTime.Seconds() }},
-		{"pairfs_pair_lag_bytes", "Journal bytes that the peer does not hold.", func(p *replica.PairStatus) float64 { return float64(p.LagBytes) }},
-		{"pairfs_pair_lag_records", "Records that the peer does not hold.", func(p *replica.PairStatus) float64 { return float64(p.LagSeq) }},
+		{"pairfs_pair_lag_bytes", "Journal bytes of the pair that the peer does not hold; not given where that is not known.", func(p *replica.PairStatus) float64 { return float64(p.LagBytes) }},
+		{"pairfs_pair_lag_records", "Records of the group that the peer does not hold, 0 if none is of the pair.", func(p *replica.PairStatus) float64 { return float64(p.LagSeq) }},
 	} {
 		m.family(f.name, "gauge", f.help)
 		for i := range list {
@@ -126,10 +126,17 @@ func (m *metrics) groups(list []replica.GroupStatus) {
 			func(g *replica.GroupStatus) float64 { return float64(g.BaseSent) }},
 		{"pairfs_group_waited_room_total", "counter", "Host writes that waited for room.",
 			func(g *replica.GroupStatus) float64 { return float64(g.WaitedRoom) }},
+		{"pairfs_group_lag_known", "gauge", "Whether the lag is known: not at a secondary without a mirror.", func(g *replica.GroupStatus) float64 { return oneIf(g.LagKnown) }},
+		{"pairfs_group_lag_seconds", "gauge", "Age of the oldest record that the peer does not hold; how long ago the primary was heard where the lag is not known.",
+			func(g *replica.GroupStatus) float64 { return g.LagTime.Seconds() }},
+		{"pairfs_group_lag_bytes", "gauge", "Journal bytes that the peer does not hold; not given where that is not known.", func(g *replica.GroupStatus) float64 { return float64(g.LagBytes) }},
+		{"pairfs_group_lag_records", "gauge", "Records that the peer does not hold.", func(g *replica.GroupStatus) float64 { return float64(g.LagSeq) }},
 	} {
 		m.family(f.name, f.kind, f.help)
 		for i := range list {
-			m.sample(f.name, f.value(&list[i]), "group", list[i].Name)
+			if v := f.value(&list[i]); v >= 0 { // below is what is not known
+				m.sample(f.name, v, "group", list[i].Name)
+			}
 		}
 	}
 }

@@ -35,20 +35,20 @@ func (m *metrics) groupUsage(list []replica.GroupStatus) {
 	m.family("pairfs_group_lag_quantile_seconds", "gauge", "Quantiles of the lag; 1 is the largest.")
 	for i := range list {
 		l := &list[i].Usage.LagTime
-		m.quantiles("pairfs_group_lag_quantile_seconds", list[i].Name, l.P50.Seconds(), l.P99.Seconds(), l.Max.Seconds())
+		m.quantiles("pairfs_group_lag_quantile_seconds", "group", list[i].Name, l.P50.Seconds(), l.P99.Seconds(), l.Max.Seconds())
 	}
 	m.family("pairfs_group_lag_quantile_bytes", "gauge", "Quantiles of the lag in journal bytes; 1 is the largest.")
 	for i := range list {
 		l := &list[i].Usage.LagBytes
-		m.quantiles("pairfs_group_lag_quantile_bytes", list[i].Name, float64(l.P50), float64(l.P99), float64(l.Max))
+		m.quantiles("pairfs_group_lag_quantile_bytes", "group", list[i].Name, float64(l.P50), float64(l.P99), float64(l.Max))
 	}
 }
 
-// quantiles appends the three samples of one group.
-func (m *metrics) quantiles(name, group string, p50, p99, most float64) {
-	m.sample(name, p50, "group", group, "quantile", "0.5")
-	m.sample(name, p99, "group", group, "quantile", "0.99")
-	m.sample(name, most, "group", group, "quantile", "1")
+// quantiles appends the three samples of one object of a kind.
+func (m *metrics) quantiles(name, kind, object string, p50, p99, most float64) {
+	m.sample(name, p50, kind, object, "quantile", "0.5")
+	m.sample(name, p99, kind, object, "quantile", "0.99")
+	m.sample(name, most, kind, object, "quantile", "1")
 }
 
 // pairUsage appends what pairs did lately.
@@ -65,6 +65,16 @@ func (m *metrics) pairUsage(list []replica.PairStatus) {
 		for i := range list {
 			m.sample(f.name, f.value(&list[i].Usage), "pair", list[i].Name)
 		}
+	}
+	m.family("pairfs_pair_lag_quantile_seconds", "gauge", "Quantiles of the lag; 1 is the largest.")
+	for i := range list {
+		l := &list[i].Usage.LagTime
+		m.quantiles("pairfs_pair_lag_quantile_seconds", "pair", list[i].Name, l.P50.Seconds(), l.P99.Seconds(), l.Max.Seconds())
+	}
+	m.family("pairfs_pair_lag_quantile_bytes", "gauge", "Quantiles of the lag in journal bytes; 1 is the largest.")
+	for i := range list {
+		l := &list[i].Usage.LagBytes
+		m.quantiles("pairfs_pair_lag_quantile_bytes", "pair", list[i].Name, float64(l.P50), float64(l.P99), float64(l.Max))
 	}
 }
 
@@ -86,17 +96,22 @@ func (l *lines) groupUsageLines(g *replica.GroupStatus) {
 	l.rate("mirror-byte-rate", u.Carried)
 	l.put("response-seconds", fine(u.Reply))
 	l.put("response-max-seconds", fine(u.ReplyMax))
-	l.put("lag-p50-seconds", fine(u.LagTime.P50))
-	l.put("lag-p99-seconds", fine(u.LagTime.P99))
-	l.put("lag-max-seconds", fine(u.LagTime.Max))
-	l.num("lag-p50-bytes", u.LagBytes.P50)
-	l.num("lag-p99-bytes", u.LagBytes.P99)
-	l.num("lag-max-bytes", u.LagBytes.Max)
+	l.lagLines(&u.LagTime, &u.LagBytes)
 	l.num("header-bytes", u.HeaderBytes)
 	l.percent("header-percent", min(u.HeaderBytes, g.Capacity), max(g.Capacity, 1))
 	l.num("different-bytes", u.Different)
 	l.count("reconnects", u.Reconnects)
 	l.count("checksum-errors", u.BadChecksums)
+}
+
+// lagLines appends the quantiles of a lag.
+func (l *lines) lagLines(t *replica.LagTimes, b *replica.LagBytes) {
+	l.put("lag-p50-seconds", fine(t.P50))
+	l.put("lag-p99-seconds", fine(t.P99))
+	l.put("lag-max-seconds", fine(t.Max))
+	l.num("lag-p50-bytes", b.P50)
+	l.num("lag-p99-bytes", b.P99)
+	l.num("lag-max-bytes", b.Max)
 }
 
 // pairUsageLines appends what a pair did lately to its state.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // VolumeState says whether a journal volume is in use for good.
@@ -37,9 +38,8 @@ type VolumeInfo struct {
 // file is gone.
 func (j *Journal) Volumes() []VolumeInfo {
 	j.mu.Lock()
-	m, gone := j.vols.plan.Load(), slices.Clone(j.gone)
-	freed, tail := Position(j.freed.Load()), Position(j.tail.Load())
-	j.mu.Unlock()
+	defer j.mu.Unlock()
+	m, freed, tail := j.vols.plan.Load(), Position(j.freed.Load()), Position(j.tail.Load())
 	var list []VolumeInfo
 	for _, v := range m.table {
 		x := VolumeInfo{Number: v.number, Size: int64(v.data) + PageSize, Used: int64(m.used(v, freed, tail)), State: VolumeActive}
@@ -50,7 +50,7 @@ func (j *Journal) Volumes() []VolumeInfo {
 		}
 		list = append(list, x)
 	}
-	for _, v := range gone {
+	for _, v := range j.gone {
 		list = append(list, VolumeInfo{Number: v.number, Size: int64(v.data) + PageSize, State: VolumeLeaving})
 	}
 	slices.SortFunc(list, func(a, b VolumeInfo) int { return a.Number - b.Number })
@@ -58,7 +58,7 @@ func (j *Journal) Volumes() []VolumeInfo {
 }
 
 // AddVolume adds a journal volume, whose file has size bytes by the rules of Create, while the journal is in use. The file is written once
-// first, which takes as long as the disk needs and holds nobody up; ctx ends that. Then the journal volume joins: it comes next when
+// first, which takes as long as the disk needs, or longer by Options.AddShare, and holds nobody up; ctx ends that. Then the journal volume joins: it comes next when
 // the one that is being filled is full, and the room grows with it. When AddVolume returns nil that is durable. Errors: the cause of ctx, ErrInvalid for the
 // size, ErrNeeded when there are MaxVolumes, ErrFailed, ErrClosed, or the disk's; after one that is not ErrFailed all is as before.
 func (j *Journal) AddVolume(ctx context.Context, size int64) error {
@@ -71,13 +71,14 @@ func (j *Journal) AddVolume(ctx context.Context, size int64) error {
 		return fmt.Errorf("add a journal volume to %s: %w", j.opts.Dir, err)
 	}
 	vol, err := j.makeVolume(ctx, number, size)
+	var from Position
 	if err == nil {
-		err = j.join(vol)
+		from, err = j.join(vol)
 	}
 	if err != nil {
 		return fmt.Errorf("add journal volume %d to %s: %w", number, j.opts.Dir, err)
 	}
-	j.log.Info("journal volume added", "journal", j.opts.Dir, "number", number, "bytes", size, "from", uint64(vol.since))
+	j.log.Info("journal volume added", "journal", j.opts.Dir, "number", number, "bytes", size, "from", uint64(from))
 	return nil
 }
 
@@ -183,12 +184,7 @@ func roomFor(m *plan) error {
 func (j *Journal) makeVolume(ctx context.Context, number int, size int64) (*volume, error) {
 	v := j.vols
 	h := v.header(number, uint64(size-PageSize))
-	err := createVolume(v.fsys, v.path(number), &h, func() error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return j.open()
-	})
+	err := createVolume(v.fsys, v.path(number), &h, func(busy time.Duration) error { return j.rest(ctx, busy) })
 	if err != nil {
 		// What cannot be removed now goes at the next opening.
 		return nil, errors.Join(err, ignoreMissing(v.fsys.Remove(v.path(number)+tempSuffix)))
@@ -203,12 +199,30 @@ func (j *Journal) makeVolume(ctx context.Context, number int, size int64) (*volu
 	return &volume{number: number, file: f, data: h.data}, nil
 }
 
-// join makes a journal volume part of the layout.
-func (j *Journal) join(vol *volume) error {
+// rest leaves the disk to others for as long as Options.AddShare says, after it was kept busy. It ends with an error when nothing more is to be
+// written.
+func (j *Journal) rest(ctx context.Context, busy time.Duration) error {
+	if d := time.Duration(float64(busy) * (1/j.opts.AddShare - 1)); d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		case <-j.stop:
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return j.open()
+}
+
+// join makes a journal volume part of the layout, from a position on.
+func (j *Journal) join(vol *volume) (from Position, err error) {
 	j.layoutMu.Lock()
 	defer j.layoutMu.Unlock()
 	recorded := false
-	err := j.change(func(m *plan, freed, tail Position) (*plan, error) {
+	err = j.change(func(m *plan, freed, tail Position) (*plan, error) {
 		if err := roomFor(m); err != nil {
 			return nil, err
 		}
@@ -216,14 +230,16 @@ func (j *Journal) join(vol *volume) error {
 			return nil, err
 		}
 		recorded = true
-		return m.add(freed, tail, vol), nil
+		next := m.add(freed, tail, vol)
+		from = next.base
+		return next, nil
 	})
 	if err != nil && !recorded {
-		return errors.Join(err, j.vols.discard(vol.number, vol.file))
+		return 0, errors.Join(err, j.vols.discard(vol.number, vol.file))
 	}
 	if err != nil {
 		// The layout on disk may list it.
-		return errors.Join(err, vol.file.Close())
+		return 0, errors.Join(err, vol.file.Close())
 	}
-	return nil
+	return from, nil
 }

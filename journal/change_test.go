@@ -17,6 +17,44 @@ func info(number int, used int64, state journal.VolumeState) journal.VolumeInfo 
 	return journal.VolumeInfo{Number: number, Size: journal.MinVolumeSize, Used: used, State: state}
 }
 
+// TestJoiningEndsWithTheOthers: a journal volume that was added and is filled at once, because the one before it was removed, does not join any
+// more; nor does it after a restart, nor when it has been filled and another one is.
+func TestJoiningEndsWithTheOthers(t *testing.T) {
+	j, _, o := newJournal(t, 1)
+	p := grow(t, j, 1<<20)
+	for range 2 {
+		if err := j.AddVolume(t.Context(), journal.MinVolumeSize); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.RemoveVolume(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, []journal.VolumeInfo{info(1, int64(p), journal.VolumeLeaving), info(2, 0, journal.VolumeJoining), info(3, 0, journal.VolumeActive)}, j.Volumes())
+	h := free(t, j, grow(t, j, 100_000))
+	if err := j.WaitRemoved(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, []journal.VolumeInfo{info(2, 0, journal.VolumeJoining), info(3, 0, journal.VolumeActive)}, j.Volumes())
+	h = free(t, j, grow(t, j, journal.MinVolumeSize))
+	both := []journal.VolumeInfo{info(2, 0, journal.VolumeActive), info(3, 0, journal.VolumeActive)}
+	wantEqual(t, both, j.Volumes())
+	closeOK(t, j)
+	j, _, _ = open(t, o, h, 0)
+	wantEqual(t, both, j.Volumes())
+	if err := j.RemoveVolume(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		free(t, j, grow(t, j, journal.MinVolumeSize/2))
+	}
+	if err := j.WaitRemoved(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, both[:1], j.Volumes())
+	closeOK(t, j)
+}
+
 // grow writes n bytes of records and makes them durable; the ring is let go.
 func grow(t testing.TB, j *journal.Journal, n int) journal.Position {
 	t.Helper()

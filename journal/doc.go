@@ -124,7 +124,7 @@
 //	59  1  0
 //	60  4  CRC32C over bytes 0–59 and 64–4095
 //
-//	  64  24 each: journal volumes by number: number 4, 0 4, bytes of the data area 8, base of the layout that added it (0: Create) 8
+//	  64  24 each: journal volumes by number: number 4, 0 4, bytes of the data area 8, first position that it was filled from since it was added (0: Create) 8
 //	2048  16 each: the past: first position of the span 8, place of its journal volume in the list from 0 4, 0 4; it ends where the next begins, or at the base
 //	3584   4 each: the cycle: place in the list
 //

@@ -30,6 +30,8 @@ type Options struct {
 	RingNeeded bool
 	// Completed, if set, is called by Open when everything that a ring held is durable and before the ring is emptied. Its error ends Open.
 	Completed func() error
+	// AddShare is the part of the time for which AddVolume keeps the disk busy, more than 0 and at most 1; 0 means 1.
+	AddShare float64
 	// Logger gets what an operator should know about recovery and failure; nil means none.
 	Logger *slog.Logger
 }
@@ -52,6 +54,12 @@ func (o *Options) complete() error {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.AddShare == 0 {
+		o.AddShare = 1
+	}
+	if !(o.AddShare > 0 && o.AddShare <= 1) {
+		return fmt.Errorf("%w: an added journal volume may take %v of the disk's time; more than 0 and at most 1 is needed", ErrInvalid, o.AddShare)
 	}
 	if n := o.RingSize; n < MinRingSize || n > MaxRingSize || n&(n-1) != 0 {
 		return fmt.Errorf("%w: staging ring of %d bytes; a power of two from %d to %d is needed", ErrInvalid, n, MinRingSize, MaxRingSize)
@@ -77,6 +85,8 @@ type Journal struct {
 	volEnd  Position // end of the volume span in which tail lies, or tail itself at a boundary
 	claimed Position // ring memory below is declared overwritten, see floor; multiple of PageSize, >= tail
 	limit   Position // end of the room in the journal volumes; multiple of PageSize, >= tail
+	bound   Position // limit, or the nearest alarm before it
+	alarms  []Alarm  // by position
 	barrier Position // nothing is reserved beyond while a layout that begins there is made durable; else MaxPosition
 	ending  bool     // Close has begun
 

@@ -49,6 +49,9 @@ const (
 	probeSize = 64 << 10
 	// zeroPiece is the piece in which a new journal volume is written once.
 	zeroPiece = 1 << 20
+	// zeroFlush pieces are flushed together where the disk is to be left to others as well: what a file system without O_DIRECT gathers would
+	// be written all at once in the end.
+	zeroFlush = 16
 	// indexStep and indexMax bound the index: an entry per 64 KiB, or fewer so that there are never more than about 16384 (400 KiB).
 	indexStep = 64 << 10
 	indexMax  = 16384

@@ -217,6 +217,7 @@ func (j *Journal) start(head Head, rec Recovery) {
 	_, j.volEnd = j.vols.span(rec.Tail)
 	j.barrier = MaxPosition
 	j.tidy, j.kept = make(chan struct{}, 1), make(chan struct{})
+	j.vols.plan.Load().reach() // a layout of before this was noted
 	j.relimit()
 	j.published = make(chan struct{}, 1)
 	j.arm, j.kick = make(chan struct{}, 1), make(chan struct{}, 1)

@@ -10,7 +10,7 @@ type volume struct {
 	number int // from 1; never given to another one
 	file   File
 	data   uint64   // bytes of the data area
-	since  Position // where the layout begins that added it; 0 for those that Create made
+	since  Position // from where on it is filled: where the layout begins that added it, or earlier, see reach; 0 for those that Create made
 }
 
 // span is a stretch of positions that stands in one journal volume from the beginning of its data area on.
@@ -157,6 +157,14 @@ func (m *plan) remove(freed, tail Position, v *volume) *plan {
 		base = pageCeil(tail)
 	}
 	return m.then(freed, base, cycle)
+}
+
+// reach notes that volumes of the cycle are filled earlier than the layout that added them had it: the one that was being filled, behind which they
+// came, was removed. Nobody else looks at the volumes meanwhile.
+func (m *plan) reach() {
+	for i, v := range m.cycle {
+		v.since = min(v.since, m.base+m.starts[i])
+	}
 }
 
 // tidy gives the plan without what lies before freed.

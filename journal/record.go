@@ -22,6 +22,9 @@ type Record struct {
 // Advances reports whether the record takes a sequence number of its own.
 func (r *Record) Advances() bool { return advances(r.Kind, r.Flags) }
 
+// Size is the number of journal bytes that the record takes, header included.
+func (r *Record) Size() int { return int(sizeOf(r.Kind, r.Flags, r.Length)) }
+
 // When is Time as a time.Time.
 func (r *Record) When() time.Time { return time.Unix(0, r.Time) }
 

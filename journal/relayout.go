@@ -50,6 +50,9 @@ func (j *Journal) change(build func(m *plan, freed, tail Position) (*plan, error
 	if next != nil && next.base >= tail {
 		j.barrier = next.base
 	}
+	if next != nil {
+		next.reach()
+	}
 	j.mu.Unlock()
 	if next == nil {
 		return err

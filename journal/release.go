@@ -87,6 +87,7 @@ func (j *Journal) Free(h Head) error {
 func (j *Journal) relimit() {
 	m, freed := j.vols.plan.Load(), Position(j.freed.Load())
 	j.limit = m.limit(freed)
+	j.alarm(Position(j.tail.Load()))
 	if pageFloor(freed) >= m.tidyAt {
 		j.wantTidy()
 	}

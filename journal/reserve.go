@@ -127,6 +127,9 @@ func (j *Journal) needed(size uint64) (pad, need uint64) {
 func (j *Journal) makeRoom(size uint64) (Position, error) {
 	pad, need := j.needed(size)
 	end := Position(j.tail.Load()) + Position(need)
+	if end > j.bound {
+		j.alarm(min(end, j.limit))
+	}
 	if end > j.limit {
 		return 0, fmt.Errorf("%w: %d bytes are needed, %d are free in %s; free some, or add a journal volume", ErrFull, need, j.limit-Position(j.tail.Load()), j.opts.Dir)
 	}

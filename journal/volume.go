@@ -147,9 +147,9 @@ func clearUnfinished(fsys FS, dir string) error {
 	return nil
 }
 
-// createVolume makes one journal volume under a temporary name and gives it its name when all of it is durable. A stop that is not nil
-// is asked before each piece and ends it with its error.
-func createVolume(fsys FS, name string, h *volumeHeader, stop func() error) (err error) {
+// createVolume makes one journal volume under a temporary name and gives it its name when all of it is durable. A rest that is not nil is called
+// before each piece, with the time that the disk was busy since it was called last, and ends it with its error.
+func createVolume(fsys FS, name string, h *volumeHeader, rest func(busy time.Duration) error) (err error) {
 	f, err := fsys.Create(name + tempSuffix)
 	if err != nil {
 		return err
@@ -167,15 +167,23 @@ func createVolume(fsys FS, name string, h *volumeHeader, stop func() error) (err
 		return fmt.Errorf("preallocate %d bytes: %w", size, err)
 	}
 	zero := alignedBuf(zeroPiece)
-	for off := int64(PageSize); off < size; off += zeroPiece {
-		if stop != nil {
-			if err := stop(); err != nil {
+	busy := time.Duration(0)
+	for off, n := int64(PageSize), 1; off < size; off, n = off+zeroPiece, n+1 {
+		if rest != nil {
+			if err := rest(busy); err != nil {
 				return err
 			}
 		}
+		began := time.Now()
 		if _, err := f.WriteAt(zero[:min(zeroPiece, size-off)], off); err != nil {
 			return fmt.Errorf("write zeroes at %d: %w", off, err)
 		}
+		if rest != nil && n%zeroFlush == 0 {
+			if err := f.Sync(); err != nil {
+				return fmt.Errorf("flush zeroes before %d: %w", off+zeroPiece, err)
+			}
+		}
+		busy = time.Since(began)
 	}
 	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		return fmt.Errorf("write header: %w", err)

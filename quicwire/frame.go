@@ -25,6 +25,7 @@ const (
 	TypeBatch         Type = 13
 	TypeMirrorOptions Type = 15
 	TypeSwapPairs     Type = 16
+	TypeMirrorLag     Type = 17
 )
 
 // headerSize is the type byte and the u32 length of the body.
@@ -64,6 +65,7 @@ var frames = map[Type]frameSpec{
 	TypeBatch:         {"batch", MaxFrame, false, func() Frame { return new(Batch) }},
 	TypeMirrorOptions: {"mirror-options", 64, false, func() Frame { return new(MirrorOptions) }},
 	TypeSwapPairs:     {"swap-pairs", MaxControlFrame, true, func() Frame { return new(SwapPairs) }},
+	TypeMirrorLag:     {"mirror-lag", 128 << 10, false, func() Frame { return new(MirrorLag) }},
 }
 
 // String gives the frame's name as messages and logs use it.

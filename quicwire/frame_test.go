@@ -37,6 +37,7 @@ func examples() []Frame {
 		&Batch{Ordinal: 1, First: 0x9192, Last: 0x9394, Count: 3, NewestSeq: 0x9596, NewestTime: 0x9798999a9b9c9d9e, Flags: PackS2, RawLen: 4096, Data: []byte("records")},
 		&MirrorOptions{PathWatch: 0xa1a2a3a4},
 		&SwapPairs{Group: "default", Pairs: refs, Phase: SwapCommit, Token: 0xb1b2b3b4b5b6b7b8, Generation: 0xc1c2c3c4c5c6c7c8, Wait: 0xd1d2d3d4, Seq: 0xe1e2e3e4, Lose: LosePVOL},
+		&MirrorLag{NewestSeq: 0xb1b2, Bytes: 0xb3b4, Age: 0xb5b6, Pairs: []PairLag{{Number: 7, Bytes: 0xb7b8, Age: 0xb9ba}, {Number: 8, Bytes: 12, Age: 13}}},
 	}
 }
 
@@ -195,6 +196,7 @@ func TestLargestFramesFit(t *testing.T) {
 		&PairStates{Pairs: states},
 		&ReadJournal{},
 		&Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)},
+		&MirrorLag{Pairs: make([]PairLag, MaxPairs)},
 	}
 	for _, f := range full {
 		b, err := AppendFrame(nil, f)
@@ -224,6 +226,7 @@ func TestFieldsOverTheirLimit(t *testing.T) {
 		"refs":          &ResyncPairs{Pairs: make([]PairRef, MaxPairs+1)},
 		"state name":    &PairStates{Pairs: []PairState{{Name: long}}},
 		"states":        &ResyncReady{Pairs: make([]PairState, MaxPairs+1)},
+		"lags":          &MirrorLag{Pairs: make([]PairLag, MaxPairs+1)},
 		"mirror group":  &MirrorOpen{Group: long},
 		"accept":        &MirrorAccept{Message: strings.Repeat("m", MaxMessage+1)},
 		"bitmap pair":   &Bitmap{Pair: long},
@@ -269,6 +272,7 @@ func TestMalformedBodies(t *testing.T) {
 		{"a flag that is neither 0 nor 1", TypeDeletePair, "0000" + u64 + "02" + "00"},
 		{"more pairs than the body can hold", TypePairStates, "0010"},
 		{"more pairs than allowed", TypePairStates, "0110" + strings.Repeat("00", 4097*minPairState)},
+		{"more lags than the body can hold", TypeMirrorLag, u64 + u64 + u64 + "0200" + strings.Repeat("00", 39)},
 		{"a name over its limit", TypeDeletePair, "0001" + strings.Repeat("61", 256) + u64 + "00" + "00"},
 		{"a run of no regions", TypeBitmap, bitmap + "0000"},
 		{"a run over the end", TypeBitmap, bitmap + "0901"},

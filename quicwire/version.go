@@ -18,6 +18,7 @@ const (
 	FeaturePaths Features = 1 << 2 // reserved: one mirror session over several connections
 	FeatureDelta Features = 1 << 3 // reserved: delta resync between two secondaries
 	FeatureSwap  Features = 1 << 4 // SwapPairs is served: takeover with a reachable primary, and resync with exchanged roles
+	FeatureLag   Features = 1 << 5 // MirrorLag is understood
 )
 
 // Agreement is what two sites have in common. It holds for one connection.

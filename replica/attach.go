@@ -28,6 +28,7 @@ func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	p.applyAccess()
 	g.mu.Unlock()
 	v.att = a
+	v.slow.Store(g.slow)
 	return p
 }
 

@@ -35,7 +35,7 @@ func (f *feedSession) sendUpdates() (bool, error) {
 // filter copies into out what the peer is to get: records of pairs that are replicated at their number as they are, of others a skip
 // with the same number, so that numbers stay dense; records of this side alone not at all.
 func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err error) {
-	f.out = f.out[:0]
+	f.out, f.parts = f.out[:0], f.parts[:0]
 	first = 1
 	for len(b) > 0 {
 		rec, size, err := journal.Parse(b)
@@ -47,7 +47,8 @@ func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err 
 		if !rec.Advances() {
 			continue
 		}
-		if rec.Kind != journal.KindControl && rec.Kind != journal.KindSkip && !f.g.sends(&rec) {
+		to, send := f.g.sends(&rec)
+		if !send {
 			skip := journal.Record{Kind: journal.KindSkip, Seq: rec.Seq, Time: rec.Time}
 			f.out, err = journal.EncodeRecord(f.out, &skip)
 			if err != nil {
@@ -55,6 +56,7 @@ func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err 
 			}
 		} else {
 			f.out = append(f.out, raw...)
+			f.note(to, &rec, size)
 		}
 		if count == 0 {
 			first = rec.Seq
@@ -65,16 +67,19 @@ func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err 
 	return first, last, count, nil
 }
 
-// sends reports whether the record goes to the peer with its data. A pair that is split here may have been replicated up to a number that
+// sends reports whether the record goes to the peer with its data, and of which volume it is, nil for none. A pair that is split here may have been replicated up to a number that
 // the peer did not come to before it split it too: what lies in between is marked here, and the peer would not take it.
-func (g *group) sends(rec *journal.Record) bool {
+func (g *group) sends(rec *journal.Record) (a *attachment, ok bool) {
+	if rec.Kind == journal.KindControl || rec.Kind == journal.KindSkip {
+		return nil, true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a := g.members[rec.Volume]
+	a = g.members[rec.Volume]
 	if a == nil || !a.replicated(rec.Seq) {
-		return false
+		return nil, false
 	}
-	return a.pair.rec.State.Status.active() || !a.pair.peerStatus.suspended()
+	return a, a.pair.rec.State.Status.active() || !a.pair.peerStatus.suspended()
 }
 
 // batch sends what is in out.
@@ -88,6 +93,7 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 	if last >= first {
 		f.g.mu.Lock()
 		f.lastSeq = last
+		f.g.sending(f, first, last)
 		f.g.mu.Unlock()
 	}
 	m := f.g.journal.Marks()

@@ -27,6 +27,16 @@ func (g *group) checkpointDue(u journal.Usage, age time.Duration) bool {
 	return age > checkpointIdle && (behind > 0 || g.dirty())
 }
 
+// stepDue reports whether so much arrived since the last checkpoint, and since it was asked for one, that the primary should hear of another one now
+// and not at the next tick: it has to keep all that until then, and its journal may be small. Requires mu.
+func (g *group) stepDue(reserved journal.Position) bool {
+	due := int64(reserved-max(g.checkedPos, g.stepped)) > g.journal.Usage().Capacity/checkpointShare
+	if due {
+		g.stepped = reserved
+	}
+	return due
+}
+
 // written is how many durable bytes came into the journal since the last checkpoint.
 func (g *group) written() int64 {
 	g.restoreMu.Lock()

@@ -79,7 +79,7 @@ func TestLagOfASetClock(t *testing.T) {
 			tokyo.clock.Add(int64(by))
 			time.Sleep(2 * time.Second)
 			w.verify("the lag", g.lagIs(g.at(tokyo, "g")))
-			if l := tokyo.status("x"); l.LagSeq == 0 || l.LagTime < time.Second || l.LagTime > 20*time.Second {
+			if l := tokyo.status("x"); l.LagBytes <= 0 || l.LagSeq == 0 || l.LagTime < time.Second || l.LagTime > 20*time.Second {
 				t.Errorf("after %v the lag is %d records, %v", by, l.LagSeq, l.LagTime)
 			}
 		}

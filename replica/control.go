@@ -188,6 +188,8 @@ func (r *replay) record(rec *journal.Record) error {
 	if rec.Kind != journal.KindBase && !a.formerRole(rec.Seq) {
 		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
 			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
+		} else if r.g.role == Primary && rec.Seq > r.g.paidSeq {
+			a.overlay.owe(int64(rec.Size()), rec.Seq, rec.Time)
 		}
 	}
 	if rec.Position < r.from {

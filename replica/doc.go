@@ -74,6 +74,15 @@
 // that leaves hosts the last tenth (Suspending, JNL overflow), PFUS. In the ring order of a journal what the peer needs next is what has to
 // go first, so once a record that the peer lacks is given up, all behind it is marked in the bitmaps as well.
 //
+// What hosts write while a journal that overflowed is drained need not be sent, yet stands in it: as a write-ahead log, behind what the peer is to
+// have. It takes the last tenth and whatever the drain frees meanwhile, so hosts may write a ninth more than the link takes and all that the
+// journal held gets to the peer (a third more with the smallest journal, which keeps a quarter). Hosts that are faster end the drain: twice the
+// link, and a ninth of it got there; ten times, a hundredth. That is left so. The rest is not lost, it is marked, and a resync copies regions,
+// each once, which is less than the records were. To take the new writes past the drain they would have to reach the stores without a record
+// that is durable (I3), or with a mark made durable before each (two flushes a write, and no cheap fsync any more), or the journal would have
+// to free from its middle: two live ranges, two heads, two places at which a recovery begins, for a drain that a link which is too slow
+// anyway gets through a little later. Whoever wants more of it drained makes the journal larger, or slows hosts with inflow control.
+//
 // # What loses
 //
 // Where a resync overwrites bytes that hosts wrote on purpose on the side that loses, they are kept aside first: the regions as hosts read

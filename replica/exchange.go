@@ -111,12 +111,13 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 	defer g.restoreMu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	was, peerRestore, peerDurable, lastSeq := g.role, g.peerRestore, g.peerDurable, g.lastSeq
+	was, peerRestore, peerDurable, lastSeq, paidSeq := g.role, g.peerRestore, g.peerDurable, g.lastSeq, g.paidSeq
 	recs := map[*pair]pairRecord{}
 	g.role, g.rec.Role = to, to
 	g.lastSeq = last
 	g.peerRestore, g.peerDurable = max(last, x.last), max(last, x.last)
 	g.newestSeq, g.newestTime, g.over = 0, 0, false
+	g.told, g.sentOut, g.paidSeq = toldLag{}, nil, g.peerDurable // nothing is owed; a start counts from 0
 	g.idleFrom, g.idleTo, g.aliveSeq = 0, 0, 0
 	if g.session != nil {
 		g.session.cancel()
@@ -141,7 +142,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 		defer g.restoreMu.Unlock()
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.role, g.rec.Role, g.peerRestore, g.peerDurable, g.lastSeq = was, was, peerRestore, peerDurable, lastSeq
+		g.role, g.rec.Role, g.peerRestore, g.peerDurable, g.lastSeq, g.paidSeq = was, was, peerRestore, peerDurable, lastSeq, paidSeq
 		for p, rec := range recs {
 			p.rec = rec
 			p.att.start.Store(uint64(rec.StartSeq))

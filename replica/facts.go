@@ -19,7 +19,6 @@ type fact struct {
 	fill  bool        // nothing is known any more: mark the whole volume
 	typ   SuspendType // that the other side names, where it matters here
 	torn  bool        // the S-VOL is no image of one moment any more
-	turn  uint64      // set by report: how often the roles had been exchanged
 }
 
 // reportFailure reports what failed at one pair's volume: of that pair alone, or of all pairs of the group, as its error level says. The

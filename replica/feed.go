@@ -29,11 +29,15 @@ type feedSession struct {
 	baseAt  time.Time // the copy leaves the store alone until then
 	buf     []byte
 	out     []byte
+	parts   []sentPart  // what out has of each volume
+	counted journal.Seq // records up to here were counted in a session before
 
 	budget  uint64 // guarded by g.mu
 	bases   []base // guarded by g.mu: base records not restored by the peer yet, oldest first
 	states  []quicwire.PairState
 	options quicwire.MirrorOptions // that the peer was told
+	lag     *quicwire.MirrorLag    // that the peer is to be told, guarded by g.mu
+	lagged  bool                   // it was told of some lag last, guarded by g.mu
 }
 
 // ServeMirror implements [quicwire.Handler]: a secondary opens a mirror toward this site.
@@ -127,6 +131,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 		g.session.cancel()
 	}
 	g.session = f
+	g.cutSent(journal.Seq(open.DurableSeq))
 	g.peerDurable = max(g.peerDurable, journal.Seq(open.DurableSeq))
 	for _, p := range g.pairs {
 		p.endCopy()
@@ -141,6 +146,10 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	if behind {
 		return nil, f.peerLostJournal(journal.Seq(open.DurableSeq))
 	}
+	if err := g.payJournal(f.ctx, journal.Seq(open.DurableSeq)); err != nil {
+		return nil, err
+	}
+	f.counted = g.paidUpTo()
 	accept.JournalTime = uint64(g.site.wall().UnixNano())
 	return accept, nil
 }
@@ -231,6 +240,7 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 	if g.peerRestore > before && g.journal.Usage().Used > g.journal.Usage().Capacity/2 {
 		g.kickCheckpoint()
 	}
+	g.paySent()
 	f.settleBases(m.Durable, m.Restored)
 	g.usage.asked(g.peerDurable)
 	kick(g.watchReq) // a flush or a copy may be complete now

@@ -64,8 +64,11 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 	}
 	g.received.Add(uint64(len(b.Data)))
 	g.mu.Lock()
-	seq := g.lastSeq
+	seq, due := g.lastSeq, g.stepDue(m.Reserved)
 	g.mu.Unlock()
+	if due {
+		g.kickCheckpoint()
+	}
 	p.mu.Lock()
 	p.ordinal = b.Ordinal
 	g.usage.batch(&p.replies, p.taken, b, seq)

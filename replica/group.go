@@ -43,8 +43,9 @@ type group struct {
 	pairs            map[string]*pair
 	restoredSeq      journal.Seq // checkpointed here
 	checkedPos       journal.Position
-	lastSeq          journal.Seq // secondary: last number received
-	keeping          bool        // records from keepFrom on stay in the journal
+	stepped          journal.Position // secondary: where the last checkpoint was asked for because of what had arrived
+	lastSeq          journal.Seq      // secondary: last number received
+	keeping          bool             // records from keepFrom on stay in the journal
 	keepFrom         journal.Position
 	peerDurable      journal.Seq // primary: durable at the peer
 	peerRestore      journal.Seq // primary: checkpointed at the peer
@@ -61,6 +62,9 @@ type group struct {
 	newestTime       int64
 	lastHeard        time.Time
 	ages             ages        // primary: of the numbers that the peer may lack
+	told             toldLag     // secondary: how far it is behind, as the primary said last
+	sentOut          []sentOut   // primary: batches that the peer does not hold yet, oldest first
+	paidSeq          journal.Seq // primary: up to here nothing is owed any more
 	aliveSeq         journal.Seq // primary: last number that was given when watch looked, and since when
 	aliveAt          time.Time
 	idleFrom, idleTo journal.Seq // behind the first, up to the second, there is nothing but keep-alive records
@@ -78,6 +82,7 @@ type group struct {
 	pullReq    chan struct{}
 	watchReq   chan struct{}
 	blockedReq chan struct{} // a host write found no room in the journal
+	lookReq    chan struct{} // how full the journal is has to be looked at now
 	failOnce   sync.Once
 	gateMu     sync.Mutex            // changes storeErr and io together
 	fence      atomic.Pointer[fence] // primary: host writes are held, the roles are about to be exchanged
@@ -102,7 +107,7 @@ func (s *Site) newGroup(name string, rec groupRecord) *group {
 		site: s, name: name, role: rec.Role, rec: rec,
 		members: map[uint32]*attachment{}, pairs: map[string]*pair{},
 		facts: factQueue{wake: make(chan struct{}, 1)}, restoreReq: make(chan struct{}, 1), checkReq: make(chan struct{}, 1), pullReq: make(chan struct{}, 1), watchReq: make(chan struct{}, 1),
-		blockedReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
+		blockedReq: make(chan struct{}, 1), lookReq: make(chan struct{}, 1), slow: newPacer(recordMax), line: newPacer(batchMax), linkChange: time.Now(),
 	}
 	g.ctx, g.cancel = context.WithCancel(s.ctx)
 	g.usage.begin(time.Now())
@@ -118,7 +123,7 @@ func (g *group) dir() string { return g.site.journalDir(g.name) }
 func (g *group) ringPath() string { return g.site.ringPath(g.name) }
 
 func (g *group) options() journal.Options {
-	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Received: g.rec.Role == Secondary, Logger: g.site.log.With("group", g.name)}
+	return journal.Options{FS: g.site.cfg.journalFS, Dir: g.dir(), RingPath: g.ringPath(), RingSize: g.rec.RingSize, Received: g.rec.Role == Secondary, AddShare: prefillShare, Logger: g.site.log.With("group", g.name)}
 }
 
 // bytes gives the ring's memory to the overlay.
@@ -137,6 +142,7 @@ func (g *group) open(m marksRecord) error {
 	g.mu.Lock() // the status of a group that is held shows them
 	g.restoredSeq, g.peerDurable, g.peerRestore = m.Seq, m.PeerDurable, m.PeerRestored
 	g.startedAt()
+	g.paidSeq = g.peerDurable
 	g.mu.Unlock()
 	r := replay{g: g, from: m.Checkpoint}
 	o := g.options()

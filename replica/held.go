@@ -187,7 +187,7 @@ func (g *group) heldPicture(e *Error) (GroupStatus, []PairStatus) {
 	st := GroupStatus{
 		Name: g.name, Role: g.role, Peer: g.rec.Peer, PeerGroup: g.rec.PeerGroup, Volumes: g.rec.Volumes, VolumeSize: g.rec.Size, RingSize: int64(g.rec.RingSize),
 		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore), Failed: e.Error(),
-		Options: wordsOf(groupOptions, *g.opts.Load()),
+		LagBytes: -1, Options: wordsOf(groupOptions, *g.opts.Load()),
 	}
 	f := mirrorFacts{role: g.role, silent: time.Since(g.linkChange)}
 	for _, p := range g.pairs {
@@ -197,7 +197,7 @@ func (g *group) heldPicture(e *Error) (GroupStatus, []PairStatus) {
 	var pairs []PairStatus
 	for name, p := range g.pairs {
 		st.Pairs = append(st.Pairs, name)
-		pairs = append(pairs, g.pairPicture(p, lag{}, 0))
+		pairs = append(pairs, g.pairPicture(p, lags{lag: lag{unknown: true, bytes: -1}}, 0))
 	}
 	sort.Strings(st.Pairs)
 	return st, pairs

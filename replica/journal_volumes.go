@@ -19,8 +19,8 @@ type JournalVolume struct {
 }
 
 // AddJournalVolume gives the journal of a group another journal volume of size bytes while it is in use; it is filled from the next round
-// on. It returns when that is durable, which takes as long as the file needs to be written once: no deadline of the caller ends that, the end of
-// the group does. The peer's journal stays as it is.
+// on. It returns when that is durable, which takes as long as the file needs to be written once, in a quarter of the disk's time: no deadline
+// of the caller ends that, the end of the group does. The peer's journal stays as it is.
 // Errors: KindNotFound, KindInvalid for the size, KindNoSpace, KindBusy when the group has the most or its journal failed.
 func (s *Site) AddJournalVolume(_ context.Context, name string, size int64) error {
 	if size < journalMin || size > volumeMax {

@@ -131,6 +131,12 @@ func TestLastJournalVolumeStays(t *testing.T) {
 	})
 	must(t, w.write(ctx, 0, 300, 1, true))
 	d.a.journalIs("nothing in it is needed", "g", 2)
+	for _, reopen := range []func(){func() {}, d.a.reopen} {
+		reopen()
+		if v := d.a.groupStatus("g").JournalVolumes[0]; v.State != "active" {
+			t.Errorf("the only journal volume is %+v", v)
+		}
+	}
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
 }

@@ -27,6 +27,9 @@ const (
 	// journalDefault and journalMin are the sizes of a group's journal.
 	journalDefault = 1 << 30
 	journalMin     = 16 << 20
+	// prefillShare is the part of the disk's time that writing an added journal volume once may take, as a copy of low pace: hosts keep three
+	// quarters of the time, and a flush of theirs waits for one piece of 1 MiB at most. 1 GiB takes some seconds that way.
+	prefillShare = 0.25
 	// journalVolumesMax is the reference's number of journal volumes in a group.
 	journalVolumesMax = 64
 
@@ -65,7 +68,8 @@ const (
 	drainMeterTime = time.Second
 	// heldTime is how long it counts what the peer held and was not freed: checkpoints are not farther apart.
 	heldTime = checkpointIdle
-	// pressureIdle and pressureBusy are the pauses between two looks at a journal, below and above half of its room.
+	// pressureIdle and pressureBusy are the pauses between two looks at a journal, below and above half of its room; positions bring a look
+	// earlier, see lookAhead.
 	pressureIdle = 250 * time.Millisecond
 	pressureBusy = 20 * time.Millisecond
 	// activeWatch is the reference's active path watch: so long without read-journal a master journal counts as cut off.

@@ -163,7 +163,6 @@ func (s *Site) loadPair(name string, rec pairRecord) error {
 		return fmt.Errorf("pair %s: the store of volume %s has %d bytes, the pair has %d: the store was changed behind pairfs; restore it, or make it that size and resync", name, rec.Volume, v.Size(), rec.Size)
 	}
 	p := g.attach(v, name, rec)
-	p.unheard = true
 	p.leaving = rec.State.Status == Deleting
 	p.unheard = true
 	s.pairs[name] = p

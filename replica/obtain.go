@@ -43,7 +43,7 @@ func (a *attachment) replicated(seq journal.Seq) bool {
 // A full ring is waited for under the group's gate and not under ctx: restore ends the wait, or the gate when the store fails.
 //
 // On this path: the reserve lock of the journal (some 100 ns), one checksum and one copy of the data, the lock of an overlay shard, one
-// atomic store, one atomic addition for the usage monitor. No allocation, no system call; only a full ring or journal waits.
+// atomic store, two atomic additions for the usage monitor. No allocation, no system call; only a full ring or journal waits.
 func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool) error {
 	if err := a.ready(true); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 	}
 	copy(r.Payload, p)
 	crc := r.Checksum()
-	a.track(r.Seq, off, int64(len(p)))
+	a.track(&r, off, int64(len(p)), h.Time)
 	a.overlay.insert(off, int64(len(p)), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), false)
 	a.group.journal.Publish(r, crc)
 	a.overlay.hosts.Add(hostWrite(len(p)))
@@ -86,7 +86,7 @@ func (a *attachment) obtainDiscard(off, n int64) error {
 		return a.reserveError(err)
 	}
 	crc := r.Checksum()
-	a.track(r.Seq, off, n)
+	a.track(&r, off, n, h.Time)
 	a.overlay.insert(off, n, 0, uint64(r.Pos), true)
 	a.group.journal.Publish(r, crc)
 	return nil
@@ -100,12 +100,14 @@ func (a *attachment) flags() journal.Flags {
 	return 0
 }
 
-// track marks the regions of a record that is not replicated. It comes before publishing: what is published may be restored, and what
-// is restored may be freed together with the bits of that moment.
-func (a *attachment) track(seq journal.Seq, off, n int64) {
-	if a.group.role == Secondary || !a.replicated(seq) {
+// track marks the regions of a record that is not replicated, and counts one that is as owed to the peer. It comes before publishing: what is
+// published may be restored, and what is restored may be freed together with the bits of that moment; and it may be sent, and paid.
+func (a *attachment) track(r *journal.Reservation, off, n, at int64) {
+	if a.group.role == Secondary || !a.replicated(r.Seq) {
 		a.bits.setRange(off, n)
+		return
 	}
+	a.overlay.owe(int64(r.End-r.Pos), r.Seq, at)
 }
 
 // reserveError says what a refused reservation means for the host: another attempt after waiting, or an error.

@@ -82,13 +82,13 @@ func TestInflowControl(t *testing.T) {
 	slowed := false
 	for range 28 * 4 { // MiB, into a journal of 16
 		must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(900)), 64, false))
-		slowed = slowed || d.a.vol("x").slow.Load() != nil
+		slowed = slowed || d.a.vol("x").slow.Load().on.Load()
 	}
 	if !slowed || len(d.a.told("group/g", "slowed")) == 0 {
 		t.Errorf("hosts wrote more than the journal takes, and were not slowed: %v", slowed)
 	}
 	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"line-speed": "none"}))
-	d.wait("hosts are let go", func() bool { return d.a.vol("x").slow.Load() == nil && d.a.vol("y").slow.Load() == nil })
+	d.wait("hosts are let go", func() bool { return !d.a.vol("x").slow.Load().on.Load() && !d.a.vol("y").slow.Load().on.Load() })
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
 	for _, n := range []*node{d.a, d.b} {
@@ -98,4 +98,46 @@ func TestInflowControl(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOverflowDrainsBesideBusyHosts: what the peer takes is freed for hosts, so a journal that overflowed is drained to its end beside hosts that
+// write as much as that, far more than the room that was left to them when it began.
+func TestOverflowDrainsBesideBusyHosts(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	ctx := context.Background()
+	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"inflow-control": "no", "line-speed": "4M"}))
+	last := map[*op]uint64{}
+	for st := d.a.status("x"); st.Status != Suspending; st = d.a.status("x") {
+		if st.Status.suspended() {
+			t.Fatalf("the pair is %s (%s), and what the journal holds was not sent", st.Status, st.Suspend)
+		}
+		if d.a.groupStatus("g").Used < 13<<20 {
+			must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(700)), 64, false))
+			last[w.h.ops[len(w.h.ops)-1]] = d.a.groupStatus("g").AppendedSeq
+		}
+	}
+	wrote := int64(0)
+	for d.a.status("x").Status == Suspending {
+		d.wait("the journal is drained", func() bool { return d.a.groupStatus("g").Used < 13<<20 || d.a.status("x").Status != Suspending })
+		must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(700)), 64, false))
+		wrote += recordSize(64)
+	}
+	d.a.awaitBoth(PFUS, "x", "y")
+	stop := d.a.status("x").SuspendSeq
+	inside := 0
+	w.check(d.b, func(o *op) bool {
+		n, here := last[o]
+		if here && n <= stop {
+			inside++
+		}
+		return here && n <= stop
+	})
+	t.Logf("%d writes of before the overflow are at the peer; %d bytes were written beside the drain", inside, wrote)
+	if wrote < 8<<20 || inside < 30 {
+		t.Errorf("hosts wrote %d bytes beside the drain, and %d writes of before it are at the peer", wrote, inside)
+	}
+	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"line-speed": "none"}))
+	d.mend()
+	w.check(d.b, everyAck)
 }

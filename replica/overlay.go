@@ -51,10 +51,13 @@ func (e extent) part(lo, hi uint32) extent {
 // All methods may be called at once from any goroutine. An insert or a read over several regions is not one step: a reader at the same
 // time may see the new bytes of one region and the old ones of the next. Paired volumes do not change size, so there is no truncate.
 type overlay struct {
-	extents atomic.Int64
-	count   atomic.Int64  // regions
-	hosts   atomic.Uint64 // host writes, see hostWrite; here because an insert changes this line of memory anyway
-	shards  [overlayShards]overlayShard
+	extents  atomic.Int64
+	count    atomic.Int64  // regions
+	hosts    atomic.Uint64 // host writes, see hostWrite; here, with what is owed, because an insert changes this line of memory anyway
+	owed     atomic.Int64  // journal bytes of records that the peer is to have and does not hold, see owe
+	since    atomic.Int64  // time of the first record since nothing was owed, ns since 1970
+	sinceSeq atomic.Uint64 // its number
+	shards   [overlayShards]overlayShard
 }
 
 type overlayShard struct {

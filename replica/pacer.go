@@ -13,6 +13,7 @@ import (
 // a speed. Who comes first goes first. All methods may be called concurrently.
 type pacer struct {
 	on   atomic.Bool
+	held atomic.Bool // nothing passes until a rate is set
 	lim  *rate.Limiter
 	turn chan struct{} // held by the one who waits for the rate; the others wait for it
 
@@ -29,6 +30,7 @@ func newPacer(burst int) *pacer {
 func (p *pacer) set(bytes float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.held.Store(false)
 	if bytes <= 0 {
 		p.on.Store(false)
 		p.lim.SetLimit(rate.Inf)
@@ -38,6 +40,12 @@ func (p *pacer) set(bytes float64) {
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// hold lets nothing pass until the rate is set the next time. It takes no lock.
+func (p *pacer) hold() {
+	p.held.Store(true)
+	p.on.Store(true)
 }
 
 // wait returns when n bytes may pass, or with the error of ctx. Without a rate it costs one load.
@@ -55,6 +63,14 @@ func (p *pacer) wait(ctx context.Context, n int) error {
 		p.mu.Lock()
 		changed := p.changed
 		p.mu.Unlock()
+		if p.held.Load() {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 		r := p.lim.ReserveN(time.Now(), min(n, p.lim.Burst()))
 		d := r.Delay()
 		if d == 0 {

@@ -72,7 +72,7 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 	if e := g.held.Load(); e != nil {
 		return g.heldPicture(e)
 	}
-	l := g.lag() // before the lock: it may read the journal
+	l := g.lags() // before the lock: it may read the journal
 	m, u := g.journal.Marks(), g.journal.Usage()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -82,6 +82,7 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore),
 		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
 		Usage: g.groupUsage(), Over: g.over, Heard: g.lastHeard, Options: wordsOf(groupOptions, *g.opts.Load()),
+		LagSeq: l.seq, LagBytes: l.bytes, LagTime: l.time, LagKnown: !l.unknown,
 	}
 	if e := g.storeErr.Load(); e != nil {
 		st.StoreError = (*e).Error()
@@ -140,45 +141,7 @@ func (g *group) drainLeft(m journal.Marks) int64 {
 	return int64(to - from)
 }
 
-type lag struct {
-	seq     uint64
-	bytes   int64
-	time    time.Duration
-	unknown bool // time is how long ago the primary was heard, which may have written since
-}
-
-// lag is how far the peer is behind (primary), or this side behind what the primary said last (secondary). A secondary without a mirror
-// cannot know: the primary may have written since, or not.
-func (g *group) lag() (l lag) {
-	g.mu.Lock()
-	role, active, held := g.role, g.active(), g.heldByPeer()
-	if role == Secondary {
-		if g.newestSeq > g.lastSeq {
-			l.seq = uint64(g.newestSeq - g.lastSeq)
-		}
-		l.unknown = !g.linked
-		if (l.unknown || l.seq > 0) && !g.lastHeard.IsZero() {
-			l.time = time.Since(g.lastHeard)
-		}
-	}
-	g.mu.Unlock()
-	m := g.journal.Marks()
-	if role == Secondary || !active || m.AppendedSeq <= held {
-		return l
-	}
-	l.seq = uint64(m.AppendedSeq - held)
-	if pos, ok := g.journal.Locate(held + 1); ok && m.Appended > pos {
-		l.bytes = int64(m.Appended - pos)
-	}
-	if at, ok := g.journal.TimeAt(held + 1); ok {
-		g.mu.Lock()
-		l.time = g.ages.bound(held+1, g.site.wall().Sub(at), time.Now())
-		g.mu.Unlock()
-	}
-	return l
-}
-
-func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
+func (g *group) pairPicture(p *pair, all lags, drainLeft int64) PairStatus {
 	r := p.rec
 	r.State.Status, r.State.Suspend, r.State.SVOLWrite = p.shown.Status, p.shown.Suspend, p.shown.SVOLWrite
 	st := PairStatus{
@@ -213,6 +176,7 @@ func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 		st.SuspendSeq = uint64(r.StopSeq)
 	}
 	if r.State.Status.active() {
+		l := all.of(p.att)
 		st.LagSeq, st.LagBytes, st.LagTime, st.LagKnown = l.seq, l.bytes, l.time, !l.unknown
 	}
 	st.Copied = r.Size - st.Different

@@ -239,6 +239,8 @@ func (p *pullSession) receive() error {
 				p.g.handed.Store(int64(d))
 				kick(p.g.watchReq)
 			}
+		case *quicwire.MirrorLag:
+			p.g.toldOfLag(m)
 		default:
 			err = fmt.Errorf("group %s: %s does not belong into a mirror stream", p.g.name, fr.Type())
 		}

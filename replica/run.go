@@ -207,6 +207,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	if st.Status.active() && !was.Status.active() {
 		g.watchAnew()
 		p.round.Add(1)
+		kick(g.lookReq)
 		if st.Role == Secondary {
 			p.rec.StopSeq = noStop
 		}
@@ -220,6 +221,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	}
 	if begins := in == EvPeerResync || in == EvPeerDiscard || in == EvPeerSwap || in == EvSwapped; st.Role == Secondary && begins {
 		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting = stop, noStop, true
+		p.round.Add(1) // also of a pair that did not know yet that it was split: what waits is of the past
 	}
 	if st.Status != COPY {
 		p.endCopy()
@@ -338,6 +340,9 @@ func (g *group) startPairsAt(ctx context.Context, pairs []*pair, at journal.Seq)
 	if high, _ := levels(u.Capacity); u.Used >= high {
 		g.settle(ctx) // what nobody needs any more must not count as a journal that is full
 	}
+	for _, p := range pairs {
+		p.att.overlay.owed.Store(0) // no writer of the time before is under way: they were waited for, or restored at the peer
+	}
 	g.keep(g.journal.Marks().Reserved)
 	r, err := g.appendControl(ctx, controlStart, c, at, func(seq journal.Seq) {
 		for _, p := range pairs {
@@ -358,6 +363,7 @@ func (g *group) startPairsAt(ctx context.Context, pairs []*pair, at journal.Seq)
 		// Nothing before this record is kept for the peer: what differs is marked.
 		g.peerRestore = max(g.peerRestore, r.Seq-1)
 		g.peerDurable = max(g.peerDurable, r.Seq-1)
+		g.paidSeq, g.sentOut = max(g.paidSeq, r.Seq-1), nil
 	}
 	for _, p := range pairs {
 		p.rec.StartSeq, p.rec.StopSeq = r.Seq, noStop

@@ -55,6 +55,7 @@ func (g *group) set(set map[string]string) error {
 func (g *group) useOptions(o GroupOptions) {
 	g.opts.Store(&o)
 	g.line.set(float64(o.LineSpeed))
+	kick(g.lookReq)
 }
 
 // loadOptions takes the options from the group's record.

@@ -46,7 +46,7 @@ func (g *simGroup) lagIs(home *group) error {
 	} else {
 		g.ages = append(g.ages, ageSeen{home.site, last, now, now})
 	}
-	l := home.lag()
+	l := home.lags()
 	home.mu.Lock()
 	held, active := home.heldByPeer(), home.active()
 	home.mu.Unlock()

@@ -16,7 +16,7 @@ func simTable() string {
 		for in := Input(0); in < numInput; in++ {
 			out := Step(s, in)
 			if code := simCode(out.State, in); out.Verdict == Accept && out.State.Status.suspended() {
-				fmt.Fprintf(&b, "%s %s %s -> %s (%s) %s\n", s.Role, s.Status.On(s.Role), in, out.State.Status.On(s.Role), out.State.Suspend, orNone(code))
+				fmt.Fprintf(&b, "%s %s%s %s -> %s (%s) %s\n", s.Role, s.Status.On(s.Role), map[bool]string{true: " since COPY"}[s.Uncopied], in, out.State.Status.On(s.Role), out.State.Suspend, orNone(code))
 			}
 		}
 	}

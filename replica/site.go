@@ -176,9 +176,8 @@ func (s *Site) open() error {
 func (s *Site) listen() error {
 	var err error
 	s.endpoint, err = quicwire.Listen(quicwire.Config{
-		Features: quicwire.FeatureSwap,
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
-		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log,
+		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log, Features: quicwire.FeatureSwap | quicwire.FeatureLag,
 	})
 	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("%w: give another address with --listen, or free this one", err)

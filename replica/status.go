@@ -51,10 +51,10 @@ type PairStatus struct {
 	CopyLeft     int64         // bytes still to copy in COPY
 	CopyRate     float64       // bytes per second, recent
 	ETA          time.Duration // of the copy; 0 when not copying or unknown
-	LagSeq       uint64        // records of the group that the peer does not hold durably
-	LagBytes     int64         // the same in journal bytes
+	LagSeq       uint64        // records of the group that the peer does not hold durably, 0 if none of them is this pair's
+	LagBytes     int64         // journal bytes of this pair's records that the peer does not hold durably, -1 where that is not known; S-VOL: as the primary said last
 	LagTime      time.Duration // age of the oldest such record; how long ago the primary was heard where the lag is not known
-	LagKnown     bool          // false at an S-VOL while the mirror is down: the primary may have written since it was heard
+	LagKnown     bool          // false at an S-VOL while the mirror is down, for the primary may have written since it was heard, and where the journal cannot be opened
 	Different    int64         // bytes marked in this side's bitmap
 	SVOLWrite    bool          // secondary: hosts may write the S-VOL until the next resync
 	SuspendSeq   uint64        // sequence number at which the pair was suspended, 0 if it is not
@@ -105,7 +105,11 @@ type GroupStatus struct {
 	Received       uint64 // bytes of records received since start
 	BaseSent       uint64 // bytes of base records' data sent since start (holes count nothing)
 	WaitedRoom     uint64 // host writes that had to wait for ring or journal room
-	Usage          Usage  // what it did lately
+	LagSeq         uint64 // as in [PairStatus], of all pairs together
+	LagBytes       int64
+	LagTime        time.Duration
+	LagKnown       bool
+	Usage          Usage // what it did lately
 }
 
 // PeerStatus is the picture of one peer.

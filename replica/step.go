@@ -10,6 +10,7 @@ type PairState struct {
 	Consistent bool // secondary: the S-VOL is an image of one moment; primary: as last heard
 	SVOLWrite  bool // secondary, suspended: hosts may write the S-VOL
 	TookOver   bool `json:",omitempty"` // the S-VOL was taken over; on the primary: and that is known there
+	Uncopied   bool `json:",omitempty"` // primary, Suspending: the flush began in COPY, so an error ends it as one of the copy
 }
 
 // Outcome is the answer of [Step]: the verdict, the state after it and what the engine has to do, in order.
@@ -35,7 +36,7 @@ func Step(s PairState, i Input) Outcome {
 	switch {
 	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted && r.input != EvPeerTookOver:
 		next.Suspend = s.Suspend // the reason why the flush began
-	case r.to == PSUE && s.Status == COPY && r.input != EvPeerError && r.input != EvLost:
+	case r.to == PSUE && s.Uncopied && r.input != EvLost:
 		next.Suspend = InitialCopyFailed
 	default:
 		next.Suspend = r.typ
@@ -55,6 +56,7 @@ func Step(s PairState, i Input) Outcome {
 		next.SVOLWrite = false
 	}
 	next.takeOver(r.input)
+	next.Uncopied = next.Status == Suspending && s.Status == COPY
 	return Outcome{Verdict: Accept, State: next, Actions: r.actions}
 }
 

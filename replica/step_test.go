@@ -27,6 +27,10 @@ func goldenStates() []PairState {
 				s.Suspend = PVOLByOperator
 			}
 			states = append(states, s)
+			if st == Suspending {
+				s.Uncopied = true
+				states = append(states, s)
+			}
 		}
 	}
 	for _, r := range typedRules { // each exception where it holds
@@ -53,6 +57,9 @@ func TestTablesGolden(t *testing.T) {
 		fmt.Fprintf(&b, "\n%s %s", s.Role, s.Status.On(s.Role))
 		if s.Suspend != NoSuspend {
 			fmt.Fprintf(&b, " (%s)", s.Suspend)
+		}
+		if s.Uncopied {
+			b.WriteString(" since COPY")
 		}
 		b.WriteString("\n")
 		for i := Input(0); i < numInput; i++ {
@@ -188,6 +195,12 @@ func TestStepInvariants(t *testing.T) {
 			}
 			if next.Role == Primary && next.TookOver && next.mayWrite() {
 				t.Errorf("%v %s: a P-VOL whose S-VOL was taken over is written", s, i)
+			}
+			if open := s.Status == COPY || s.Uncopied; open && next.Status == PSUE && next.Suspend != InitialCopyFailed && next.Suspend != MCUInitialized {
+				t.Errorf("%v %s: an error before the end of the copy is called %s", s, i, next.Suspend)
+			}
+			if next.Uncopied && (next.Status != Suspending || next.Role != Primary) {
+				t.Errorf("%v %s: %v is of no copy", s, i, next)
 			}
 			if s.Status == COPY && s.Role == Secondary && next.Status.suspended() && next.Consistent {
 				t.Errorf("I4: %v %s calls an unfinished copy consistent", s, i)

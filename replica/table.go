@@ -124,6 +124,10 @@ func do(a ...Action) []Action { return a }
 // is COPY or PAIR whose journal is nearly full.
 //
 // Refusals and no-ops of commands follow the reference's acceptance matrix (paircreate, pairsplit, pairresync by status).
+//
+// What an error ends in COPY, by a create or a resync, is "initial copy failed" on both sides, whichever side met it: the event and
+// last-error say what it was. Three ends of COPY are no such error and keep their names: a full journal (PFUS, the reference's own row), a
+// split, and a primary that lost its journal (MCU IMPL), whose resync copies everything in any case.
 var rules = []rule{
 	// SMPL: not in a pair.
 	{RoleNone, in(SMPL), CmdCreateFull, Accept, COPY, NoSuspend, do(ActAskPeer, ActFillMap, ActStart), ""},
@@ -177,11 +181,13 @@ var rules = []rule{
 	{Primary, in(COPY, PAIR), EvPeerSplit, Accept, PSUS, SVOLByOperator, do(ActMark), ""},
 	{Primary, in(Suspending), EvPeerSplit, Accept, PSUS, PVOLByOperator, do(ActMark), ""},
 	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPeerSplit, Ignore, 0, 0, nil, ""},
-	{Primary, in(COPY, PAIR, Suspending), EvPeerError, Accept, PSUE, ByRCU, do(ActMark), ""},
+	{Primary, in(COPY), EvPeerError, Accept, PSUE, InitialCopyFailed, do(ActMark), ""},
+	{Primary, in(PAIR, Suspending), EvPeerError, Accept, PSUE, ByRCU, do(ActMark), ""},
 	{Primary, in(PSUS, PSUE, PFUS, Deleting), EvPeerError, Ignore, 0, 0, nil, ""},
 	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), EvPeerDeleted, Accept, PSUS, DeletePairToRCU, do(ActMark), ""},
 	{Primary, in(Deleting), EvPeerDeleted, Ignore, 0, 0, nil, ""},
-	{Primary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark, ActTellPeer), ""},
+	{Primary, in(COPY), EvFailure, Accept, PSUE, InitialCopyFailed, do(ActMark, ActTellPeer), ""},
+	{Primary, in(PAIR, Suspending), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark, ActTellPeer), ""},
 	{Primary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, PVOLFailure, do(ActMark), ""},
 	{Primary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
 	{Primary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), EvLost, Accept, PSUE, MCUInitialized, do(ActFillMap), ""},
@@ -210,17 +216,20 @@ var rules = []rule{
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPathLost, Ignore, 0, 0, nil, ""},
 	{Secondary, in(COPY, PAIR), EvPeerSplit, Accept, PSUS, ByMCU, do(ActSettle), ""},
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerSplit, Ignore, 0, 0, nil, ""},
-	{Secondary, in(COPY, PAIR), EvPeerError, Accept, PSUE, PVOLFailure, do(ActSettle), ""},
+	{Secondary, in(COPY), EvPeerError, Accept, PSUE, InitialCopyFailed, do(ActSettle), ""},
+	{Secondary, in(PAIR), EvPeerError, Accept, PSUE, PVOLFailure, do(ActSettle), ""},
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerError, Ignore, 0, 0, nil, ""},
 	{Secondary, in(COPY, PAIR), EvOverflow, Accept, PFUS, JournalOverflow, do(ActSettle), ""},
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvOverflow, Ignore, 0, 0, nil, ""},
-	{Secondary, in(COPY, PAIR), EvPeerDeleted, Accept, PSUE, SVOLFailure, do(ActSettle), ""},
+	{Secondary, in(COPY), EvPeerDeleted, Accept, PSUE, InitialCopyFailed, do(ActSettle), ""},
+	{Secondary, in(PAIR), EvPeerDeleted, Accept, PSUE, SVOLFailure, do(ActSettle), ""},
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerDeleted, Ignore, 0, 0, nil, ""},
 	{Secondary, in(PSUS, PSUE, PFUS, COPY, PAIR), EvPeerResync, Accept, COPY, NoSuspend, do(ActReadOnly, ActSettle), ""},
 	{Secondary, in(Suspending), EvPeerResync, Refuse, 0, 0, nil, "the secondary is still suspending: wait, then resync"},
 	{Secondary, in(Deleting), EvPeerResync, Refuse, 0, 0, nil, "the secondary is deleting the pair: delete it on the primary too"},
 	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerDelete, Accept, Deleting, NoSuspend, do(ActSettle, ActRelease), ""},
-	{Secondary, in(COPY, PAIR, Suspending), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect, ActTellPeer), ""},
+	{Secondary, in(COPY), EvFailure, Accept, PSUE, InitialCopyFailed, do(ActDirect, ActTellPeer), ""},
+	{Secondary, in(PAIR, Suspending), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect, ActTellPeer), ""},
 	{Secondary, in(PSUS, PSUE, PFUS), EvFailure, Accept, PSUE, SVOLFailure, do(ActDirect), ""},
 	{Secondary, in(Deleting), EvFailure, Ignore, 0, 0, nil, ""},
 	{Secondary, in(COPY), EvRestoreFailed, Accept, PSUE, InitialCopyFailed, do(ActTellPeer), ""},

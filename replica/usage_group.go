@@ -24,7 +24,7 @@ func (g *group) usageLoop() {
 
 // lookAtUsage takes one look. Only the group's own loop, or a test in its place, may call it.
 func (g *group) lookAtUsage(now time.Time) {
-	l := g.lag() // before the lock: it may read the journal
+	l := g.lags() // before the lock: it may read the journal
 	g.mu.Lock()
 	var all pairCounts
 	for _, a := range g.members {
@@ -33,12 +33,17 @@ func (g *group) lookAtUsage(now time.Time) {
 			left = p.left()
 		}
 		all.add(a.use.look(now, a.overlay.hosts.Load(), left))
+		if p := l.of(a); a.pair.rec.State.Status.active() && !p.unknown {
+			a.use.lagTime.add(int64(p.time))
+			a.use.lagBytes.add(p.bytes)
+		}
 	}
+	g.tellLag(&l)
 	if !g.active() {
 		g.usage.dropProbe() // what is not replicated has no way to time
 	}
 	g.mu.Unlock()
-	g.usage.look(now, all, g.sent.Load()+g.received.Load(), l)
+	g.usage.look(now, all, g.sent.Load()+g.received.Load(), l.lag)
 }
 
 // left is what a copy has still to do, in bytes. Requires group.mu.

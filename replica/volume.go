@@ -36,7 +36,7 @@ type Volume struct {
 	removed   atomic.Bool           // its store is closed with the last handle
 	closeOnce sync.Once             // of the store of a removed volume
 	dirtySync atomic.Bool           // paired: restored into since the last flush of the store
-	slow      atomic.Pointer[pacer] // inflow control slows host writes; nil while it does not
+	slow      atomic.Pointer[pacer] // by which inflow control slows host writes, of the group; nil for a volume of none
 }
 
 // Name returns the volume's name.

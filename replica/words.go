@@ -87,11 +87,11 @@ const (
 	PVOLByOperator                // P: split by user from the primary
 	SVOLByOperator                // P, S: split by user from the secondary
 	ByMCU                         // S: the primary asked for the split
-	ByRCU                         // P: the primary found an error at the secondary
+	ByRCU                         // P: the primary found an error at the secondary, after the copy
 	DeletePairToRCU               // P: the pair was deleted at the secondary; cannot be resynchronised
 	JournalOverflow               // P, S: the journal was full
 	SVOLFailure                   // P, S: the secondary cannot be reached, or cannot receive or restore
-	InitialCopyFailed             // P, S: suspended before the initial copy ended: the S-VOL is no image of anything
+	InitialCopyFailed             // P, S: an error, on either side, before the copy of a create or resync ended: the S-VOL is no image of anything
 	PVOLFailure                   // P, S: journal or store of the primary failed
 	MCUPowerOff                   // S: the primary was switched off in good order; the pair goes on when it is back
 	MCUInitialized                // P, S: the primary lost its journal or its records of the pair: everything counts as different

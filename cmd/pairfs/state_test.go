@@ -136,14 +136,14 @@ pair0: last error: peer osaka: not: reachable
 // An S-VOL does not show what it cannot know: what a copy lacks, and how far it is behind while the mirror is down.
 func TestStatusOfAnSVOL(t *testing.T) {
 	p := parseState("name: pc\nrole: S-VOL\nstatus: SSUS\npeer: tokyo\nlinked: yes\nconsistent: no\ncopied-percent: -\nsuspend-type: S-VOL by operator\ndifferent-bytes: 0\nlag-seconds: 0.000\nlag-known: yes\n")
-	q := parseState("name: q\nrole: S-VOL\nstatus: PAIR\npeer: tokyo\nlinked: no\nconsistent: yes\ncopied-percent: 100.0\nlag-seconds: 20.000\nlag-known: no\n")
+	q := parseState("name: q\nrole: S-VOL\nstatus: PAIR\npeer: tokyo\nlinked: no\nconsistent: yes\ncopied-percent: 100.0\nlag-seconds: 20.000\nlag-bytes: -\nlag-known: no\n")
 	var b strings.Builder
 	if err := printStatus(&b, []state{p, q}); err != nil {
 		t.Fatal(err)
 	}
 	want := `NAME  ROLE   STATUS  VOLUME  PEER   GROUP  COPIED  ETA  LAG  LAG-BYTES  JOURNAL
 pc    S-VOL  SSUS    -       tokyo  -      -       -    -    -          -
-q     S-VOL  PAIR    -       tokyo  -      100.0%  -    ?    -          -
+q     S-VOL  PAIR    -       tokyo  -      100.0%  -    ?    ?          -
 pc: suspended (S-VOL by operator), 0B marked as different here
 pc: the copy was not complete: this volume is no image of anything yet; resync from the primary
 q: not linked to tokyo
@@ -157,7 +157,7 @@ q: not heard of tokyo for 20s: what was written there since is not known here
 		t.Errorf("notes %q", n)
 	}
 	b.Reset()
-	if err := printJSON(&b, objects([]state{q, p}, pairKinds)); err != nil || !strings.Contains(b.String(), `"lag-known":false`) || !strings.Contains(b.String(), `"copied-percent":null`) {
+	if err := printJSON(&b, objects([]state{q, p}, pairKinds)); err != nil || !strings.Contains(b.String(), `"lag-known":false`) || !strings.Contains(b.String(), `"lag-bytes":null`) || !strings.Contains(b.String(), `"copied-percent":null`) {
 		t.Errorf("%s, %v", b.String(), err)
 	}
 }

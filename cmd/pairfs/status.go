@@ -91,7 +91,7 @@ func (c *statusCmd) print(w io.Writer, s site) error {
 	if !c.Verbose {
 		return nil
 	}
-	return printUsage(w, groups)
+	return printUsage(w, groups, pairs)
 }
 
 // printKept says how much is kept of pairs that are not shown: they were deleted.
@@ -118,7 +118,7 @@ func printKept(w io.Writer, s site, shown []state) error {
 var statusColumns = []column{
 	word("NAME", "name"), word("ROLE", "role"), word("STATUS", "status"), word("VOLUME", "volume"), word("PEER", "peer"), word("GROUP", "group"),
 	percentOf("COPIED", "copied-percent"), {"ETA", func(s state) string { return secondsText(s.get("eta-seconds")) }},
-	{"LAG", lagText}, bytesOf("LAG-BYTES", "lag-bytes"),
+	{"LAG", lagText}, {"LAG-BYTES", lagBytesText},
 	percentOf("JOURNAL", "journal-used-percent"),
 }
 
@@ -128,6 +128,14 @@ func lagText(s state) string {
 		return "?"
 	}
 	return secondsText(s.get("lag-seconds"))
+}
+
+// lagBytesText is the same in journal bytes.
+func lagBytesText(s state) string {
+	if s.get("lag-known") == "no" {
+		return "?"
+	}
+	return sizeText(s.get("lag-bytes"))
 }
 
 // printStatus prints the table, and below it a line for each thing that is not as it should be.
@@ -159,7 +167,7 @@ func notes(p state) []string {
 	case p.get("linked") == "no" && p.get("status") != "SMPL":
 		n = append(n, "not linked to "+p.get("peer"))
 	}
-	if p.get("lag-known") == "no" && !gone {
+	if p.get("lag-known") == "no" && p.get("role") == "S-VOL" && !gone {
 		n = append(n, unheard(p))
 	}
 	for _, key := range troubleKeys {

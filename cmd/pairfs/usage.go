@@ -10,8 +10,11 @@ import (
 
 // usageKeys are what a group's control file says about what it did lately.
 const usageKeys = "window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate read-journal-rate mirror-byte-rate" +
-	" response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes" +
+	" response-seconds response-max-seconds " + lagKeys +
 	" header-bytes header-percent reconnects checksum-errors"
+
+// lagKeys are the quantiles of a lag, of a group or a pair.
+const lagKeys = "lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes"
 
 // groupPrefix stands before the keys of its group in the JSON of a pair.
 const groupPrefix = "group-"
@@ -42,8 +45,8 @@ func addGroup(p *state, g state) {
 	}
 }
 
-// printUsage prints a section for each group, in the order of their names.
-func printUsage(w io.Writer, groups map[string]state) error {
+// printUsage prints a section for each group, in the order of their names, with the lag of those of its pairs that are shown.
+func printUsage(w io.Writer, groups map[string]state, pairs []state) error {
 	names := make([]string, 0, len(groups))
 	for n := range groups {
 		names = append(names, n)
@@ -55,7 +58,13 @@ func printUsage(w io.Writer, groups map[string]state) error {
 		if err != nil {
 			return err
 		}
-		if err := table(w, usageRows(g)); err != nil {
+		rows := usageRows(g)
+		for _, p := range pairs {
+			if p.get("group") == n {
+				rows = append(rows, lagRow("  lag of "+p.get("name"), p))
+			}
+		}
+		if err := table(w, rows); err != nil {
 			return err
 		}
 	}
@@ -64,19 +73,25 @@ func printUsage(w io.Writer, groups map[string]state) error {
 
 // usageRows is the section of one group.
 func usageRows(g state) [][]string {
-	lag := func(q string) string {
-		return secondsText(g.get("lag-"+q+"-seconds")) + " " + sizeText(g.get("lag-"+q+"-bytes"))
-	}
 	return [][]string{
 		{"  host writes", g.get("host-write-rate") + "/s", rateText(g.get("host-byte-rate"))},
 		{"  copy, restore", rateText(g.get("copy-byte-rate")), rateText(g.get("restore-byte-rate"))},
 		{"  journal", percentText(g.get("used-percent")) + " used", percentText(g.get("header-percent")) + " headers"},
 		{"  read-journal", g.get("read-journal-rate") + "/s", rateText(g.get("mirror-byte-rate"))},
 		{"  response", secondsText(g.get("response-seconds")) + " mean", secondsText(g.get("response-max-seconds")) + " max"},
-		{"  lag", lag("p50") + " p50", lag("p99") + " p99", lag("max") + " max"},
+		lagRow("  lag", g),
 		{"  different", sizeText(g.get("different-bytes"))},
 		{"  since start", g.get("reconnects") + " reconnects", g.get("checksum-errors") + " checksum errors"},
 	}
+}
+
+// lagRow is the lag of a group or a pair, in seconds and bytes.
+func lagRow(title string, s state) []string {
+	row := []string{title}
+	for _, q := range []string{"p50", "p99", "max"} {
+		row = append(row, secondsText(s.get("lag-"+q+"-seconds"))+" "+sizeText(s.get("lag-"+q+"-bytes"))+" "+q)
+	}
+	return row
 }
 
 // rateText rounds bytes a second for the eye.
