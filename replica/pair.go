@@ -26,6 +26,8 @@ type pair struct {
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
 
+	stopping bool // primary: its replication was stopped by no record, and that is not stored yet; see [group.passes]
+
 	drainBy    time.Time   // primary in Suspending: when the flush is given up if the peer takes nothing
 	drainSeq   journal.Seq // what the peer had restored when that was set
 	copyStart  time.Time   // for the rate and the estimate

@@ -152,6 +152,7 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 	for _, p := range pairs {
 		p.applyAccess()
 		p.leaving = err == nil && p.rec.State.Status == Deleting
+		p.stopping = p.stopping && err != nil
 	}
 	g.mu.Unlock()
 	for _, p := range pairs {
@@ -181,6 +182,9 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		}
 		if o.torn {
 			st.Consistent = false
+			if g.pulling != nil {
+				g.pulling.tell() // before the mark that passes over what it lacks
+			}
 		}
 		st.SVOLWrite = o.writable && st.Status.suspended()
 	}
