@@ -80,9 +80,12 @@ const (
 	passNot           // nothing yet
 )
 
-// passes says what of the record goes to the peer.
+// passes says what of the record goes to the peer. A peer that knows of no markers would not understand one.
 func (f *feedSession) passes(rec *journal.Record) passage {
-	if rec.Kind == journal.KindControl || rec.Kind == journal.KindSkip {
+	switch {
+	case rec.Kind == journal.KindControl && !f.marks && len(rec.Payload) > 0 && controlOp(rec.Payload[0]) == controlMark:
+		return passSkip
+	case rec.Kind == journal.KindControl, rec.Kind == journal.KindSkip:
 		return passWhole
 	}
 	return f.g.passes(rec)
@@ -103,6 +106,7 @@ func (g *group) passes(rec *journal.Record) passage {
 	case !a.replicated(rec.Seq), !a.pair.rec.State.Status.active() && a.pair.peerStatus.suspended():
 		return passSkip
 	}
+	a.passed = rec.Seq
 	return passWhole
 }
 

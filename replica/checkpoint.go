@@ -77,6 +77,7 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 	g.mu.Lock()
 	g.restoredSeq, g.checkedPos = g.restoreSeq, g.restored
 	pull := g.pulling
+	g.moves()
 	g.mu.Unlock()
 	if pull != nil {
 		pull.ack()

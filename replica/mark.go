@@ -40,7 +40,13 @@ func (g *group) markRest(_ context.Context, pairs []*pair, outs map[*pair]Outcom
 	for _, p := range pairs {
 		p.att.vol.barrier() // who did not see the new bound has published
 	}
-	if err := g.markRecords(g.ctx, after, byNumber); err != nil { // who asked may give up half way, the pairs are bounded already
+	return g.markBehind(after, byNumber)
+}
+
+// markBehind marks the regions of all records behind the number after, or whole volumes where the journal cannot be read. The pairs are
+// bounded already, so it does not end half way when who asked gives up.
+func (g *group) markBehind(after journal.Seq, byNumber map[uint32]*attachment) error {
+	if err := g.markRecords(g.ctx, after, byNumber); err != nil {
 		if g.ctx.Err() != nil {
 			return g.ctx.Err()
 		}

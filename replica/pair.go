@@ -34,6 +34,7 @@ type pair struct {
 	copyTotal  int64       // bytes marked when the copy began
 	peerStatus Status      // as the other side said last
 	gone       bool        // the other side said that it has no such pair
+	missing    bool        // the last list of the other side had no word of it, perhaps because that was older than the pair
 }
 
 // state is the value that [Step] decides on. Requires group.mu.

@@ -39,6 +39,7 @@ type Config struct {
 	// Seams of tests: the disk of the journals, and what stands between a volume and the file of its store.
 	journalFS journal.FS
 	wrapStore func(volume string, f storeFile) storeFile
+	older     bool // this site knows of no feature of the wire, as an older one
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -104,6 +105,14 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 	}
 	s.events.add(slog.LevelInfo, "site", "site %s is up, listening on %s", cfg.Name, s.endpoint.Addr())
 	return s, nil
+}
+
+// features are what this site can do beyond the version of the wire.
+func (c *Config) features() quicwire.Features {
+	if c.older {
+		return 0
+	}
+	return quicwire.FeatureMark
 }
 
 func (c *Config) fill() error {
@@ -172,7 +181,7 @@ func (s *Site) listen() error {
 	var err error
 	s.endpoint, err = quicwire.Listen(quicwire.Config{
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
-		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log,
+		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log, Features: s.cfg.features(),
 	})
 	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("%w: give another address with --listen, or free this one", err)
