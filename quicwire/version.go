@@ -17,7 +17,7 @@ const (
 	FeatureZstd  Features = 1 << 1 // batches packed with zstd
 	FeaturePaths Features = 1 << 2 // reserved: one mirror session over several connections
 	FeatureDelta Features = 1 << 3 // reserved: delta resync between two secondaries
-	FeatureMark  Features = 1 << 4 // markers among the control records; who lacks it gets a skip of the same number instead
+	FeatureMark  Features = 1 << 5 // markers among the control records; who lacks it gets a skip of the same number instead
 )
 
 // Agreement is what two sites have in common. It holds for one connection.

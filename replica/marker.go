@@ -82,7 +82,7 @@ type markerFacts struct {
 	seq       journal.Seq // the marker
 	role      Role
 	status    Status
-	suspend   SuspendType
+	off       bool        // secondary: the primary was switched off, and the pair goes on when it is back
 	start     journal.Seq // of the pair; 0 at a secondary whose first start record has not come
 	stop      journal.Seq
 	starting  bool        // secondary, replicated: a resync was granted, its start record has not come
@@ -95,7 +95,7 @@ type markerFacts struct {
 
 // state is the rule of markers for one pair.
 func (f markerFacts) state() MarkerState {
-	goesOn := f.status.active() || f.suspend == MCUPowerOff && f.role == Secondary
+	goesOn := f.status.active() || f.off
 	switch {
 	case f.status == SMPL || f.status == Deleting || f.starting || f.start > f.seq:
 		return MarkerChanged
@@ -151,7 +151,7 @@ func (g *group) marked(m Marker) []*pair {
 func (p *pair) markerFacts(m Marker) markerFacts {
 	g, st := p.group, p.rec.State
 	f := markerFacts{
-		seq: journal.Seq(m.Seq), role: st.Role, status: st.Status, suspend: st.Suspend, start: p.rec.StartSeq, stop: p.rec.StopSeq,
+		seq: journal.Seq(m.Seq), role: st.Role, status: st.Status, off: st.Role == Secondary && st.Suspend == MCUPowerOff && !p.gone, start: p.rec.StartSeq, stop: p.rec.StopSeq,
 		starting: p.rec.Starting && st.Status.active(), torn: p.att.torn.Load(), unmovable: g.failed != "", image: st.Consistent, restored: g.restoredSeq,
 	}
 	if st.Role != Primary {

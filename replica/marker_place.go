@@ -85,5 +85,8 @@ func (g *group) markError(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	}
+	if errors.Is(err, journal.ErrFailed) {
+		g.journalFailed(err)
+	}
 	return fault(KindInternal, err, "group %s: no marker was placed, for its journal cannot be written", g.name)
 }

@@ -43,8 +43,8 @@ func TestMarkerRule(t *testing.T) {
 		{"split with it, and still restoring", markerFacts{role: Secondary, status: PSUS, start: 1, stop: 12, image: true, restored: 9}, MarkerWaiting},
 		{"split with it, and restored", markerFacts{role: Secondary, status: PSUS, start: 1, stop: 12, image: true, restored: 12}, MarkerDone},
 		{"split with it, but its journal failed", markerFacts{role: Secondary, status: PSUE, start: 1, stop: 12, image: true, unmovable: true, restored: 9}, MarkerBroken},
-		{"the primary was switched off behind it", markerFacts{role: Secondary, status: PSUE, suspend: MCUPowerOff, start: 1, stop: 12, image: true, restored: 12}, MarkerDone},
-		{"the primary was switched off, came back and placed it", markerFacts{role: Secondary, status: PSUE, suspend: MCUPowerOff, start: 1, stop: 9, image: true, restored: 9}, MarkerWaiting},
+		{"the primary was switched off behind it", markerFacts{role: Secondary, status: PSUE, off: true, start: 1, stop: 12, image: true, restored: 12}, MarkerDone},
+		{"the primary was switched off, came back and placed it", markerFacts{role: Secondary, status: PSUE, off: true, start: 1, stop: 9, image: true, restored: 9}, MarkerWaiting},
 		{"the copy failed", markerFacts{role: Secondary, status: PSUE, start: 1, stop: 12, restored: 12}, MarkerBroken},
 	} {
 		c.f.seq = 10

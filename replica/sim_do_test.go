@@ -20,6 +20,8 @@ func (w *world) do(s simStep) {
 		w.doHosts(s, g, rng)
 	case simSuspend, simPurge, simSplitAway, simResync, simDelete, simDeleteAway, simCreate:
 		w.doCommand(s, g)
+	case simMarker, simMarkSplit:
+		w.doMark(s, g)
 	case simGroupOption, simPairOption, simSiteOption:
 		w.doOption(s, g, site, rng)
 	case simCut:

@@ -33,17 +33,19 @@ const (
 	simStop
 	simPower
 	simStart
-	simSick    // the stores of a site take nothing
-	simMend    // they do again
-	simBadDisk // the journals of a site cannot be written
-	simSettle  // everything is mended, and comes to rest
-	simKinds   // how many there are
+	simSick      // the stores of a site take nothing
+	simMend      // they do again
+	simBadDisk   // the journals of a site cannot be written
+	simMarker    // a marker is placed
+	simMarkSplit // a split at a marker
+	simSettle    // everything is mended, and comes to rest
+	simKinds     // how many there are
 )
 
 var simWords = [simKinds]string{
 	"writes", "flood", "sync", "writes to S-VOLs", "suspend", "purge", "suspend at the secondary", "resync", "delete", "delete at the secondary",
 	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "noise", "time", "kill", "stop", "power cut", "start", "stores fail", "stores mended",
-	"journal disk fails", "settle",
+	"journal disk fails", "mark", "suspend at a marker", "settle",
 }
 
 // simStep is one step: what is done, to what, and how much time passes before the world is looked at.
@@ -75,7 +77,7 @@ type planner struct {
 var simWeights = [simKinds]int{
 	simWrites: 30, simFlood: 4, simSync: 4, simSplitWrite: 6, simSuspend: 8, simPurge: 5, simSplitAway: 5, simResync: 24, simDelete: 3, simDeleteAway: 2,
 	simCreate: 2, simGroupOption: 10, simPairOption: 3, simSiteOption: 1, simCut: 5, simNoise: 4, simTime: 4, simKill: 4, simStop: 2, simPower: 5,
-	simSick: 2, simBadDisk: 1,
+	simSick: 2, simBadDisk: 1, simMarker: 10, simMarkSplit: 4,
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
@@ -138,6 +140,8 @@ func (p *planner) kind() simKind {
 	if p.dark || p.slow { // what meets records on their way
 		weights[simWrites] += 15
 		weights[simSuspend] += 10
+		weights[simMarker] += 10
+		weights[simMarkSplit] += 8
 		weights[simPurge] += 5
 		weights[simResync] += 10
 	}
