@@ -38,6 +38,9 @@ type commander interface {
 	DeleteGroup(ctx context.Context, name string, o replica.DeleteOptions) error
 	SuspendGroup(ctx context.Context, name string, o replica.SuspendOptions) error
 	ResyncGroup(ctx context.Context, name string) error
+	MarkGroup(ctx context.Context, name string) (replica.Marker, error)
+	MarkPair(ctx context.Context, name string) (replica.Marker, error)
+	WaitMarker(ctx context.Context, m replica.Marker) (replica.MarkerStatus, error)
 	SetGroup(ctx context.Context, name string, set map[string]string) error
 	AddJournalVolume(ctx context.Context, group string, size int64) error
 	RemoveJournalVolume(ctx context.Context, group string, number int) error

@@ -20,6 +20,8 @@ const (
 var (
 	modeFlushPurge  = key{name: "mode", words: []string{"flush", "purge"}}
 	modeNormalForce = key{name: "mode", words: []string{"normal", "force"}}
+	atMark          = key{name: "mark", words: []string{"yes", "no"}}
+	atMarker        = key{name: "marker", check: isMarker}
 	svolWrite       = key{name: "svol-write", words: []string{"enable", "disable"}}
 )
 
@@ -63,8 +65,11 @@ var pairVerbs = []verb{
 	{"set", optionKeys("pair"), func(ctx context.Context, c commander, name string, o options) error {
 		return c.SetPair(ctx, name, optionsOf("pair", o))
 	}},
-	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
+	{"suspend", []key{modeFlushPurge, svolWrite, atMark, atMarker}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendPair(ctx, name, suspendOptions(o))
+	}},
+	{"mark", nil, func(ctx context.Context, c commander, name string, _ options) error {
+		return mark(ctx, name, c.MarkPair)
 	}},
 	{"resync", nil, func(ctx context.Context, c commander, name string, _ options) error { return c.ResyncPair(ctx, name) }},
 	{"differences", differencesKeys, nil},
@@ -97,8 +102,11 @@ var groupVerbs = []verb{
 		n, _ := strconv.Atoi(o["number"]) // counted has read it
 		return c.RemoveJournalVolume(ctx, name, n)
 	}},
-	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
+	{"suspend", []key{modeFlushPurge, svolWrite, atMark, atMarker}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendGroup(ctx, name, suspendOptions(o))
+	}},
+	{"mark", nil, func(ctx context.Context, c commander, name string, _ options) error {
+		return mark(ctx, name, c.MarkGroup)
 	}},
 	{"resync", nil, func(ctx context.Context, c commander, name string, _ options) error { return c.ResyncGroup(ctx, name) }},
 	{"differences", differencesKeys, nil},
@@ -138,10 +146,15 @@ var siteVerbs = []verb{
 	{"set", optionKeys("site"), func(ctx context.Context, c commander, _ string, o options) error {
 		return c.SetSite(ctx, optionsOf("site", o))
 	}},
+	{"wait", markerKeys, nil},
 }
 
 func suspendOptions(o options) replica.SuspendOptions {
-	return replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable"}
+	s := replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable", Mark: o["mark"] == "yes"}
+	if m, ok := o["marker"]; ok {
+		s.At, _ = replica.ParseMarker(m) // isMarker has read it
+	}
+	return s
 }
 
 func deleteOptions(o options) replica.DeleteOptions {

@@ -13,7 +13,8 @@ import (
 // the command, which has room for few such answers.
 type question struct {
 	ask    func(ctx context.Context) ([]*replica.Differences, error)
-	ranges bool // with the list of ranges, not the totals alone
+	ranges bool                                      // with the list of ranges, not the totals alone
+	text   func(ctx context.Context) (string, error) // instead of ask: a question whose answer is a short text
 }
 
 // differencesKeys are the options of differences.
@@ -21,6 +22,9 @@ var differencesKeys = []key{{name: "ranges", words: []string{"yes", "no"}}}
 
 // question returns what a command without a run asks for.
 func (o object) question(c commander, opts options) *question {
+	if o.kind == siteObject {
+		return markerQuestion(c, opts)
+	}
 	ask := c.PairDifferences
 	if o.kind == groupObject {
 		ask = c.GroupDifferences

@@ -42,6 +42,8 @@ type tree struct {
 
 	readers  eventReaders
 	listings listings
+
+	markerWaits markerWaits
 }
 
 // ctlAttr fills the attributes of a control file or directory; perm are its permission bits.
