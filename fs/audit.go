@@ -70,8 +70,8 @@ func (t *tree) command(request context.Context, o object, line []byte) (word, sa
 
 // answer carries a question out.
 func (t *tree) answer(ctx context.Context, q *question) (*listing, error) {
-	if q.text != nil {
-		return t.markerWaits.answer(ctx, t.readers.waiting(), q)
+	if q.marker != nil {
+		return t.markerWaits.answer(ctx, t.readers.waiting, q)
 	}
 	return t.listings.answer(ctx, q)
 }

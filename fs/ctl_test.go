@@ -57,8 +57,8 @@ func TestParse(t *testing.T) {
 func (o object) runAll(c commander, line []byte) error {
 	_, q, err := o.run(context.Background(), c, line)
 	switch {
-	case err == nil && q != nil && q.text != nil:
-		_, err = q.text(context.Background())
+	case err == nil && q != nil && q.marker != nil:
+		_, err = (&markerWaits{}).answer(context.Background(), context.Background, q)
 	case err == nil && q != nil:
 		_, err = q.ask(context.Background())
 	}

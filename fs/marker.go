@@ -40,34 +40,44 @@ func mark(ctx context.Context, name string, place func(context.Context, string) 
 func markerQuestion(c commander, o options) *question {
 	m, _ := replica.ParseMarker(o["marker"])              // isMarker has read it
 	wait, _ := time.ParseDuration(o.get("timeout", "0s")) // isMarkerTime has read it
-	return &question{text: func(ctx context.Context) (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		st, err := c.WaitMarker(ctx, m)
-		if err != nil {
-			return "", err
-		}
-		return formatMarker(&st), nil
-	}}
+	return &question{wait: wait, marker: func(ctx context.Context) (replica.MarkerStatus, error) { return c.WaitMarker(ctx, m) }}
 }
 
-// markerWaits counts the questions that wait for a marker.
+// markerWaits counts the open files whose reads wait for a marker, or will.
 type markerWaits struct{ waiting atomic.Int32 }
 
-// answer carries a question whose answer is a short text out. It ends early when the mount is about to end.
-func (w *markerWaits) answer(ctx, life context.Context, q *question) (*listing, error) {
-	defer w.waiting.Add(-1)
-	if w.waiting.Add(1) > maxMarkerWaits {
-		return nil, kindError(replica.KindBusy, fmt.Sprintf("%d markers are being waited for already: try again, or ask without timeout=", maxMarkerWaits))
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(life, cancel)()
-	text, err := q.text(ctx)
+// answer carries a question for a marker out. What cannot be asked is refused at once; the wait is that of the read which follows: a write
+// that waits would hold up every other command to the same control file. The wait ends when the mount is about to end, with the state of that
+// moment.
+func (w *markerWaits) answer(ctx context.Context, life func() context.Context, q *question) (*listing, error) {
+	at, cancel := context.WithCancel(ctx)
+	cancel() // at once
+	st, err := q.marker(at)
 	if err != nil {
 		return nil, err
 	}
-	return &listing{rest: []byte(text)}, nil
+	if st.State != replica.MarkerWaiting || q.wait <= 0 {
+		return &listing{rest: []byte(formatMarker(&st))}, nil
+	}
+	if w.waiting.Add(1) > maxMarkerWaits {
+		w.waiting.Add(-1)
+		return nil, kindError(replica.KindBusy, fmt.Sprintf("%d markers are being waited for already: try again, or ask without timeout=", maxMarkerWaits))
+	}
+	end := time.Now().Add(q.wait)
+	return &listing{
+		later: func(caller context.Context) ([]byte, error) {
+			ctx, cancel := context.WithDeadline(caller, end)
+			defer cancel()
+			ending := life()
+			defer context.AfterFunc(ending, cancel)()
+			st, err := q.marker(ctx)
+			if err == nil && st.State == replica.MarkerWaiting && caller.Err() != nil && ending.Err() == nil {
+				err = caller.Err()
+			}
+			return []byte(formatMarker(&st)), err
+		},
+		done: func() { w.waiting.Add(-1) },
+	}, nil
 }
 
 // formatMarker writes what became of a marker.

@@ -7,9 +7,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"pairfs/replica"
 )
@@ -50,44 +50,81 @@ note: not yet
 	}
 }
 
-// TestMarkerWaits: a wait ends when the mount is about to, one too many is refused before the site is asked, and each gives its place back.
+// TestMarkerWaits: a wait ends when the mount is about to, one too many is refused, each gives its place back, and a signal ends the read
+// and not the wait.
 func TestMarkerWaits(t *testing.T) {
 	s := newFakeSite()
 	opts := options{"marker": fakeMarker.String(), "timeout": "1m"}
-	var w markerWaits
 	life, end := context.WithCancel(context.Background())
-	texts := make(chan string, maxMarkerWaits)
-	for range maxMarkerWaits {
+	alive := func() context.Context { return life }
+	var w markerWaits
+	lists := make([]*listing, maxMarkerWaits)
+	for i := range lists {
+		l, err := w.answer(context.Background(), alive, markerQuestion(s, opts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists[i] = l
+	}
+	if _, err := w.answer(context.Background(), alive, markerQuestion(s, opts)); replica.KindOf(err) != replica.KindBusy {
+		t.Errorf("one too many: %v", err)
+	}
+	if l, err := w.answer(context.Background(), alive, markerQuestion(s, options{"marker": fakeMarker.String()})); err != nil || l.waits() {
+		t.Errorf("a question that does not wait: %v", err)
+	}
+	interrupted, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := lists[0].await(interrupted); errnoOf(err) != unix.EINTR || !lists[0].waits() {
+		t.Errorf("a signal: %v", err)
+	}
+	texts := make(chan string, len(lists))
+	for _, l := range lists {
 		go func() {
-			l, err := w.answer(context.Background(), life, markerQuestion(s, opts))
-			if err != nil {
+			if err := l.await(context.Background()); err != nil {
 				t.Error(err)
 			}
 			buf := make([]byte, 4096)
 			texts <- string(buf[:l.read(buf)])
+			l.close()
 		}()
 	}
-	for w.waiting.Load() < maxMarkerWaits {
-		runtime.Gosched()
-	}
-	if _, err := w.answer(context.Background(), life, markerQuestion(s, opts)); replica.KindOf(err) != replica.KindBusy {
-		t.Errorf("one too many: %v", err)
-	}
-	began := time.Now()
 	end()
-	for range maxMarkerWaits {
+	for range lists {
 		if text := <-texts; !strings.Contains(text, "state: waiting\n") {
 			t.Errorf("answered %q", text)
 		}
 	}
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("waits ended after %v", took)
-	}
 	s.refuse = kindError(replica.KindNotFound, "there is no such marker")
-	if _, err := w.answer(context.Background(), life, markerQuestion(s, opts)); !errors.Is(err, s.refuse) {
+	if _, err := w.answer(context.Background(), alive, markerQuestion(s, opts)); !errors.Is(err, s.refuse) {
 		t.Errorf("%v", err)
 	}
-	if n := w.waiting.Load(); n != 0 {
-		t.Errorf("%d wait", n)
+	for w.waiting.Load() > 0 {
+		runtime.Gosched() // the last ones are being closed
+	}
+}
+
+// TestMarkerWaitHoldsNobodyUp: while a marker is waited for, other commands to the same file are carried out.
+func TestMarkerWaitHoldsNobodyUp(t *testing.T) {
+	c := serve(t)
+	f := c.open(c.path(".ctl/site"), os.O_RDWR)
+	if _, err := f.WriteString("wait marker=" + fakeMarker.String() + " timeout=3s"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	if n, err := f.Read(buf); err != nil || string(buf[:n]) != "ok\n" {
+		t.Fatalf("%q, %v", buf[:n], err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := f.Read(buf)
+		read <- err
+	}()
+	for _, line := range []string{"set copies=3", "stop"} {
+		if out, err := c.shell("echo " + line + " > .ctl/site"); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	if err := <-read; err != nil || !strings.HasPrefix(string(buf), "marker: ") {
+		t.Errorf("the wait ended with %q, %v", buf, err)
 	}
 }

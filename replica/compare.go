@@ -90,7 +90,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if !ok {
 			continue
 		}
-		f := fact{pair: p.name, input: in, seq: journal.Seq(t.Seq)}
+		f := fact{pair: p, input: in, seq: journal.Seq(t.Seq)}
 		if p.rec.State.Role == Secondary && SuspendType(t.SuspendType) == MCUInitialized {
 			f.typ = MCUInitialized
 		}

@@ -10,7 +10,7 @@ import (
 
 // fact is something that happened to a pair, to be stepped by the group's worker. Who reports it of several pairs holds mu meanwhile.
 type fact struct {
-	pair  string
+	pair  *pair
 	input Input
 	seq   journal.Seq // number that the other side names, 0 if none
 	text  string      // what to tell the operator
@@ -24,9 +24,9 @@ type fact struct {
 func (g *group) reportFailure(p *pair, in Input, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for name, q := range g.pairs {
+	for _, q := range g.pairs {
 		if q == p || p.opts.ErrorLevel == LevelGroup {
-			g.report(fact{pair: name, input: in, text: err.Error()})
+			g.report(fact{pair: q, input: in, text: err.Error()})
 		}
 	}
 }
@@ -85,9 +85,9 @@ func (g *group) gather(first fact) (all []factGroup) {
 	g.mu.Lock() // who reports several does it under this lock, so they are all there now
 	defer g.mu.Unlock()
 	add := func(f fact) {
-		p := g.pairs[f.pair]
-		if p == nil {
-			return
+		p := f.pair
+		if g.pairs[p.name] != p {
+			return // it is gone; one of the same name is another one
 		}
 		for i := range all {
 			if h := &all[i]; h.input == f.input && h.fill == f.fill && h.typ == f.typ && h.torn == f.torn {

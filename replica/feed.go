@@ -167,7 +167,7 @@ func (g *group) startsAfter(seq journal.Seq) bool {
 // peerLostJournal deals with a secondary that does not hold any more what it said it had: nothing is known, so everything is marked.
 func (f *feedSession) peerLostJournal(seq journal.Seq) error {
 	for _, p := range f.g.allPairs() {
-		f.g.report(fact{pair: p.name, input: EvPeerError, fill: true,
+		f.g.report(fact{pair: p, input: EvPeerError, fill: true,
 			text: fmt.Sprintf("the secondary is at sequence number %d, behind what it had confirmed: it lost its journal or its database; the whole volume is marked, resync copies it", seq)})
 	}
 	return fmt.Errorf("group %s: the secondary is behind what it had confirmed", f.g.name)

@@ -24,7 +24,7 @@ func (g *group) giveUp(a *attachment, err error) {
 	}
 	text := fmt.Sprintf("volume %s cannot be restored to: %v; its pair is suspended alone (error-level=lu); mend its store, then resync", a.vol.name, err)
 	g.site.events.add(slog.LevelError, a.pair.object(), "%s", text)
-	g.report(fact{pair: a.pair.name, input: EvRestoreFailed, text: text, torn: true})
+	g.report(fact{pair: a.pair, input: EvRestoreFailed, text: text, torn: true})
 }
 
 // givingUp returns a pair whose volume was given up and which is not suspended yet, nil if there is none. A resync that begins tries the store

@@ -61,7 +61,7 @@ func (g *group) canMark(name string, pairs []*pair) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, p := range pairs {
+	for _, p := range byName(pairs) {
 		st := p.rec.State
 		switch {
 		case st.Role == Secondary:

@@ -93,7 +93,7 @@ func (g *group) lookMarker(m Marker) (MarkerStatus, <-chan struct{}, bool) {
 	if len(pairs) == 0 {
 		return MarkerStatus{}, nil, false
 	}
-	slices.SortFunc(pairs, func(p, q *pair) int { return strings.Compare(p.name, q.name) })
+	pairs = byName(pairs)
 	st := MarkerStatus{Marker: m, Group: g.name, Role: g.role, Peer: g.rec.Peer, Restored: uint64(noStop)}
 	worst := pairs[0]
 	for i, p := range pairs {
@@ -109,6 +109,11 @@ func (g *group) lookMarker(m Marker) (MarkerStatus, <-chan struct{}, bool) {
 		g.moved = make(chan struct{})
 	}
 	return st, g.moved, true
+}
+
+// byName returns pairs in the order of their names.
+func byName(pairs []*pair) []*pair {
+	return slices.SortedFunc(slices.Values(pairs), func(p, q *pair) int { return strings.Compare(p.name, q.name) })
 }
 
 // markerNote says what the state means; p is a pair that is in it. Requires mu.

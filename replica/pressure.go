@@ -199,7 +199,7 @@ func (g *group) reportFull(in Input) {
 	text := fmt.Sprintf("the journal of group %s was full: hosts go on, differences are marked; resync when the link can keep up, or enlarge the journal", g.name)
 	for _, p := range g.pairs {
 		if p.rec.State.Status.active() {
-			g.report(fact{pair: p.name, input: in, text: text})
+			g.report(fact{pair: p, input: in, text: text})
 		}
 	}
 }

@@ -106,8 +106,8 @@ func (g *group) storeFailed(err error) {
 	if g.pulling != nil {
 		g.pulling.cancel() // a record that waits for room holds a lock that hosts need
 	}
-	for name := range g.pairs {
-		g.report(fact{pair: name, input: EvRestoreFailed, text: e.Error()})
+	for _, p := range g.pairs {
+		g.report(fact{pair: p, input: EvRestoreFailed, text: e.Error()})
 	}
 }
 

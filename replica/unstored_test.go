@@ -116,3 +116,16 @@ func TestGivenUpIsReportedAgain(t *testing.T) {
 		t.Errorf("reported %+v", f)
 	}
 }
+
+// TestFactOfAPairThatIsGone: what was reported of a pair that was deleted before it could be obeyed is none of the business of the next pair
+// of that name.
+func TestFactOfAPairThatIsGone(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	g := d.a.site.groupByName("g")
+	old := d.a.site.pairByName("x")
+	must(t, d.a.site.DeletePair(t.Context(), "x", DeleteOptions{}))
+	d.a.pair("g", "x")
+	g.obeyFact(fact{pair: old, input: EvPeerDeleted})
+	d.a.awaitBoth(PAIR, "x", "y")
+}

@@ -34,20 +34,20 @@ func (g *group) watchPairs() {
 			g.asked = now
 			g.pulling.cancel() // the start record does not come: a new session compares the states
 		case p.isGivenUp(): // too much was reported at once when it was
-			g.report(fact{pair: p.name, input: EvRestoreFailed, torn: true,
+			g.report(fact{pair: p, input: EvRestoreFailed, torn: true,
 				text: fmt.Sprintf("volume %s cannot be restored to; its pair is suspended alone (error-level=lu); mend its store, then resync", p.att.vol.name)})
 		case lost && st.Status.active():
-			g.report(fact{pair: p.name, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, timeWords(pathWatch))})
+			g.report(fact{pair: p, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, timeWords(pathWatch))})
 		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:
-			g.report(fact{pair: p.name, input: EvDrained})
+			g.report(fact{pair: p, input: EvDrained})
 		case st.Role == Primary && st.Status == Suspending && p.drainGivenUp(now):
 			text := "the peer did not take all records in time: the rest is marked in the bitmap"
 			if !g.linked {
 				text = fmt.Sprintf("the mirror with %s is down: what the peer has not had is marked in the bitmap", g.rec.Peer)
 			}
-			g.report(fact{pair: p.name, input: EvDrainTimeout, text: text})
+			g.report(fact{pair: p, input: EvDrainTimeout, text: text})
 		case st.Role == Primary && st.Status == COPY && p.rec.PairSeq != 0 && g.peerRestore >= p.rec.PairSeq:
-			g.report(fact{pair: p.name, input: EvCopied})
+			g.report(fact{pair: p, input: EvCopied})
 		}
 	}
 }

@@ -83,6 +83,8 @@ var (
 	peerKinds   = kinds("quota-bytes quota-used-bytes", "connected", "")
 	volumeKinds = kinds("size-bytes allocated-bytes open", "writable", "")
 
+	markerKinds = kinds("seq restored", "", "pairs")
+
 	differencesKinds = kinds("p-vol-bytes s-vol-bytes both-bytes overwritten-bytes resync-bytes", "", "")
 )
 
