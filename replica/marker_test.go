@@ -377,21 +377,34 @@ func TestMarkerOfAGivenUpVolume(t *testing.T) {
 	d.b.awaitMarker(y, MarkerDone)
 }
 
-// TestMarkerOfADeletedVolume: nor for restored what an S-VOL dropped because its pair had been deleted there.
+// TestMarkerOfADeletedVolume: nor for restored what an S-VOL dropped because its pair had been deleted there, although the secondary has
+// confirmed the number, and the primary has not obeyed yet what it heard of the pair.
 func TestMarkerOfADeletedVolume(t *testing.T) {
 	t.Parallel()
 	d, w, rng := differ(t)
 	ctx := context.Background()
-	d.cut()
-	w.some(rng, 20)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
 	must(t, d.b.site.DeletePair(ctx, "x", DeleteOptions{}))
+	w.some(rng, 20)
 	x, y := d.a.marker("x"), d.a.marker("y")
-	d.heal()
+	d.a.awaitMarker(y, MarkerDone)
+	if st := d.a.state(x); st != MarkerWaiting {
+		t.Errorf("the primary says %s", st)
+	}
+	g.cmd.Unlock()
 	d.a.awaitMarker(x, MarkerBroken)
 	d.a.awaitMarker(y, MarkerDone)
 	if st := d.a.status("x"); st.Suspend != DeletePairToRCU {
 		t.Errorf("%+v", st)
 	}
+
+	// The same where the secondary deleted the pair while the link was down.
+	d.cut()
+	must(t, d.b.site.DeletePair(ctx, "y", DeleteOptions{}))
+	y = d.a.marker("y")
+	d.heal()
+	d.a.awaitMarker(y, MarkerBroken)
 }
 
 // TestMarkerWithOlderPeer: a peer that knows of no markers gets a skip, and the primary knows what is restored all the same.
