@@ -82,7 +82,8 @@
 // different; it is EBUSY once the secondary has records from behind it.
 //
 // wait is a question, and either side answers it: what became of a marker. Its answer goes on behind "ok" with the text of the marker in the
-// form below (marker state group role peer pairs seq restored note). state is
+// form below (marker state group role peer pairs seq restored note). The write returns at once; the read behind "ok" waits, a signal ends it
+// (EINTR) and the next one waits on, and the end of the mount ends the wait. 32 open files may wait, further ones are EBUSY. state is
 //
 //	done      everything before the marker is restored at the secondary, in its stores and checkpointed; it stays done while pairs are split
 //	waiting   not yet, and timeout (0s unless given, 60s at most) is over
