@@ -16,12 +16,24 @@ import (
 // what was written to this one.
 func TestI5KilledWhilePurging(t *testing.T) {
 	t.Parallel()
+	for _, at := range []bool{false, true} {
+		t.Run(map[bool]string{false: "purge", true: "at a marker"}[at], func(t *testing.T) { killedWhileStopping(t, at) })
+	}
+}
+
+// killedWhileStopping does that for a purge, or for a split at a marker that was placed before.
+func killedWhileStopping(t *testing.T, at bool) {
+	t.Parallel()
 	d, w, _ := differ(t)
 	ctx := t.Context()
+	o := SuspendOptions{Purge: true}
+	if at {
+		o = SuspendOptions{At: d.a.marker("x")}
+	}
 	g, a := d.a.site.groupByName("g"), d.a.site.pairByName("x").att
 	a.vol.mode.RLock() // a host's writes are under way, for which the purge waits
 	ended := make(chan error, 1)
-	go func() { ended <- d.a.site.SuspendPair(ctx, "x", SuspendOptions{Purge: true}) }()
+	go func() { ended <- d.a.site.SuspendPair(ctx, "x", o) }()
 	d.wait("nothing more is replicated", func() bool { return a.stop.Load() != uint64(noStop) })
 	for i := range int64(20) {
 		o := w.h.begin(0, 8*i, 1, false)
