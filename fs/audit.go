@@ -51,7 +51,7 @@ func (t *tree) command(request context.Context, o object, line []byte) (word, sa
 	if err == nil && q != nil {
 		ctx, cancel := commandContext(context.Background(), commandTime)
 		defer cancel()
-		list, err = t.listings.answer(ctx, q)
+		list, err = t.answer(ctx, q)
 	}
 	if err != nil {
 		t.refused(o, err)
@@ -66,6 +66,14 @@ func (t *tree) command(request context.Context, o object, line []byte) (word, sa
 	e.What, e.Text = auditText(line, err)
 	t.site.Audit(e)
 	return word, remarks.String(), nil, err
+}
+
+// answer carries a question out.
+func (t *tree) answer(ctx context.Context, q *question) (*listing, error) {
+	if q.marker != nil {
+		return t.markerWaits.answer(ctx, t.readers.waiting, q)
+	}
+	return t.listings.answer(ctx, q)
 }
 
 // resultWord returns "ok" or the name of the errno that the write returned.

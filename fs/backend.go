@@ -42,6 +42,9 @@ type commander interface {
 	SuspendGroup(ctx context.Context, name string, o replica.SuspendOptions) error
 	ResyncGroupWith(ctx context.Context, name string, o replica.ResyncOptions) error
 	TakeoverGroup(ctx context.Context, name string, o replica.TakeoverOptions) error
+	MarkGroup(ctx context.Context, name string) (replica.Marker, error)
+	MarkPair(ctx context.Context, name string) (replica.Marker, error)
+	WaitMarker(ctx context.Context, m replica.Marker) (replica.MarkerStatus, error)
 	SetGroup(ctx context.Context, name string, set map[string]string) error
 	AddJournalVolume(ctx context.Context, group string, size int64) error
 	RemoveJournalVolume(ctx context.Context, group string, number int) error

@@ -22,6 +22,8 @@ const (
 var (
 	modeFlushPurge  = key{name: "mode", words: []string{"flush", "purge"}}
 	modeNormalForce = key{name: "mode", words: []string{"normal", "force"}}
+	atMark          = key{name: "mark", words: []string{"yes", "no"}}
+	atMarker        = key{name: "marker", check: isMarker}
 	svolWrite       = key{name: "svol-write", words: []string{"enable", "disable"}}
 	resyncKeys      = []key{{name: "mode", words: []string{"normal", "swap"}}, {name: "discard", words: []string{"here", "there"}}}
 	takeoverKeys    = []key{{name: "timeout", check: timed}}
@@ -67,8 +69,11 @@ var pairVerbs = []verb{
 	{"set", optionKeys("pair"), func(ctx context.Context, c commander, name string, o options) error {
 		return c.SetPair(ctx, name, optionsOf("pair", o))
 	}},
-	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
+	{"suspend", []key{modeFlushPurge, svolWrite, atMark, atMarker}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendPair(ctx, name, suspendOptions(o))
+	}},
+	{"mark", nil, func(ctx context.Context, c commander, name string, _ options) error {
+		return mark(ctx, name, c.MarkPair)
 	}},
 	{"resync", resyncKeys, func(ctx context.Context, c commander, name string, o options) error {
 		return c.ResyncPairWith(ctx, name, resyncOptions(o))
@@ -106,8 +111,11 @@ var groupVerbs = []verb{
 		n, _ := strconv.Atoi(o["number"]) // counted has read it
 		return c.RemoveJournalVolume(ctx, name, n)
 	}},
-	{"suspend", []key{modeFlushPurge, svolWrite}, func(ctx context.Context, c commander, name string, o options) error {
+	{"suspend", []key{modeFlushPurge, svolWrite, atMark, atMarker}, func(ctx context.Context, c commander, name string, o options) error {
 		return c.SuspendGroup(ctx, name, suspendOptions(o))
+	}},
+	{"mark", nil, func(ctx context.Context, c commander, name string, _ options) error {
+		return mark(ctx, name, c.MarkGroup)
 	}},
 	{"resync", resyncKeys, func(ctx context.Context, c commander, name string, o options) error {
 		return c.ResyncGroupWith(ctx, name, resyncOptions(o))
@@ -167,10 +175,15 @@ var siteVerbs = []verb{
 	{"set", optionKeys("site"), func(ctx context.Context, c commander, _ string, o options) error {
 		return c.SetSite(ctx, optionsOf("site", o))
 	}},
+	{"wait", markerKeys, nil},
 }
 
 func suspendOptions(o options) replica.SuspendOptions {
-	return replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable", SVOLRead: o["svol-write"] == "disable"}
+	s := replica.SuspendOptions{Purge: o["mode"] == "purge", SVOLWrite: o["svol-write"] == "enable", SVOLRead: o["svol-write"] == "disable", Mark: o["mark"] == "yes"}
+	if m, ok := o["marker"]; ok {
+		s.At, _ = replica.ParseMarker(m) // isMarker has read it
+	}
+	return s
 }
 
 func resyncOptions(o options) replica.ResyncOptions {

@@ -72,8 +72,8 @@ func TestPairIsMadeByItsFile(t *testing.T) {
 	wantErrno(t, "read of a deleted pair", err, unix.ENOENT)
 	want := []string{
 		"CreatePair {Name:pair0 Volume:db Peer:osaka RemoteVolume:db Group:default Options:map[] CopyNone:false}",
-		"SuspendPair pair0 {Purge:false SVOLWrite:false SVOLRead:false}",
-		"SuspendPair pair0 {Purge:true SVOLWrite:true SVOLRead:false}",
+		"SuspendPair pair0 {Purge:false SVOLWrite:false SVOLRead:false Mark:false At:/0000000000000000-0}",
+		"SuspendPair pair0 {Purge:true SVOLWrite:true SVOLRead:false Mark:false At:/0000000000000000-0}",
 		"DeletePair pair0 {Force:false}",
 	}
 	if diff := cmp.Diff(want, c.do(order{Op: "calls"}).Calls); diff != "" {

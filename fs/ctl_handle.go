@@ -46,6 +46,12 @@ func (h *ctlHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Read
 	if h.answered {
 		n := copy(dest, h.answer)
 		h.answer = h.answer[n:]
+		if n > 0 && h.list.waits() {
+			return fuse.ReadResultData(dest[:n]), 0
+		}
+		if err := h.list.await(ctx); err != nil {
+			return nil, errnoOf(err)
+		}
 		n += h.list.read(dest[n:])
 		if h.answered = n > 0; !h.answered {
 			h.list.close()

@@ -56,7 +56,10 @@ func TestParse(t *testing.T) {
 // runAll is run, with the questions asked.
 func (o object) runAll(c commander, line []byte) error {
 	_, q, err := o.run(context.Background(), c, line)
-	if err == nil && q != nil {
+	switch {
+	case err == nil && q != nil && q.marker != nil:
+		_, err = (&markerWaits{}).answer(context.Background(), context.Background, q)
+	case err == nil && q != nil:
 		_, err = q.ask(context.Background())
 	}
 	return err
@@ -78,9 +81,9 @@ func TestCommands(t *testing.T) {
 		{pair, "create volume=../v peer=osaka", "", `"../v" is no name for a volume`},
 		{pair, "create volume=v peer=osaka copy=some", "", "copy=some is unknown; known are full, none"},
 		{pair, "create volume=v peer=osaka pace=3", "", `has no option "pace"; known are volume=, peer=, remote=, group=, copy=full|none`},
-		{pair, "suspend", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:false}", ""},
-		{pair, "suspend mode=flush svol-write=disable", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:true}", ""},
-		{pair, "suspend mode=purge svol-write=enable", "SuspendPair p {Purge:true SVOLWrite:true SVOLRead:false}", ""},
+		{pair, "suspend", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:false Mark:false At:/0000000000000000-0}", ""},
+		{pair, "suspend mode=flush svol-write=disable", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:true Mark:false At:/0000000000000000-0}", ""},
+		{pair, "suspend mode=purge svol-write=enable", "SuspendPair p {Purge:true SVOLWrite:true SVOLRead:false Mark:false At:/0000000000000000-0}", ""},
 		{pair, "resync", "ResyncPair p {Swap:false Discard:}", ""},
 		{pair, "resync now=yes", "", `"resync" has no option "now"; known are mode=normal|swap, discard=here|there`},
 		{pair, "resync mode=swap", "ResyncPair p {Swap:true Discard:}", ""},
@@ -94,13 +97,27 @@ func TestCommands(t *testing.T) {
 		{group, "takeover timeout=61m", "", "is no time up to"},
 		{group, "takeover timeout=60", "", "write it as in 60s"},
 		{group, "takeover mode=swap", "", `has no option "mode"; known are timeout=`},
+		{pair, "suspend mark=yes", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:false Mark:true At:/0000000000000000-0}", ""},
+		{group, "suspend marker=g/0000000000000abc-42", "SuspendGroup g {Purge:false SVOLWrite:false SVOLRead:false Mark:false At:g/0000000000000abc-42}", ""},
+		{group, "suspend marker=42", "", `"42" is no marker`},
+		{pair, "suspend mark=42", "", "mark=42 is unknown; known are yes, no"},
+		{pair, "mark", "MarkPair p", ""},
+		{group, "mark", "MarkGroup g", ""},
+		{pair, "mark marker=x", "", `"mark" has no option "marker"; it has none`},
+		{site, "wait marker=p/0000000000000abc-42", "WaitMarker p/0000000000000abc-42", ""},
+		{site, "wait marker=p/0000000000000abc-42 timeout=10ms", "WaitMarker p/0000000000000abc-42", ""},
+		{site, "wait", "", `"wait" needs the option marker=`},
+		{site, "wait marker=p/abc-42", "", `"p/abc-42" is no marker`},
+		{site, "wait marker=p/0000000000000abc-42 timeout=61s", "", "timeout=61s is no time from 0s to 1m0s"},
+		{site, "wait marker=p/0000000000000abc-42 timeout=-1s", "", "is no time"},
+		{site, "wait marker=p/0000000000000abc-42 timeout=soon", "", "is no time"},
 		{pair, "differences", "PairDifferences p", ""},
 		{pair, "differences ranges=no", "PairDifferences p", ""},
 		{pair, "differences ranges=some", "", "ranges=some is unknown; known are yes, no"},
 		{group, "differences ranges=yes", "GroupDifferences g", ""},
 		{pair, "delete", "DeletePair p {Force:false}", ""},
 		{pair, "delete mode=force", "DeletePair p {Force:true}", ""},
-		{pair, "frobnicate", "", `"frobnicate" is no command of a pair; known are create, set, suspend, resync, takeover, differences, delete`},
+		{pair, "frobnicate", "", `"frobnicate" is no command of a pair; known are create, set, suspend, mark, resync, takeover, differences, delete`},
 		{group, "create", "CreateGroup {Name:g Size:1073741824 Volumes:1 Options:map[]}", ""},
 		{group, "create size=10G volumes=4", "CreateGroup {Name:g Size:10737418240 Volumes:4 Options:map[]}", ""},
 		{group, "create size=10GB", "", "decimal unit"},
@@ -113,7 +130,7 @@ func TestCommands(t *testing.T) {
 		{group, "remove-volume number=2", "RemoveJournalVolume g 2", ""},
 		{pair, "set priority=1 error-level=lu", "SetPair p map[error-level:lu priority:1]", ""},
 		{site, "set copies=4", "SetSite map[copies:4]", ""},
-		{group, "suspend mode=purge", "SuspendGroup g {Purge:true SVOLWrite:false SVOLRead:false}", ""},
+		{group, "suspend mode=purge", "SuspendGroup g {Purge:true SVOLWrite:false SVOLRead:false Mark:false At:/0000000000000000-0}", ""},
 		{group, "resync", "ResyncGroup g {Swap:false Discard:}", ""},
 		{group, "delete mode=normal", "DeleteGroup g {Force:false}", ""},
 		{peer, "add address=[::1]:7 key=SHA256:x", "AddPeer {Name:osaka Address:[::1]:7 Fingerprint:SHA256:x Quota:0 KeepQuota:true}", ""},
@@ -123,7 +140,7 @@ func TestCommands(t *testing.T) {
 		{vol, "reserve peer=osaka", `ReserveVolume v for "osaka"`, ""},
 		{vol, "release", `ReserveVolume v for ""`, ""},
 		{site, "stop", "", ""},
-		{site, "suspend", "", `"suspend" is no command of the site; known are stop, set`},
+		{site, "suspend", "", `"suspend" is no command of the site; known are stop, set, wait`},
 		{object{keptObject, ""}, "drop name=pair0-20260203T040506Z", "DropKept pair0-20260203T040506Z", ""},
 		{object{keptObject, ""}, "drop older=30d", "DropKeptOlder 30d", ""},
 		{object{keptObject, ""}, "drop", "", `"drop" needs one of the options name= and older=`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"pairfs/replica"
 )
@@ -14,6 +15,10 @@ import (
 type question struct {
 	ask    func(ctx context.Context) ([]*replica.Differences, error)
 	ranges bool // with the list of ranges, not the totals alone
+
+	// Instead of ask: what became of a marker, and how long that may be waited for.
+	marker func(ctx context.Context) (replica.MarkerStatus, error)
+	wait   time.Duration
 }
 
 // differencesKeys are the options of differences.
@@ -21,6 +26,9 @@ var differencesKeys = []key{{name: "ranges", words: []string{"yes", "no"}}}
 
 // question returns what a command without a run asks for.
 func (o object) question(c commander, opts options) *question {
+	if o.kind == siteObject {
+		return markerQuestion(c, opts)
+	}
 	ask := c.PairDifferences
 	if o.kind == groupObject {
 		ask = c.GroupDifferences
@@ -42,6 +50,8 @@ type listing struct {
 	from   int64  // the ranges behind it
 	rest   []byte // of lines that did not fit
 	done   func() // gives the place among the listings back
+
+	later func(ctx context.Context) ([]byte, error) // waits for what is read, nil where nothing is waited for
 }
 
 // answer carries a question out. A list takes one of the places that there are until it is closed.
@@ -62,9 +72,24 @@ func (l *listings) answer(ctx context.Context, q *question) (*listing, error) {
 func (l *listing) close() {
 	if l != nil && l.done != nil {
 		l.done()
-		l.all, l.rest, l.done = nil, nil, nil
+		l.all, l.rest, l.done, l.later = nil, nil, nil, nil
 	}
 }
+
+// await waits for what is to be read. An error ends the read and not the wait.
+func (l *listing) await(ctx context.Context) error {
+	if l == nil || l.later == nil {
+		return nil
+	}
+	text, err := l.later(ctx)
+	if err == nil {
+		l.rest, l.later = text, nil
+	}
+	return err
+}
+
+// waits reports whether there is something to wait for.
+func (l *listing) waits() bool { return l != nil && l.later != nil }
 
 // read fills dest with the next part of the text; 0 is its end.
 func (l *listing) read(dest []byte) (n int) {

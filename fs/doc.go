@@ -59,9 +59,11 @@
 //
 //	site          stop
 //	              set copies=N
+//	              wait marker=M [timeout=TIME]
 //	PAIR          create volume=V peer=P [remote=V] [group=G] [copy=full|none] [OPTION=VALUE …]
 //	              set OPTION=VALUE …
-//	              suspend [mode=flush|purge] [svol-write=enable|disable]
+//	              suspend [mode=flush|purge] [svol-write=enable|disable] [mark=yes|no] [marker=M]
+//	              mark
 //	              resync [mode=normal|swap] [discard=here|there]
 //	              takeover [timeout=60s]
 //	              differences [ranges=yes|no]
@@ -69,7 +71,7 @@
 //	groups/NAME   create [size=SIZE] [volumes=N] [OPTION=VALUE …]
 //	              add-volume size=SIZE
 //	              remove-volume number=N
-//	              set, suspend, resync, takeover, differences, delete as for a pair, each for all pairs at one sequence number
+//	              set, suspend, mark, resync, takeover, differences, delete as for a pair, each for all pairs at one sequence number
 //	peers/NAME    add address=HOST:PORT key=SHA256:… [create=SIZE]
 //	              remove
 //	volumes/NAME  reserve peer=P
@@ -89,6 +91,25 @@
 // again, with the side that was taken over as the primary; discard names the side, seen from where it is given, whose writes are given up
 // where both have what the other lacks. They are kept aside first, so that a resync may take its time; EINVAL says that mode and discard
 // contradict each other. Roles are exchanged for a whole group: a pair of several in a group is EBUSY.
+//
+// mark puts a marker into the order of the group: everything that was acknowledged to any host of the group before stands before it, and
+// when the write returns it is durable. The answer is "ok: marker M …", M being one word, NAME/EPOCH-NUMBER. It speaks of the pair, or of all
+// pairs of the group, which must be in PAIR. suspend mark=yes makes the suspend record of a flush the marker: both sides stop there, and the
+// answer begins in the same way. suspend marker=M stops both sides at a marker that was placed before, with what hosts wrote behind it marked as
+// different; it is EBUSY once the secondary has records from behind it.
+//
+// wait is a question, and either side answers it: what became of a marker. Its answer goes on behind "ok" with the text of the marker in the
+// form below (marker state group role peer pairs seq restored note). The write returns at once; the read behind "ok" waits, a signal ends it
+// (EINTR) and the next one waits on, and the end of the mount ends the wait. 32 open files may wait, further ones are EBUSY. state is
+//
+//	done      everything before the marker is restored at the secondary, in its stores and checkpointed; it stays done while pairs are split
+//	waiting   not yet, and timeout (0s unless given, 60s at most) is over
+//	broken    a pair was suspended before the marker was restored, as far as this side knows. What the primary counts is what the secondary
+//	          had confirmed then; the secondary knows where its volume stopped
+//	changed   the history is another one: a pair of the marker was resynced, swapped, deleted or created anew. A resync counts from when the
+//	          secondary grants it, and a pair that joins the group later does not
+//
+// A marker whose pair or group is not known here at all is ENOENT.
 //
 // differences is a question and changes nothing: what was changed since a split, as both sides know it. Its answer goes on behind the line
 // "ok" with text in the form below for each pair (pair role status peer peer-status p-vol-bytes s-vol-bytes both-bytes overwritten-bytes

@@ -199,6 +199,26 @@ func (s *fakeSite) SuspendGroup(_ context.Context, name string, o replica.Suspen
 	return s.call("SuspendGroup %s %+v", name, o)
 }
 
+// fakeMarker is the marker that is placed, and the only one that is known.
+var fakeMarker = replica.Marker{Name: "p", Epoch: 0xabc, Seq: 42}
+
+func (s *fakeSite) MarkPair(_ context.Context, name string) (replica.Marker, error) {
+	return fakeMarker, s.call("MarkPair %s", name)
+}
+
+func (s *fakeSite) MarkGroup(_ context.Context, name string) (replica.Marker, error) {
+	return fakeMarker, s.call("MarkGroup %s", name)
+}
+
+// WaitMarker waits for the marker for as long as it may.
+func (s *fakeSite) WaitMarker(ctx context.Context, m replica.Marker) (replica.MarkerStatus, error) {
+	if err := s.call("WaitMarker %s", m); err != nil {
+		return replica.MarkerStatus{}, err
+	}
+	<-ctx.Done()
+	return replica.MarkerStatus{Marker: m, State: replica.MarkerWaiting, Pairs: []string{"p", "q"}, Group: "g", Role: replica.Primary, Peer: "osaka", Restored: 41, Note: "not yet"}, nil
+}
+
 func (s *fakeSite) ResyncGroupWith(_ context.Context, name string, o replica.ResyncOptions) error {
 	return s.call("ResyncGroup %s %+v", name, o)
 }

@@ -38,6 +38,13 @@ const (
 	// maxKeptOpen is the number of open files of kept sets. Each may hold the range that was read last, 1 MiB.
 	maxKeptOpen = 16
 
+	// maxMarkerWaits is the number of questions that wait for a marker at a time. Each holds a request of the kernel, as a write that waits for
+	// room does; writes need most of these.
+	maxMarkerWaits = 32
+
+	// maxMarkerWait is how long one of them may wait. Who waits longer asks again.
+	maxMarkerWait = time.Minute
+
 	// commandTime bounds one command. Every command is accepted or refused long before; this is for a site that stopped working.
 	commandTime = 2 * time.Minute
 

@@ -45,6 +45,8 @@ type tree struct {
 	readers  eventReaders
 	listings listings
 	opened   keptOpen
+
+	markerWaits markerWaits
 }
 
 // ctlAttr fills the attributes of a control file or directory; perm are its permission bits.

@@ -89,6 +89,7 @@
 //
 // Result codes: 0 done, 1 invalid, 2 not found, 3 exists, 4 busy, 5 secondary, 6 no space, 7 unreachable, 8 timeout,
 // 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1).
+// Feature bit 5 says that a side knows of markers among the records; one that does not gets a skip of the same number for each.
 // Feature bits that a side does not know are ignored. Every number here keeps its meaning for ever; new ones are added.
 //
 // # Memory

@@ -19,6 +19,7 @@ const (
 	FeatureDelta Features = 1 << 3 // reserved: delta resync between two secondaries
 	FeatureSwap  Features = 1 << 4 // SwapPairs is served: takeover with a reachable primary, and resync with exchanged roles
 	FeatureLag   Features = 1 << 5 // MirrorLag is understood
+	FeatureMark  Features = 1 << 6 // markers among the control records; who lacks it gets a skip of the same number instead
 )
 
 // Agreement is what two sites have in common. It holds for one connection.

@@ -101,6 +101,7 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 		}
 		g.mu.Lock()
 		p.leaving = true
+		g.tellFirst()
 		g.mu.Unlock()
 	}
 	if g.journal.Err() == nil {

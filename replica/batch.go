@@ -27,13 +27,14 @@ func (f *feedSession) sendUpdates() (bool, error) {
 		return false, err
 	}
 	if count == 0 {
-		return true, nil
+		return f.cursor != nil, nil
 	}
 	return true, f.batch(first, last, count)
 }
 
 // filter copies into out what the peer is to get: records of pairs that are replicated at their number as they are, of others a skip
-// with the same number, so that numbers stay dense; records of this side alone not at all.
+// with the same number, so that numbers stay dense; records of this side alone not at all. It ends before a record of which the peer may not
+// be told yet whether it is to have it; the cursor is found anew then.
 func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err error) {
 	f.out, f.parts = f.out[:0], f.parts[:0]
 	first = 1
@@ -47,14 +48,18 @@ func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err 
 		if !rec.Advances() {
 			continue
 		}
-		to, send := f.g.sends(&rec)
-		if !send {
+		to, what := f.passes(&rec)
+		switch what {
+		case passNot:
+			f.cursor = nil
+			return first, last, count, nil
+		case passSkip:
 			skip := journal.Record{Kind: journal.KindSkip, Seq: rec.Seq, Time: rec.Time}
 			f.out, err = journal.EncodeRecord(f.out, &skip)
 			if err != nil {
 				return 0, 0, 0, err
 			}
-		} else {
+		default:
 			f.out = append(f.out, raw...)
 			f.note(to, &rec, size)
 		}
@@ -67,19 +72,43 @@ func (f *feedSession) filter(b []byte) (first, last journal.Seq, count int, err 
 	return first, last, count, nil
 }
 
-// sends reports whether the record goes to the peer with its data, and of which volume it is, nil for none. A pair that is split here may have been replicated up to a number that
-// the peer did not come to before it split it too: what lies in between is marked here, and the peer would not take it.
-func (g *group) sends(rec *journal.Record) (a *attachment, ok bool) {
-	if rec.Kind == journal.KindControl || rec.Kind == journal.KindSkip {
-		return nil, true
+// passage says what of a record goes to the peer.
+type passage uint8
+
+const (
+	passWhole passage = iota
+	passSkip          // its number alone
+	passNot           // nothing yet
+)
+
+// passes says what of the record goes to the peer, and of which volume it is, nil for none. A peer that knows of no markers would not understand one.
+func (f *feedSession) passes(rec *journal.Record) (*attachment, passage) {
+	switch {
+	case rec.Kind == journal.KindControl && !f.marks && len(rec.Payload) > 0 && controlOp(rec.Payload[0]) == controlMark:
+		return nil, passSkip
+	case rec.Kind == journal.KindControl, rec.Kind == journal.KindSkip:
+		return nil, passWhole
 	}
+	return f.g.passes(rec)
+}
+
+// passes says what of a host's record goes to the peer. A pair that is split here may have been replicated up to a number that the peer did
+// not come to before it split it too: what lies in between is marked here, and the peer would not take it. While the bound of a pair is not in
+// the database nothing behind it may pass: the next start would know of no bound, and of no mark for what the peer was told to pass over.
+func (g *group) passes(rec *journal.Record) (*attachment, passage) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	a = g.members[rec.Volume]
-	if a == nil || !a.replicated(rec.Seq) {
-		return nil, false
+	a := g.members[rec.Volume]
+	switch {
+	case a == nil:
+		return nil, passSkip
+	case !a.replicated(rec.Seq) && a.pair.stopping:
+		return nil, passNot
+	case !a.replicated(rec.Seq), !a.pair.rec.State.Status.active() && a.pair.peerStatus.suspended():
+		return nil, passSkip
 	}
-	return a, a.pair.rec.State.Status.active() || !a.pair.peerStatus.suspended()
+	a.passed = rec.Seq
+	return a, passWhole
 }
 
 // batch sends what is in out.

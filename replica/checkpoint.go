@@ -70,6 +70,9 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 			return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 		}
 	}
+	if g.givingUp() != nil {
+		return nil // nothing passes over its records before its pair is stored as no image: a start would call it one
+	}
 	head, err := g.journal.FreeHead(g.freeable(g.restored))
 	if err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
@@ -84,6 +87,7 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 	g.mu.Lock()
 	g.restoredSeq, g.checkedPos = g.restoreSeq, g.restored
 	pull := g.pulling
+	g.moves()
 	g.mu.Unlock()
 	if pull != nil {
 		pull.ack()

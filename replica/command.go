@@ -12,9 +12,11 @@ import (
 
 // SuspendOptions says how to suspend.
 type SuspendOptions struct {
-	Purge     bool // at once; what the peer has not restored is marked instead of sent
-	SVOLWrite bool // hosts may write the S-VOL afterwards; see checkWrites
-	SVOLRead  bool // it was said that they may not, which is refused where they may already
+	Purge     bool   // at once; what the peer has not restored is marked instead of sent
+	SVOLWrite bool   // hosts may write the S-VOL afterwards; see checkWrites
+	SVOLRead  bool   // it was said that they may not, which is refused where they may already
+	Mark      bool   // the suspend record is a marker too; the command's remarks begin with it
+	At        Marker // both sides stop at this marker, which was placed before; the zero value for none
 }
 
 // DeleteOptions says how to delete.
@@ -82,15 +84,18 @@ func (s *Site) remoteError(peer string, err error) error {
 
 // SuspendPair splits one pair; [Site.SuspendGroup] splits all of a group at one sequence number.
 func (s *Site) SuspendPair(ctx context.Context, name string, o SuspendOptions) error {
-	return s.onServedPair(name, func(g *group, pairs []*pair) error { return g.suspend(ctx, pairs, o) })
+	return s.onServedPair(name, func(g *group, pairs []*pair) error { return g.suspend(ctx, name, pairs, o) })
 }
 
 // SuspendGroup splits all pairs of a group at one sequence number.
 func (s *Site) SuspendGroup(ctx context.Context, name string, o SuspendOptions) error {
-	return s.onGroup(name, func(g *group, pairs []*pair) error { return g.suspend(ctx, pairs, o) })
+	return s.onGroup(name, func(g *group, pairs []*pair) error { return g.suspend(ctx, name, pairs, o) })
 }
 
-func (g *group) suspend(ctx context.Context, pairs []*pair, o SuspendOptions) error {
+func (g *group) suspend(ctx context.Context, name string, pairs []*pair, o SuspendOptions) error {
+	if o.Mark || o.At != (Marker{}) {
+		return g.suspendAt(ctx, name, pairs, o)
+	}
 	in, opt := CmdSuspend, runOptions{typ: PVOLByOperator, writable: o.SVOLWrite}
 	if o.Purge {
 		in = CmdPurge
@@ -192,7 +197,7 @@ func (s *Site) onPairs(name string, fn func(*group, []*pair) error) error {
 		defer p.group.cmd.Unlock()
 	}
 	if p == nil || s.pairByName(name) != p {
-		return refuse(KindNotFound, "there is no pair %s: `pairfs pair list` shows the pairs of this site", name)
+		return noPair(name)
 	}
 	return s.remember(p, fn(p.group, []*pair{p}))
 }
@@ -225,12 +230,20 @@ func (s *Site) withGroup(name string, fn func(*group) error) error {
 		defer g.cmd.Unlock()
 	}
 	if g == nil || s.groupByName(name) != g {
-		return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
+		return noGroup(name)
 	}
 	if err := g.serves(); err != nil {
 		return err
 	}
 	return fn(g)
+}
+
+func noPair(name string) error {
+	return refuse(KindNotFound, "there is no pair %s: `pairfs pair list` shows the pairs of this site", name)
+}
+
+func noGroup(name string) error {
+	return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
 }
 
 // remember keeps a refusal as the pair's last error. Words that make no sense are the caller's error and not the pair's.

@@ -72,7 +72,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
 			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
 		}
-		p.gone = !known && sure
+		p.gone, p.missing = !known && sure, !known
 		p.unheard = p.unheard && !known && !sure
 		if st := SuspendType(t.SuspendType); known && p.rec.State.Status == Suspending && (st == ByMCU || st == JournalOverflow) {
 			continue // it obeyed the suspend record; its marks end the flush

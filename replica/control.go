@@ -24,6 +24,7 @@ const (
 	controlSeq     controlOp = 4 // nothing but a sequence number
 	controlAlive   controlOp = 5 // the primary is up and quiet, or up again: the sequence number moves on, so that silence can be told from lag
 	controlOff     controlOp = 6 // the primary is being switched off with these pairs in PAIR; obeyed if nothing follows it
+	controlMark    controlOp = 7 // a marker: hosts' writes before it are restored when it is
 )
 
 // controlWritable asks, in a suspend record, that hosts may write the S-VOL afterwards.
@@ -57,7 +58,7 @@ func parseControl(b []byte) (c control, err error) {
 	}
 	c.op, c.typ, c.writable = controlOp(b[0]), SuspendType(b[1]), b[2]&controlWritable != 0
 	n := binary.LittleEndian.Uint32(b[4:])
-	if b[2]&^controlWritable != 0 || b[3] != 0 || n > pairsGroup || len(b) != controlHeader+4*int(n) || c.op == 0 || c.op > controlOff {
+	if b[2]&^controlWritable != 0 || b[3] != 0 || n > pairsGroup || len(b) != controlHeader+4*int(n) || c.op == 0 || c.op > controlMark {
 		return c, fmt.Errorf("a control record is not understood: %x", b[:controlHeader])
 	}
 	for b = b[controlHeader:]; len(b) > 0; b = b[4:] {
@@ -85,6 +86,10 @@ func (g *group) appendControl(ctx context.Context, op controlOp, c *control, seq
 // obeyControl does on a secondary what a durable control record says, for all pairs that it names in one step. Called in the order of the
 // records, by the pull alone.
 func (g *group) obeyControl(seq journal.Seq, c control) error {
+	if c.op == controlMark {
+		g.kickCheckpoint() // somebody waits for it
+		return nil
+	}
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
 	pairs := g.concerned(seq, c)

@@ -62,6 +62,15 @@
 // A checkpoint flushes journal and stores, then moves marks, bitmap pages and the journal's head in one transaction of site.db. After a
 // crash the journal is replayed from there, and what only the ring held is appended first.
 //
+// # Markers
+//
+// A marker is a number in the group's order, given by a control record that is durable when the command returns, or by the suspend record of a
+// flush. It is restored when the peer has restored and checkpointed that number. Pairs keep what tells histories apart, generation and start
+// record, so a marker needs no state: it carries a checksum over the generations of its pairs, by which both sides find them (marker.go has the
+// rules). For that to be true at every moment a secondary tells that a volume was given up or its pair deleted before it confirms a number behind
+// which records of it were dropped, no checkpoint passes over a volume that was given up before that is stored, and a primary keeps with a
+// suspended pair what was confirmed of it then: later numbers of the group are none of that pair's.
+//
 // # States
 //
 // [Step] decides; it is a pure function over the tables in table.go, which testdata/tables.txt prints. The engine carries out its actions

@@ -20,6 +20,7 @@ type feedSession struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
+	marks  bool // the peer knows of markers
 
 	// Owned by the sending goroutine.
 	ordinal uint64
@@ -54,7 +55,7 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 		_ = stream.Send(ctx, refusal)
 		return
 	}
-	f := &feedSession{g: g, peer: peer, stream: stream, wake: make(chan struct{}, 1)}
+	f := &feedSession{g: g, peer: peer, stream: stream, wake: make(chan struct{}, 1), marks: stream.Agreement().Features&quicwire.FeatureMark != 0}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	defer f.cancel()
 	stop := context.AfterFunc(g.ctx, f.cancel)
@@ -135,6 +136,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	g.peerDurable = max(g.peerDurable, journal.Seq(open.DurableSeq))
 	for _, p := range g.pairs {
 		p.endCopy()
+		p.att.passed = journal.Seq(open.DurableSeq) // what an older session sent is there by now or never
 	}
 	g.compare(open.Pairs, false)
 	f.lastSeq = journal.Seq(open.DurableSeq)
@@ -192,12 +194,21 @@ func (f *feedSession) peerLostJournal(seq journal.Seq) error {
 func (g *group) tell() {
 	g.mu.Lock()
 	feed, pull := g.session, g.pulling
+	g.moves()
 	g.mu.Unlock()
 	if feed != nil {
 		kick(feed.wake)
 	}
 	if pull != nil {
 		pull.tell()
+	}
+}
+
+// tellFirst lets the next thing that a secondary sends be its states: they say of a pair that what the marks behind them pass over is not
+// restored to its volume. Requires mu.
+func (g *group) tellFirst() {
+	if g.pulling != nil {
+		g.pulling.tell()
 	}
 }
 
@@ -237,6 +248,7 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 	g.peerDurable = max(g.peerDurable, min(journal.Seq(m.DurableSeq), f.lastSeq)) // it cannot have more than it was sent
 	before := g.peerRestore
 	g.peerRestore = max(g.peerRestore, min(journal.Seq(m.RestoredSeq), f.lastSeq))
+	g.moves()
 	if g.peerRestore > before && g.journal.Usage().Used > g.journal.Usage().Capacity/2 {
 		g.kickCheckpoint()
 	}

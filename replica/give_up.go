@@ -27,6 +27,24 @@ func (g *group) giveUp(a *attachment, err error) {
 	g.report(fact{pair: a.pair, input: EvRestoreFailed, text: text, torn: true})
 }
 
+// givingUp returns a pair whose volume was given up and which is not suspended yet, nil if there is none. A resync that begins tries the store
+// again.
+func (g *group) givingUp() *pair {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pairs {
+		if p.isGivenUp() {
+			return p
+		}
+	}
+	return nil
+}
+
+// isGivenUp reports whether the pair's volume was given up and the pair is not suspended yet. Requires group.mu.
+func (p *pair) isGivenUp() bool {
+	return p.att.torn.Load() && p.rec.State.Role == Secondary && p.rec.State.Status.active() && !p.rec.Starting
+}
+
 // markInstead marks and drops what the overlay of a volume that was given up holds of records before upTo.
 func (g *group) markInstead(a *attachment, upTo uint64) {
 	var extents []extent

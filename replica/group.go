@@ -74,6 +74,8 @@ type group struct {
 	over             bool        // primary: the journal is over its high-water mark
 	drainRate        float64     // bytes per second by which the journal was freed lately
 
+	moved chan struct{} // guarded by mu: closed when something that a marker depends on has moved, nil while nobody waits
+
 	holding
 
 	facts      factQueue

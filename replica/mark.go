@@ -14,7 +14,7 @@ import (
 // markRest stops the replication of pairs at once and marks in their bitmaps what the peer has not restored: the records behind its
 // mark, found by reading the journal, and from now on every write. Until the marks are durable the journal keeps the records, for the
 // pairs still count as replicated (I5).
-func (g *group) markRest(ctx context.Context, pairs []*pair, outs map[*pair]Outcome, all []*pair, o runOptions) error {
+func (g *group) markRest(_ context.Context, pairs []*pair, outs map[*pair]Outcome, all []*pair, o runOptions) error {
 	g.mu.Lock()
 	stop := g.journal.Marks().DurableSeq
 	if o.seq != 0 {
@@ -24,7 +24,7 @@ func (g *group) markRest(ctx context.Context, pairs []*pair, outs map[*pair]Outc
 	for _, p := range pairs {
 		p.endCopy()
 		if p.rec.State.Status.active() {
-			p.rec.StopSeq = min(stop, p.rec.StopSeq)
+			p.rec.StopSeq, p.stopping = min(stop, p.rec.StopSeq), true
 			p.att.stop.Store(uint64(p.rec.StopSeq))
 		}
 		byNumber[p.att.number] = p.att
@@ -43,9 +43,15 @@ func (g *group) markRest(ctx context.Context, pairs []*pair, outs map[*pair]Outc
 	for _, p := range pairs {
 		p.att.vol.barrier() // who did not see the new bound has published
 	}
-	if err := g.markRecords(ctx, after, byNumber); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	return g.markBehind(after, byNumber)
+}
+
+// markBehind marks the regions of all records behind the number after, or whole volumes where the journal cannot be read. The pairs are
+// bounded already, so it does not end half way when who asked gives up.
+func (g *group) markBehind(after journal.Seq, byNumber map[uint32]*attachment) error {
+	if err := g.markRecords(g.ctx, after, byNumber); err != nil {
+		if g.ctx.Err() != nil {
+			return g.ctx.Err()
 		}
 		g.site.events.add(slog.LevelError, g.object(), "the journal cannot be read to find the differences, so whole volumes are marked: %v", err)
 		for _, a := range byNumber {

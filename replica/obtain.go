@@ -28,6 +28,8 @@ type attachment struct {
 	// are changed under the journal's reserve lock, at the sequence number of the control record that says so. A writer reads stop
 	// before start, a resync sets start before stop: so a write whose number was given before a resync always marks itself.
 	start, stop atomic.Uint64
+
+	passed journal.Seq // primary, guarded by group.mu: last number that the peer may hold of this volume
 }
 
 // replicated reports whether the record with that number goes to the peer.

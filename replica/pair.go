@@ -29,6 +29,8 @@ type pair struct {
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
 
+	stopping bool // primary: its replication was stopped by no record, and that is not stored yet; see [group.passes]
+
 	drainBy    time.Time   // primary in Suspending: when the flush is given up if the peer takes nothing
 	drainSeq   journal.Seq // what the peer had restored when that was set
 	copyStart  time.Time   // for the rate and the estimate
@@ -36,6 +38,7 @@ type pair struct {
 	peerStatus Status      // as the other side said last
 	gone       bool        // the other side said that it has no such pair
 	unheard    bool        // it is from before this start, and the other side has said nothing of it since
+	missing    bool        // the last list of the other side had no word of it, perhaps because that was older than the pair
 }
 
 // state is the value that [Step] decides on. Requires group.mu.

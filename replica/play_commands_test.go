@@ -35,6 +35,8 @@ import (
 //	silent [a|b] SECONDS                  the mirror has been down for so much longer
 //	hurry                                 what is due after some seconds is due now: checkpoints, and that a asks b for its states. Before
 //	                                      another command it goes on until that has ended
+//	mark LABEL [a|b] [NAME] [split|at=LABEL]   place a marker of the pair, or of the group, and split there; or split at one
+//	marker LABEL STATE [a|b]              wait until the marker is in the state on that side, or on both
 //	check prefix|all [a|b] NAME …         the volumes are a prefix of what hosts wrote, or hold all of it
 //	check equal|covered NAME …            equal: they become so; covered: every difference is marked
 //	show [paths]                          both sides, once they agree about the pairs; paths has the codes of the link too
@@ -50,6 +52,7 @@ func init() {
 		"kill": (*playCall).kill, "open": (*playCall).open, "close": (*playCall).closeSite, "restart": (*playCall).restart,
 		"break": (*playCall).breakSome, "mend": (*playCall).mend, "hold": (*playCall).hold, "go-on": (*playCall).goOn,
 		"damage": (*playCall).damage, "lose": (*playCall).lose, "silent": (*playCall).silent, "hurry": (*playCall).hurry,
+		"mark": (*playCall).mark, "marker": (*playCall).marker,
 		"check": (*playCall).check, "show": (*playCall).show, "join": (*playCall).join,
 	}
 }

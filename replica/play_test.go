@@ -26,7 +26,9 @@ type play struct {
 	next   map[string]int64 // volume: block of its next write
 	codes  map[*node]uint64 // last event whose code was shown
 	dark   bool             // the link is cut
-	out    strings.Builder
+
+	markers map[string]Marker
+	out     strings.Builder
 
 	beside sync.WaitGroup
 	mu     sync.Mutex // guards besideOut
@@ -61,7 +63,7 @@ func playRow(t *testing.T, script string) string {
 	faults := map[string]*playFaults{"tokyo": newPlayFaults(), "osaka": newPlayFaults()}
 	d := newDuo(t, func(name string, c *Config) { faults[name].use(c) })
 	p := &play{
-		duo: d, t: t, w: newWriter(d.a), s: newWriter(d.b), next: map[string]int64{}, codes: map[*node]uint64{},
+		duo: d, t: t, w: newWriter(d.a), s: newWriter(d.b), next: map[string]int64{}, codes: map[*node]uint64{}, markers: map[string]Marker{},
 		faults: map[*node]*playFaults{d.a: faults["tokyo"], d.b: faults["osaka"]},
 	}
 	defer p.end()

@@ -22,6 +22,7 @@ type runOptions struct {
 	exact    bool        // the other side has everything up to seq for good
 	torn     bool        // secondary: the S-VOL is no image of one moment any more
 	taken    int64       // of a takeover: when the last record that the S-VOL has was made, 0 if that is not known
+	at       journal.Seq // drain: stop at this number instead of a suspend record's own, 0 for that
 
 	// ask makes the request to the peer for the pairs that it is given; it may mark what the peer says differs.
 	ask func(ctx context.Context, pairs []*pair) error
@@ -64,7 +65,11 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 		}
 	}
 	if drained := with(ActDrain); len(drained) > 0 {
-		if err := g.drain(ctx, in, drained, o); err != nil {
+		stop := g.drain
+		if o.at != 0 {
+			stop = g.drainTo
+		}
+		if err := stop(ctx, in, drained, o); err != nil {
 			return err
 		}
 	}
@@ -150,7 +155,10 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 	g.mu.Lock()
 	for _, p := range pairs {
 		p.applyAccess()
-		p.leaving = err == nil && p.rec.State.Status == Deleting
+		if p.leaving = err == nil && p.rec.State.Status == Deleting; p.leaving {
+			g.tellFirst()
+		}
+		p.stopping = p.stopping && err != nil
 	}
 	g.mu.Unlock()
 	for _, p := range pairs {
@@ -198,8 +206,15 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		}
 		if o.torn {
 			st.Consistent = false
+			g.tellFirst()
 		}
 		st.SVOLWrite = o.writable && st.Status.suspended()
+	}
+	if st.Role == Primary && was.Status.active() && !st.Status.active() {
+		p.rec.HeldSeq = min(g.peerRestore, p.rec.StopSeq)
+		if in == EvPeerDeleted {
+			p.rec.HeldSeq = 0 // what came behind the delete was not restored there, and confirmed
+		}
 	}
 	if st.Role == Primary && st.Status == Suspending && o.typ != NoSuspend {
 		st.Suspend = o.typ

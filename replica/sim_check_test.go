@@ -40,6 +40,7 @@ func (w *world) look() {
 		if home != nil && away != nil {
 			w.lookAtBoth(g, home, away)
 		}
+		w.markersHold(g)
 	}
 	if w.t.Failed() {
 		w.t.FailNow()

@@ -21,6 +21,8 @@ func (w *world) do(s simStep) {
 		w.doCommand(s, g)
 	case simAddVolume, simRemoveVolume:
 		w.doJournalVolume(s, g, site, rng)
+	case simMarker, simMarkSplit:
+		w.doMark(s, g)
 	case simGroupOption, simPairOption, simSiteOption:
 		w.doOption(s, g, site, rng)
 	case simCut:

@@ -43,14 +43,17 @@ const (
 	simMend     // the disks of a site are good again
 	simAddVolume
 	simRemoveVolume
-	simSettle // everything is mended, and comes to rest
-	simKinds  // how many there are
+	simMarker    // a marker is placed
+	simMarkSplit // a split at a marker
+	simSettle    // everything is mended, and comes to rest
+	simKinds     // how many there are
 )
 
 var simWords = [simKinds]string{
 	"writes", "flood", "sync", "writes to S-VOLs", "suspend", "purge", "suspend at the secondary", "resync", "delete", "delete at the secondary",
 	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "deaf", "noise", "time", "kill", "stop", "power cut", "start", "clock", "stores fail",
-	"stores full", "a flush of a store fails", "journal disk fails", "no room for journals", "disks mended", "add journal volume", "remove journal volume", "settle",
+	"stores full", "a flush of a store fails", "journal disk fails", "no room for journals", "disks mended", "add journal volume", "remove journal volume",
+	"mark", "suspend at a marker", "settle",
 }
 
 // simStep is one step: what is done, to what, and how much time passes before the world is looked at.
@@ -83,7 +86,7 @@ type planner struct {
 var simWeights = [simKinds]int{
 	simWrites: 30, simFlood: 4, simSync: 4, simSplitWrite: 6, simSuspend: 8, simPurge: 5, simSplitAway: 5, simResync: 24, simDelete: 3, simDeleteAway: 2,
 	simCreate: 2, simGroupOption: 10, simPairOption: 3, simSiteOption: 1, simCut: 4, simDeaf: 2, simNoise: 4, simTime: 4, simKill: 4, simStop: 2, simPower: 5,
-	simClock: 3, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simAddVolume: 3, simRemoveVolume: 1,
+	simClock: 3, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simAddVolume: 3, simRemoveVolume: 1, simMarker: 10, simMarkSplit: 4,
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
@@ -148,6 +151,8 @@ func (p *planner) kind() simKind {
 	if p.dark || p.slow { // what meets records on their way
 		weights[simWrites] += 15
 		weights[simSuspend] += 10
+		weights[simMarker] += 10
+		weights[simMarkSplit] += 8
 		weights[simPurge] += 5
 		weights[simResync] += 10
 	}

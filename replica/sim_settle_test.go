@@ -50,6 +50,9 @@ func (w *world) settle() {
 			w.until("pair "+name+" comes to rest", func() bool { return g.atRest(name) })
 		}
 	}
+	for _, g := range w.groups {
+		w.markersEnd(g)
+	}
 	for _, s := range w.sites {
 		w.until("the stores of "+s.cfg.Name+" take bytes", func() bool { return !ailing(s.site) })
 	}

@@ -65,6 +65,7 @@ type simGroup struct {
 	w     *writer
 	other *writer         // what hosts do to S-VOLs: numbers that w never gives
 	dirty map[string]bool // S-VOLs that hosts wrote since their last copy: no prefix
+	marks []simMark       // guarded by world.mu: the last that were placed
 	lost  bool            // the primary lost power, and nobody has looked yet at what is left
 	ages  []ageSeen
 }

@@ -41,6 +41,7 @@ type Config struct {
 	wrapStore func(volume string, f storeFile) storeFile
 	wallClock func() time.Time
 	keptStep  func(step string) error // called before each step of keeping or dropping a set
+	older     bool                    // this site knows of no feature of the wire, as an older one
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -110,6 +111,14 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 	return s, nil
 }
 
+// features are what this site can do beyond the version of the wire.
+func (c *Config) features() quicwire.Features {
+	if c.older {
+		return 0
+	}
+	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark
+}
+
 func (c *Config) fill() error {
 	if err := checkName("site", c.Name); err != nil {
 		return err
@@ -177,7 +186,7 @@ func (s *Site) listen() error {
 	var err error
 	s.endpoint, err = quicwire.Listen(quicwire.Config{
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
-		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log, Features: quicwire.FeatureSwap | quicwire.FeatureLag,
+		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log, Features: s.cfg.features(),
 	})
 	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("%w: give another address with --listen, or free this one", err)

@@ -34,6 +34,9 @@ func (g *group) watchPairs() {
 		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
 			g.asked = now
 			g.pulling.cancel() // the start record does not come: a new session compares the states
+		case p.isGivenUp(): // its suspension could not be stored then
+			g.report(fact{pair: p, input: EvRestoreFailed, torn: true,
+				text: fmt.Sprintf("volume %s cannot be restored to; its pair is suspended alone (error-level=lu); mend its store, then resync", p.att.vol.name)})
 		case lost && st.Status.active():
 			g.report(fact{pair: p, input: EvPathLost, text: fmt.Sprintf("the mirror with %s was down longer than path watch time (%v)", g.rec.Peer, timeWords(pathWatch))})
 		case st.Role == Primary && st.Status == Suspending && p.rec.StopSeq != noStop && g.peerRestore >= p.rec.StopSeq:

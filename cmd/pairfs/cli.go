@@ -23,6 +23,7 @@ type cli struct {
 	Pair      pairCmd    `cmd:"" help:"Pairs of a volume here and a volume at a peer."`
 	Volume    volumeCmd  `cmd:"" help:"Volumes of this site."`
 	Site      siteCmd    `cmd:"" help:"The site itself."`
+	Wait      waitCmd    `cmd:"" help:"Wait until a marker is restored at the other side."`
 	Status    statusCmd  `cmd:"" help:"Show the pairs: state, progress, lag, journal."`
 	Events    eventsCmd  `cmd:"" help:"Show what happened and happens, one line per event."`
 	History   historyCmd `cmd:"" help:"Show what was asked for and what became of it: commands and status changes."`

@@ -43,6 +43,10 @@ func TestUsage(t *testing.T) {
 		{"pair suspend ../site", "is not a name"},
 		{"pair suspend .ctl", "is not a name"},
 		{"pair suspend p --mode=fast", "must be one of"},
+		{"pair suspend p --marker=x", `"x" is no marker`},
+		{"pair suspend p --mark --marker=g/0000000000000abc-42", "can't be used together"},
+		{"wait", "missing flags"},
+		{"wait --marker=42", `"42" is no marker`},
 		{"pair wait p", "expected"},
 		{"pair wait p PAIRED", `"PAIRED" is not a state`},
 		{"pair wait p PAIR --timeout=soon", "timeout"},
@@ -69,6 +73,8 @@ func TestSuspendAndDeleteLines(t *testing.T) {
 	for _, row := range []struct{ got, want string }{
 		{suspendFlags{Mode: "flush", SVOLWrite: "disable"}.line(), "suspend"},
 		{suspendFlags{Mode: "purge", SVOLWrite: "enable"}.line(), "suspend mode=purge svol-write=enable"},
+		{suspendFlags{Mode: "flush", SVOLWrite: "enable", Mark: true}.line(), "suspend svol-write=enable mark=yes"},
+		{suspendFlags{Mode: "flush", SVOLWrite: "disable", Marker: "g/1-2"}.line(), "suspend marker=g/1-2"},
 		{deleteFlags{}.line(), "delete"},
 		{deleteFlags{Force: true}.line(), "delete mode=force"},
 	} {

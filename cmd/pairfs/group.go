@@ -1,11 +1,16 @@
 package main
 
-import "strconv"
+import (
+	"strconv"
+
+	"pairfs/replica"
+)
 
 // groupCmd holds the commands about journal groups.
 type groupCmd struct {
 	Create  groupCreateCmd  `cmd:"" help:"Make a group and its journal."`
 	Suspend groupSuspendCmd `cmd:"" help:"Split all pairs of a group at one moment."`
+	Mark    groupMarkCmd    `cmd:"" help:"Place a marker behind everything that was acknowledged until now, for all pairs of a group, and print it."`
 	Resync  groupResyncCmd  `cmd:"" help:"Join the split pairs of a group again, copying what differs; what was written at the S-VOLs is overwritten."`
 	Delete  groupDeleteCmd  `cmd:"" help:"Delete a group, its pairs and its journal; the volumes stay."`
 	List    groupListCmd    `cmd:"" help:"Show the groups and their journals."`
@@ -37,6 +42,8 @@ func (c *groupCreateCmd) Run(a *app) error {
 type suspendFlags struct {
 	Mode      string `enum:"flush,purge" default:"flush" help:"flush: the other side first gets all that was written; purge: at once, the rest is marked as different (${enum})."`
 	SVOLWrite string `name:"svol-write" enum:"enable,disable" default:"disable" help:"Whether hosts may write the S-VOL while it is split (${enum}): given on the primary when the split begins, or on the secondary at any time until the next resync, which overwrites what they wrote."`
+	Mark      bool   `xor:"mark" help:"The point at which both sides stop is a marker, which is printed."`
+	Marker    string `xor:"mark" placeholder:"M" help:"Both sides stop at this marker, which was placed before and which the other side has not passed; what hosts wrote behind it is marked as different."`
 }
 
 // line returns the command. What is the default is not said.
@@ -48,7 +55,26 @@ func (f suspendFlags) line() string {
 	if f.SVOLWrite != "disable" {
 		line += " svol-write=" + f.SVOLWrite
 	}
+	if f.Mark {
+		line += " mark=yes"
+	}
+	if f.Marker != "" {
+		line += " marker=" + f.Marker
+	}
 	return line
+}
+
+// suspend gives the command.
+func (f suspendFlags) suspend(a *app, dir, name string) error {
+	if f.Marker != "" {
+		if _, err := replica.ParseMarker(f.Marker); err != nil {
+			return usagef("%v", err)
+		}
+	}
+	if f.Mark || f.Marker != "" {
+		return a.mark(dir, name, f.line(), false)
+	}
+	return a.command(dir, name, f.line(), false)
 }
 
 // deleteFlags are the options of a delete, of a pair and of a group alike.
@@ -70,7 +96,7 @@ type groupSuspendCmd struct {
 }
 
 // Run splits the group.
-func (c *groupSuspendCmd) Run(a *app) error { return a.command("groups", c.Name, c.line(), false) }
+func (c *groupSuspendCmd) Run(a *app) error { return c.suspend(a, "groups", c.Name) }
 
 type groupResyncCmd struct {
 	Name string `arg:"" help:"Name of the group."`

@@ -15,8 +15,8 @@ import (
 const maxHolders = 20
 
 // findHolders names who keeps a mount busy: processes with an open file, working directory, root, program or mapping on it, loop devices
-// over its files, and other mounts below it. The process self is left out, and so are readers of events, whose file ends when the site
-// unmounts. It reads links and tables only and never touches the mount.
+// over its files, and other mounts below it. The process self is left out, and so are those who wait for events or for a marker: both
+// waits end when the site unmounts. It reads links and tables only and never touches the mount.
 // Processes that this user may not look into are not seen; those that do not answer are in silent.
 func findHolders(m mountEntry, self int) (found, silent []string) {
 	byProcess, silent := processes.holders(m, self)
@@ -62,11 +62,12 @@ func held(m mountEntry, proc string) string {
 			return link + " " + target
 		}
 	}
-	events := site{mnt: m.Point}.path("events")
+	here := site{mnt: m.Point}
+	waits := []string{here.path("events"), here.path("site")}
 	fds, _ := os.ReadDir(filepath.Join(proc, "fd"))
 	for _, fd := range fds {
 		target, err := os.Readlink(filepath.Join(proc, "fd", fd.Name()))
-		if target == events {
+		if slices.Contains(waits, target) {
 			continue
 		}
 		if err == nil && (inside(target, m.Point) || onMount(m, filepath.Join(proc, "fdinfo", fd.Name()))) {

@@ -4,6 +4,7 @@ package main
 type pairCmd struct {
 	Create  pairCreateCmd  `cmd:"" help:"Replicate a volume of this site to a peer."`
 	Suspend pairSuspendCmd `cmd:"" help:"Split a pair."`
+	Mark    pairMarkCmd    `cmd:"" help:"Place a marker behind everything that was acknowledged until now, and print it; see the command wait."`
 	Resync  pairResyncCmd  `cmd:"" help:"Join a split pair again, copying what differs; what was written at the S-VOL is overwritten."`
 	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay. At the primary it ends on both sides, at the secondary there alone: the primary is then suspended until it is deleted too."`
 	Wait    pairWaitCmd    `cmd:"" help:"Wait until a pair is in one of the given states."`
@@ -50,7 +51,7 @@ type pairSuspendCmd struct {
 }
 
 // Run splits the pair.
-func (c *pairSuspendCmd) Run(a *app) error { return a.command("", c.Name, c.line(), false) }
+func (c *pairSuspendCmd) Run(a *app) error { return c.suspend(a, "", c.Name) }
 
 type pairResyncCmd struct {
 	Name string `arg:"" name:"pair" help:"Name of the pair."`

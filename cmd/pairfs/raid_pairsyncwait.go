@@ -36,12 +36,6 @@ var syncwaitResults = []syncwaitResult{
 	{exitChanged, "CHANGED", 3},
 }
 
-// The exit statuses of "pairfs wait --marker" that are its own.
-const (
-	exitBroken  = 4 // the marker will not be restored: replication ended
-	exitChanged = 5 // the marker is of a time before the pair was joined again
-)
-
 // pairsyncwait waits until what was written up to a marker is restored at the S-VOLs.
 func pairsyncwait(r *raidCall) (int, error) {
 	t, err := r.target()

@@ -86,6 +86,8 @@ var (
 	keptKinds   = kinds("size-bytes generation sequence split-sequence ranges range-bytes data-bytes allocated-bytes", "", "")
 	volumeKinds = kinds("size-bytes allocated-bytes open", "writable", "")
 
+	markerKinds = kinds("seq restored", "", "pairs")
+
 	differencesKinds = kinds("p-vol-bytes s-vol-bytes both-bytes overwritten-bytes resync-bytes", "", "")
 )
 
