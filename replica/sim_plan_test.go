@@ -37,13 +37,16 @@ const (
 	simMend    // they do again
 	simBadDisk // the journals of a site cannot be written
 	simSettle  // everything is mended, and comes to rest
+	simTakeover
+	simSwap    // resync mode=swap
+	simDiscard // resync discard=here or there
 	simKinds   // how many there are
 )
 
 var simWords = [simKinds]string{
 	"writes", "flood", "sync", "writes to S-VOLs", "suspend", "purge", "suspend at the secondary", "resync", "delete", "delete at the secondary",
 	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "noise", "time", "kill", "stop", "power cut", "start", "stores fail", "stores mended",
-	"journal disk fails", "settle",
+	"journal disk fails", "settle", "takeover", "resync mode=swap", "resync discard",
 }
 
 // simStep is one step: what is done, to what, and how much time passes before the world is looked at.
@@ -69,6 +72,8 @@ type planner struct {
 	down [2]bool
 	sick [2]bool
 	gone [2]bool // by group: a pair was deleted
+
+	turns bool // roles change; pairs are not deleted and disks do not fail
 }
 
 // simWeights is how often a kind comes while nothing is broken.
@@ -79,8 +84,8 @@ var simWeights = [simKinds]int{
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
-func plan(seed uint64, steps int) (all []simStep) {
-	p := &planner{rng: newRand(seed)}
+func plan(seed uint64, steps int, turns bool) (all []simStep) {
+	p := &planner{rng: newRand(seed), turns: turns}
 	for i := range steps {
 		if i%8 == 0 && p.rng.IntN(2) == 0 {
 			all = append(all, simStep{kind: simSlow, seed: p.rng.Uint64()})
@@ -132,6 +137,10 @@ func (p *planner) step() simStep {
 // kind chooses by weight; what is broken may be mended.
 func (p *planner) kind() simKind {
 	weights := simWeights
+	if p.turns {
+		weights[simDelete], weights[simDeleteAway], weights[simCreate], weights[simSick], weights[simBadDisk] = 0, 0, 0, 0, 0
+		weights[simTakeover], weights[simSwap], weights[simDiscard], weights[simSplitWrite] = 30, 20, 14, 14
+	}
 	if p.dark {
 		weights[simHeal], weights[simCut] = 15, 0
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,7 +40,23 @@ func TestVirtualTime(t *testing.T) {
 		if budget > 0 && i >= simLeast && time.Since(began) > budget {
 			break
 		}
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, seen) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, seen, false) })
+	}
+	for _, what := range slices.Sorted(maps.Keys(seen)) {
+		t.Logf("%7d × %s", seen[what], what)
+	}
+}
+
+// TestVirtualTakeover is TestVirtualTime with takeovers, exchanges of the roles and what is given up behind them, at both sides; sim_turn_test.go
+// says how the checks follow the roles.
+func TestVirtualTakeover(t *testing.T) {
+	seeds, budget := simSeeds(t)
+	began, seen := time.Now(), map[string]int{}
+	for i, seed := range seeds {
+		if budget > 0 && i >= simLeast && time.Since(began) > budget {
+			break
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed, seen, true) })
 	}
 	for _, what := range slices.Sorted(maps.Keys(seen)) {
 		t.Logf("%7d × %s", seen[what], what)
@@ -76,13 +93,14 @@ func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
 }
 
 // simulate is one run.
-func simulate(t *testing.T, seed uint64, seen map[string]int) {
+func simulate(t *testing.T, seed uint64, seen map[string]int, turns bool) {
 	t.Helper()
 	began, virtual := time.Now(), time.Duration(0)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed)
-		t.Cleanup(func() { w.tell(seed) })
-		for _, s := range plan(seed, simSteps) {
+		t.Cleanup(func() { w.tell(seed, t.Name()) })
+		w.turns = turns
+		for _, s := range plan(seed, simSteps, turns) {
 			w.do(s)
 			w.look()
 		}
@@ -96,7 +114,7 @@ func simulate(t *testing.T, seed uint64, seen map[string]int) {
 }
 
 // tell says what was done in a run that failed, and how to repeat it.
-func (w *world) tell(seed uint64) {
+func (w *world) tell(seed uint64, name string) {
 	if !w.t.Failed() {
 		return
 	}
@@ -105,7 +123,8 @@ func (w *world) tell(seed uint64) {
 	for _, line := range w.log {
 		w.t.Log(line)
 	}
-	w.t.Logf("seed %d failed: PAIRFS_SEED=%d go test ./replica -run VirtualTime repeats the choices", seed, seed)
+	name, _, _ = strings.Cut(name, "/")
+	w.t.Logf("seed %d failed: PAIRFS_SEED=%d go test ./replica -run %s repeats the choices", seed, seed, name)
 }
 
 // TestWaitLock: any number share it or one has it alone, and who waits for it in a bubble does not stop its time.
