@@ -109,6 +109,8 @@ func (p *planner) step() simStep {
 		p.gone[s.group] = true
 	case simCreate:
 		p.gone[s.group] = false
+	case simTakeover:
+		s.flag = s.seed%5 > 0 // at the secondary, whichever that is then
 	case simCut:
 		p.dark = true
 	case simHeal:
@@ -139,7 +141,7 @@ func (p *planner) kind() simKind {
 	weights := simWeights
 	if p.turns {
 		weights[simDelete], weights[simDeleteAway], weights[simCreate], weights[simSick], weights[simBadDisk] = 0, 0, 0, 0, 0
-		weights[simTakeover], weights[simSwap], weights[simDiscard], weights[simSplitWrite] = 30, 20, 14, 14
+		weights[simTakeover], weights[simSwap], weights[simDiscard], weights[simSplitWrite], weights[simResync] = 40, 30, 24, 14, 12
 	}
 	if p.dark {
 		weights[simHeal], weights[simCut] = 15, 0

@@ -17,6 +17,9 @@ import (
 
 // doTurn gives a command that changes the roles or chooses a history.
 func (w *world) doTurn(s simStep, g *simGroup, site *simSite) {
+	if s.kind == simTakeover && s.flag {
+		site = g.away()
+	}
 	group, name := g.names[site], g.volume(s.vol)
 	switch s.kind {
 	case simTakeover:
