@@ -62,6 +62,7 @@ func TestSwapTakeover(t *testing.T) {
 	d, w := twoPaired(t)
 	rng := newRand(testSeed(t))
 	from, to, group := d.a, d.b, "g@tokyo"
+	must(t, d.b.site.SetGroup(context.Background(), group, map[string]string{"inflow-control": "yes"})) // a slow machine must not split them
 	for range 4 {
 		stop := make(chan struct{})
 		ended := make(chan struct{})
