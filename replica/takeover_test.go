@@ -59,6 +59,9 @@ func twoPaired(t *testing.T) (*duo, *writer) {
 func TestSwapTakeover(t *testing.T) {
 	t.Parallel()
 	d, w := twoPaired(t)
+	for n, g := range map[*node]string{d.a: "g", d.b: "g@tokyo"} { // hosts that are faster than the link would split the pairs
+		must(t, n.site.SetGroup(context.Background(), g, map[string]string{"inflow-control": "yes"}))
+	}
 	rng := newRand(testSeed(t))
 	from, to, group := d.a, d.b, "g@tokyo"
 	for range 4 {
@@ -324,4 +327,41 @@ func TestSwapWhoseAnswerWasLost(t *testing.T) {
 	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
 	w.check(d.a, everyAck)
 	d.wantEqual("x", "y")
+}
+
+// TestTakeoverWhilePrimaryIsSilent: a primary that died a moment ago is connected as far as anybody knows, and does not answer.
+func TestTakeoverWhilePrimaryIsSilent(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y") // so that all is there
+	w.check(d.b, everyAck)
+	d.a.resync("g", "x", "y")
+	d.darken()
+	if !d.b.linked() {
+		t.Fatal("the secondary knows already")
+	}
+	var said Remarks
+	must(t, d.b.site.TakeoverGroup(WithRemarks(context.Background(), &said), "g@tokyo", TakeoverOptions{Timeout: 500 * time.Millisecond}))
+	if !strings.HasPrefix(said.String(), takeoverSSUS) {
+		t.Fatalf("the answer is %q", said.String())
+	}
+	d.b.await(SSWS, "x", "y")
+	w.node = d.b
+	w.some(newRand(testSeed(t)), 20)
+	d.lighten()
+	d.wait("the old primary knows", func() bool { return d.a.status("x").TakenOver && d.a.status("y").TakenOver })
+	d.a.writesRefused("x", "y")
+	must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
+// TestSwapWaitsForPairsAlone: what a split pair still lacks never comes, and is not waited for.
+func TestSwapWaitsForPairsAlone(t *testing.T) {
+	t.Parallel()
+	d, _ := twoPaired(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g := d.b.site.groupByName("g@tokyo")
+	refused(t, g.awaitSeq(context.Background(), g.journal.Marks().LastSeq+5, g.allPairs()), KindBusy)
 }
