@@ -148,6 +148,10 @@ func formatPair(p *replica.PairStatus) string {
 	l.put("last-error", p.LastError)
 	l.pairUsageLines(&p.Usage)
 	l.yes("lag-known", p.LagKnown)
+	l.yes("taken-over", p.TakenOver)
+	l.count("taken-over-seq", p.TakenSeq)
+	l.time("taken-over-time", p.TakenTime)
+	l.yes("peer-unheard", p.PeerUnheard)
 	return l.String()
 }
 
