@@ -333,9 +333,8 @@ func TestSwapWhoseAnswerWasLost(t *testing.T) {
 func TestTakeoverWhilePrimaryIsSilent(t *testing.T) {
 	t.Parallel()
 	d, w := twoPaired(t)
-	d.a.suspend("g", SuspendOptions{}, "x", "y") // so that all is there
-	w.check(d.b, everyAck)
-	d.a.resync("g", "x", "y")
+	d.wait("everything has arrived", func() bool { st := d.a.groupStatus("g"); return st.PeerDurable == st.AppendedSeq })
+	d.wait("the secondary knows that it is PAIR", func() bool { return d.b.status("x").PeerStatus == "PAIR" && d.b.status("y").PeerStatus == "PAIR" })
 	d.darken()
 	if !d.b.linked() {
 		t.Fatal("the secondary knows already")
@@ -347,6 +346,7 @@ func TestTakeoverWhilePrimaryIsSilent(t *testing.T) {
 	}
 	d.b.await(SSWS, "x", "y")
 	w.node = d.b
+	w.check(d.b, everyAck)
 	w.some(newRand(testSeed(t)), 20)
 	d.lighten()
 	d.wait("the old primary knows", func() bool { return d.a.status("x").TakenOver && d.a.status("y").TakenOver })
