@@ -186,7 +186,9 @@ func (r *replay) record(rec *journal.Record) error {
 		return fmt.Errorf("group %s: the %s lies outside of volume %s", r.g.name, rec, a.vol.name)
 	}
 	if rec.Kind != journal.KindBase {
-		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
+		// What is from before an exchange of the roles and differs was marked with that.
+		turned := r.g.role == Primary && rec.Seq <= a.pair.rec.ControlSeq
+		if !turned && (rec.Flags&journal.FlagLocal != 0 || r.g.role == Primary && !a.replicated(rec.Seq)) {
 			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
 		}
 	}

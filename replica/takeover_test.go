@@ -329,6 +329,30 @@ func TestSwapWhoseAnswerWasLost(t *testing.T) {
 	d.wantEqual("x", "y")
 }
 
+// TestKilledBehindAnExchange: what a new primary replays of the time when it was the secondary is not taken for writes of its hosts.
+func TestKilledBehindAnExchange(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	w.some(newRand(testSeed(t)), 50)
+	d.b.takeOver("g@tokyo", takeoverSwap)
+	w.node = d.b
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.b.crash(nil) // before the next checkpoint
+	d.wait("the link is down", func() bool { return !d.a.linked() })
+	d.a.takeOver("g", takeoverSSUS)
+	d.b.open()
+	d.wait("the old primary knows", func() bool { return d.b.status("x").TakenOver && d.b.status("y").TakenOver })
+	for _, v := range []string{"x", "y"} {
+		if st := d.b.status(v); st.Suspend != TakenOver || st.Different != 0 {
+			t.Errorf("%s is %s (%s) with %d bytes that nobody wrote: %s", v, st.Status, st.Suspend, st.Different, st.LastError)
+		}
+	}
+	must(t, d.a.site.ResyncGroupWith(context.Background(), "g", ResyncOptions{Swap: true}))
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
 // TestTakeoverWhilePrimaryIsSilent: a primary that died a moment ago is connected as far as anybody knows, and does not answer.
 func TestTakeoverWhilePrimaryIsSilent(t *testing.T) {
 	t.Parallel()

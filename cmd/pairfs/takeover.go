@@ -74,14 +74,20 @@ func (f takeoverFlags) takeover(a *app, dir, name string) error {
 	}
 	kind, sentence, err := s.takeOver(filepath.Join(dir, name), f.Timeout)
 	switch {
-	case errors.Is(err, unix.ETIMEDOUT):
-		return &exitError{code: exitTimeout, err: err}
 	case err != nil:
-		return err
+		return takeoverError(err)
 	case f.JSON:
 		return printJSON(a.stdout, takeoverAnswer{Takeover: kind, Text: sentence})
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s: %s\n", kind, sentence)
+	return err
+}
+
+// takeoverError gives its exit status to a refusal of a takeover: one whose time was over may be given again with more.
+func takeoverError(err error) error {
+	if errors.Is(err, unix.ETIMEDOUT) {
+		return &exitError{code: exitTimeout, err: err}
+	}
 	return err
 }
 
