@@ -119,6 +119,7 @@
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
 //	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
 //	              kept-sets kept-bytes
+//	              taken-over taken-over-seq taken-over-time peer-unheard
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
@@ -131,6 +132,10 @@
 // copied-bytes and copied-percent are "-" at an S-VOL whose copy is not complete: only the primary knows what is left, and consistent is no.
 // lag-known is no at an S-VOL while the mirror is down: lag-seconds is then how long ago the primary was heard, and what it wrote since is
 // not known.
+//
+// taken-over is yes, on both sides once the primary has heard of it, from a takeover that exchanged no roles (SSWS) until it is settled by a
+// resync or a delete; taken-over-seq and taken-over-time are of the last record that the S-VOL had then. peer-unheard is yes at a primary that
+// was started and has not heard its peer since: a takeover there cannot be ruled out.
 //
 // pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes, suspend-type
 // and lag-known as key=value, a value with blanks in quotes. kept has one line for each kept set: its name, then pair, volume, peer, site,

@@ -154,6 +154,10 @@ func formatPair(p *replica.PairStatus) string {
 	l.yes("lag-known", p.LagKnown)
 	l.num("kept-sets", int64(p.KeptSets))
 	l.num("kept-bytes", p.KeptBytes)
+	l.yes("taken-over", p.TakenOver)
+	l.count("taken-over-seq", p.TakenSeq)
+	l.time("taken-over-time", p.TakenTime)
+	l.yes("peer-unheard", p.PeerUnheard)
 	return l.String()
 }
 

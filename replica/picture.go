@@ -180,7 +180,7 @@ func (g *group) lag() (l lag) {
 
 func (g *group) pairPicture(p *pair, l lag, drainLeft int64) PairStatus {
 	r := p.rec
-	r.State.Status, r.State.Suspend, r.State.SVOLWrite = p.shown.Status, p.shown.Suspend, p.shown.SVOLWrite
+	r.State.Status, r.State.Suspend, r.State.SVOLWrite, r.State.TookOver = p.shown.Status, p.shown.Suspend, p.shown.SVOLWrite, p.shown.TookOver
 	st := PairStatus{
 		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
 		Suspend: r.State.Suspend, Size: r.Size, Generation: r.Generation, Consistent: r.State.Consistent, Linked: g.linked,

@@ -117,7 +117,7 @@ func (g *group) askSwap(ctx context.Context, req *quicwire.SwapPairs) (*quicwire
 	peer := g.rec.Peer
 	answer, err := g.site.endpoint.Request(ctx, peer, req)
 	if err = g.site.remoteError(peer, err); err != nil {
-		if k := KindOf(err); k == KindUnreachable {
+		if k := KindOf(err); k == KindUnreachable || errors.Is(err, context.DeadlineExceeded) { // one that was killed a moment ago does not answer
 			return nil, fmt.Errorf("%w: %w", errPeerLost, err)
 		}
 		return nil, err

@@ -12,7 +12,7 @@ const (
 	exitDone    = 0 // done
 	exitFailed  = 1 // refused or failed; the sentence is on stderr
 	exitUsage   = 2 // the command line makes no sense; nothing was tried
-	exitTimeout = 3 // "pair wait": the time was over first
+	exitTimeout = 3 // "pair wait" and "takeover": the time was over first
 )
 
 // exitError is an error with an exit status of its own. Without err it was told already, or is none but for the status.
