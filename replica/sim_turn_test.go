@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The roles of a simulated group. Home is where its hosts write: it moves when the other side has become the primary. Behind an exchange with
@@ -201,7 +202,16 @@ func (g *simGroup) beginAnew(w *world) error {
 	return nil
 }
 
-// oneSideWrites proves that no two sides are written without both of them saying so, now that they have talked.
+// talked gives both sides a minute of a perfect link, and then none may be written that the other does not know of.
+func (w *world) talked(g *simGroup) {
+	w.t.Helper()
+	for end := time.Now().Add(time.Minute); w.oneSideWrites(g) != nil && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.verify("group "+g.name+" at rest", w.oneSideWrites(g))
+}
+
+// oneSideWrites proves that no two sides are written without both of them saying so.
 func (w *world) oneSideWrites(g *simGroup) error {
 	for _, name := range g.w.names {
 		p, q := g.home.site.pairByName(name), g.away().site.pairByName(name)

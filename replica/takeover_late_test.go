@@ -216,8 +216,10 @@ func TestFactOfTheOtherRole(t *testing.T) {
 	g.cmd.Unlock()
 	must(t, err)
 	d.wait("the fact is stepped where the role is the same", func() bool { return d.a.status("x").Status == PSUE })
-	g.cmd.Lock() // the worker is through
-	g.cmd.Unlock()
+	g.report(fact{pair: "nobody"}) // the worker takes it behind the other one, or together with it
+	d2.wait("the worker is through", func() bool { return len(g.facts) == 0 })
+	g.cmd.Lock()
+	g.cmd.Unlock() //nolint:staticcheck // an empty section is the point
 	if st := d2.a.status("x"); st.Status != PAIR {
 		t.Fatalf("a fact about the primary made the secondary %s: %s", st.Status, st.LastError)
 	}
