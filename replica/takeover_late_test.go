@@ -216,8 +216,8 @@ func TestFactOfTheOtherRole(t *testing.T) {
 	g.cmd.Unlock()
 	must(t, err)
 	d.wait("the fact is stepped where the role is the same", func() bool { return d.a.status("x").Status == PSUE })
-	g.report(fact{pair: "nobody"}) // the worker takes it behind the other one, or together with it
-	d2.wait("the worker is through", func() bool { return len(g.facts) == 0 })
+	g.report(fact{pair: &pair{name: "nobody", group: g}}) // the worker takes it behind the other one, or together with it
+	d2.wait("the worker is through", func() bool { return len(g.facts.wake) == 0 })
 	g.cmd.Lock()
 	g.cmd.Unlock() //nolint:staticcheck // an empty section is the point
 	if st := d2.a.status("x"); st.Status != PAIR {
