@@ -141,6 +141,7 @@
 //	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
 //	              kept-sets kept-bytes
 //	              lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes
+//	              taken-over taken-over-seq taken-over-time peer-unheard
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
@@ -154,6 +155,10 @@
 // lag-bytes and lag-seconds of a pair are of its own records that the peer does not hold durably, those of a group of all. At an S-VOL they are
 // what the primary said last, once a second. lag-known is no at an S-VOL while the mirror is down: lag-bytes is "-" and lag-seconds how long ago
 // the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened.
+//
+// taken-over is yes, on both sides once the primary has heard of it, from a takeover that exchanged no roles (SSWS) until it is settled by a
+// resync or a delete; taken-over-seq and taken-over-time are of the last record that the S-VOL had then. peer-unheard is yes at a primary that
+// was started and has not heard its peer since: a takeover there cannot be ruled out.
 //
 // pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes, suspend-type
 // and lag-known as key=value, a value with blanks in quotes. kept has one line for each kept set: its name, then pair, volume, peer, site,

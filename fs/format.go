@@ -155,6 +155,10 @@ func formatPair(p *replica.PairStatus) string {
 	l.num("kept-sets", int64(p.KeptSets))
 	l.num("kept-bytes", p.KeptBytes)
 	l.lagLines(&p.Usage.LagTime, &p.Usage.LagBytes)
+	l.yes("taken-over", p.TakenOver)
+	l.count("taken-over-seq", p.TakenSeq)
+	l.time("taken-over-time", p.TakenTime)
+	l.yes("peer-unheard", p.PeerUnheard)
 	return l.String()
 }
 

@@ -24,10 +24,11 @@ func sampleStatus() replica.SiteStatus {
 				Name: "pair0", Volume: "db", RemoteVolume: "db2", Peer: "osaka", Group: "g", Role: replica.Primary, Status: replica.PSUS,
 				Suspend: replica.PVOLByOperator, Size: 8192, Generation: 3, Consistent: true, Copied: 8191, CopyLeft: 1, CopyRate: 1.9,
 				ETA: 1500 * time.Millisecond, LagSeq: 4, LagBytes: 5, LagTime: 1234567 * time.Microsecond, LagKnown: true, Different: 6, SuspendSeq: 7, Since: at,
+				TakenOver: true, TakenSeq: 8, TakenTime: at,
 				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, KeptSets: 1, KeptBytes: 512, LastError: "first\nsecond",
 				Usage: replica.PairUsage{LagTime: replica.LagTimes{P50: time.Millisecond, P99: time.Second, Max: time.Minute}, LagBytes: replica.LagBytes{P50: 31, P99: 32, Max: 33}},
 			},
-			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1, LagBytes: -1, LagTime: 4 * time.Second},
+			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1, LagBytes: -1, LagTime: 4 * time.Second, PeerUnheard: true},
 		},
 		Groups: []replica.GroupStatus{{
 			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
@@ -102,6 +103,10 @@ lag-max-seconds: 60.000000
 lag-p50-bytes: 31
 lag-p99-bytes: 32
 lag-max-bytes: 33
+taken-over: yes
+taken-over-seq: 8
+taken-over-time: 2026-01-02T02:04:05.006Z
+peer-unheard: no
 `,
 		{pairObject, "pair1"}: `name: pair1
 volume: -
@@ -143,6 +148,10 @@ lag-max-seconds: 0.000000
 lag-p50-bytes: 0
 lag-p99-bytes: 0
 lag-max-bytes: 0
+taken-over: no
+taken-over-seq: 0
+taken-over-time: -
+peer-unheard: yes
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=1 inflow-control=yes path-watch=5m
 add-volume size=1MiB
@@ -319,7 +328,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	for _, want := range []string{
 		`pairfs_pair_status{pair="a\"b\\c\nd",status="PSUS"} 1`, `pairfs_pair_status{pair="pair1",status="SSUS"} 1`,
 		`pairfs_pair_lag_seconds{pair="pair1"} 4`, `pairfs_pair_lag_quantile_seconds{pair="pair1",quantile="1"} 0`, `pairfs_group_lag_bytes{group="g"} 35`,
-		`pairfs_pair_lag_bytes{pair="a\"b\\c\nd"} 5`, `pairfs_pair_lag_quantile_bytes{pair="a\"b\\c\nd",quantile="0.99"} 32`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`, `pairfs_kept_sets 3`, `pairfs_kept_bytes 4096`,
+		`pairfs_pair_lag_bytes{pair="a\"b\\c\nd"} 5`, `pairfs_pair_lag_quantile_bytes{pair="a\"b\\c\nd",quantile="0.99"} 32`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_pair_taken_over{pair="a\"b\\c\nd"} 1`, `pairfs_pair_taken_over{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`, `pairfs_kept_sets 3`, `pairfs_kept_bytes 4096`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no line %s", want)

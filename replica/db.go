@@ -98,7 +98,7 @@ type pairRecord struct {
 	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before
 	TakenSeq     journal.Seq `json:",omitempty"` // with State.TookOver: the S-VOL had everything up to this number when it was taken over
 	TakenTime    int64       `json:",omitempty"` // when the record of TakenSeq was made, 0 if that is not known
-	ControlSeq   journal.Seq // secondary: the last control record that was obeyed
+	ControlSeq   journal.Seq // secondary: the last control record that was obeyed; primary: the last number before the roles were exchanged, 0 if they never were
 	Since        time.Time
 	LastError    string
 	Options      map[string]string // those that were set, by name

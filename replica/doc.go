@@ -98,6 +98,28 @@
 // them, checked, in STATE/kept/PAIR-TIME (kept.go; kept_list.go has the format). The resync does not begin before they would survive a power
 // cut, and not at all where they cannot be kept. They stay until an operator drops them.
 //
+// # Takeover
+//
+// [Site.TakeoverGroup] lets hosts write the S-VOLs; table_takeover.go has what every state makes of it, takeover.go which kind it is. While the
+// primary can be reached and all pairs of the group are in PAIR, roles are exchanged (takeover_swap.go, exchange.go): those of a whole group,
+// for it has one write order and one journal. The primary holds its hosts behind a fence (fence.go), in memory alone and for a bounded time, and
+// says at which number; when the secondary has that number durably the primary gives its role up, durably, and then the secondary takes it.
+// The pairs get a new generation, which names a history, and remember the one before it; numbers go on above all that either side gave.
+//
+//	what ends in between                        then
+//	secondary, before the commit                the fence ends by itself, hosts go on at the primary
+//	primary, before its commit is stored        it is the primary still; the secondary goes on without it (SSWS), and it learns of that
+//	either, behind that, before the secondary   two secondaries, no host writes; the takeover is given again and finds by the generation
+//	took the role                               that the primary gave its role up, or goes on without it
+//	new primary, behind its first write         its journal is replayed; what it received before the exchange is not its hosts'
+//
+// Without the primary everything that arrived is brought into the stores, and the pair is SSWS. Until that is settled both sides remember it
+// ([PairState].TookOver): the S-VOL stays writable whatever happens to the pair, the P-VOL is not written from the moment on when it has
+// heard of it, and marks what it has behind the number that the S-VOL named. If that is anything, and hosts of the P-VOL wrote it, there are two
+// histories: PSUE (both written) on both sides, and nothing is chosen. [Site.ResyncGroupWith] settles it in either direction; what it gives
+// up is kept aside first. A primary that was started and has not heard its peer cannot rule a takeover out, and says so
+// ([PairStatus].PeerUnheard): with two sites there is nobody else to ask.
+//
 // # Quiet and off
 //
 // While hosts are quiet the primary moves the sequence number on every few seconds, so that lag 0 can be told from silence. A primary that is
@@ -117,6 +139,7 @@
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
 // inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries
-// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. Site.cmd, group.cmd and
+// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request
+// that exchanges roles or takes pairs up again waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd and
 // Volume.mode, which are held while something else is waited for, are of type waitLock.
 package replica

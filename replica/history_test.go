@@ -75,6 +75,7 @@ type history struct {
 	ops   []*op
 	byNum map[uint64]*op
 	at    map[[2]int64][]*op // volume and block
+	past  map[uint64]bool    // of a history that lost: journals may still hold it
 }
 
 func newHistory() *history {

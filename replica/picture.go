@@ -143,7 +143,7 @@ func (g *group) drainLeft(m journal.Marks) int64 {
 
 func (g *group) pairPicture(p *pair, all lags, drainLeft int64) PairStatus {
 	r := p.rec
-	r.State.Status, r.State.Suspend, r.State.SVOLWrite = p.shown.Status, p.shown.Suspend, p.shown.SVOLWrite
+	r.State.Status, r.State.Suspend, r.State.SVOLWrite, r.State.TookOver = p.shown.Status, p.shown.Suspend, p.shown.SVOLWrite, p.shown.TookOver
 	st := PairStatus{
 		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
 		Suspend: r.State.Suspend, Size: r.Size, Generation: r.Generation, Consistent: r.State.Consistent, Linked: g.linked,

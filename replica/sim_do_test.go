@@ -35,7 +35,7 @@ func (w *world) do(s simStep) {
 		w.net.Latency(time.Duration(20+rng.IntN(60)) * time.Millisecond)
 		speed := map[string]string{"line-speed": []string{"128K", "512K"}[rng.IntN(2)]}
 		for _, g := range w.groups {
-			w.at(g.home, "set group", func(x *Site) error { return x.SetGroup(context.Background(), g.name, speed) })
+			w.at(g.home, "set group", func(x *Site) error { return x.SetGroup(context.Background(), g.master(), speed) })
 		}
 	case simNoise:
 		w.net.Drop(rng.Float64() * 0.05)
@@ -50,6 +50,8 @@ func (w *world) do(s simStep) {
 		w.setClock(site, rng)
 	case simSettle:
 		w.settle()
+	case simTakeover, simSwap, simDiscard:
+		w.doTurn(s, g, site)
 	}
 	time.Sleep(s.wait)
 }
@@ -126,7 +128,9 @@ func (w *world) doCommand(s simStep, g *simGroup) {
 	switch s.kind {
 	case simSuspend, simPurge:
 		o := SuspendOptions{Purge: s.kind == simPurge, SVOLWrite: s.flag && s.kind != simPurge}
-		w.at(g.home, "suspend", func(site *Site) error { return onOneOrAll(s, g, g.name, site.SuspendPair, site.SuspendGroup, ctx, o) })
+		w.at(g.home, "suspend", func(site *Site) error {
+			return onOneOrAll(s, g, g.master(), site.SuspendPair, site.SuspendGroup, ctx, o)
+		})
 	case simSplitAway:
 		o := SuspendOptions{SVOLWrite: s.flag}
 		w.at(g.away(), "suspend", func(site *Site) error {
@@ -135,7 +139,7 @@ func (w *world) doCommand(s simStep, g *simGroup) {
 	case simResync:
 		w.at(g.home, "resync", func(site *Site) error {
 			if s.vol < 0 {
-				return site.ResyncGroup(ctx, g.name)
+				return site.ResyncGroup(ctx, g.master())
 			}
 			return site.ResyncPair(ctx, g.volume(s.vol))
 		})
@@ -170,7 +174,7 @@ func (g *simGroup) unpaired(site *Site, n int) string {
 }
 
 func (g *simGroup) pairSpec(v string) PairSpec {
-	return PairSpec{Name: v, Volume: v, Peer: g.away().cfg.Name, Group: g.name}
+	return PairSpec{Name: v, Volume: v, Peer: g.away().cfg.Name, Group: g.master()}
 }
 
 func onOneOrAll[O any](s simStep, g *simGroup, group string, one, all func(context.Context, string, O) error, ctx context.Context, o O) error {
@@ -189,7 +193,7 @@ func (w *world) doOption(s simStep, g *simGroup, site *simSite, rng *rand.Rand) 
 	}
 	switch s.kind {
 	case simGroupOption:
-		o, name := pick(simGroupOptions), g.name
+		o, name := pick(simGroupOptions), g.master()
 		if site != g.home {
 			name = g.restored()
 		}

@@ -64,7 +64,8 @@ func (w *world) host(s *simSite, what string, do func(context.Context) error) {
 	s.busy.Go(func() {
 		if err := do(ctx); err != nil {
 			w.note("%s at %s: %v", what, s.cfg.Name, err)
-			if !s.excused(site, before) {
+			refused := w.turns && KindOf(err) == KindSecondary // it was switched away from
+			if !refused && !s.excused(site, before) {
 				w.t.Errorf("%s at %s: %v", what, s.cfg.Name, err)
 			}
 		}

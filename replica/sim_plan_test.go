@@ -46,7 +46,10 @@ const (
 	simMarker    // a marker is placed
 	simMarkSplit // a split at a marker
 	simSettle    // everything is mended, and comes to rest
-	simKinds     // how many there are
+	simTakeover
+	simSwap    // resync mode=swap
+	simDiscard // resync discard=here or there
+	simKinds   // how many there are
 )
 
 var simWords = [simKinds]string{
@@ -54,6 +57,7 @@ var simWords = [simKinds]string{
 	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "deaf", "noise", "time", "kill", "stop", "power cut", "start", "clock", "stores fail",
 	"stores full", "a flush of a store fails", "journal disk fails", "no room for journals", "disks mended", "add journal volume", "remove journal volume",
 	"mark", "suspend at a marker", "settle",
+	"takeover", "resync mode=swap", "resync discard",
 }
 
 // simStep is one step: what is done, to what, and how much time passes before the world is looked at.
@@ -80,6 +84,8 @@ type planner struct {
 	sick [2]bool
 	gone [2]bool // by group: a pair was deleted
 	more bool    // a journal was given a volume that can be taken away
+
+	turns bool // roles change; pairs are not deleted and disks do not fail
 }
 
 // simWeights is how often a kind comes while nothing is broken.
@@ -90,8 +96,8 @@ var simWeights = [simKinds]int{
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
-func plan(seed uint64, steps int) (all []simStep) {
-	p := &planner{rng: newRand(seed)}
+func plan(seed uint64, steps int, turns bool) (all []simStep) {
+	p := &planner{rng: newRand(seed), turns: turns}
 	for i := range steps {
 		if i%8 == 0 && p.rng.IntN(2) == 0 {
 			all = append(all, simStep{kind: simSlow, seed: p.rng.Uint64()})
@@ -115,6 +121,8 @@ func (p *planner) step() simStep {
 		p.gone[s.group] = true
 	case simCreate:
 		p.gone[s.group] = false
+	case simTakeover:
+		s.flag = s.seed%5 > 0 // at the secondary, whichever that is then
 	case simCut, simDeaf:
 		p.dark = true
 	case simHeal:
@@ -145,6 +153,11 @@ func (p *planner) step() simStep {
 // kind chooses by weight; what is broken may be mended.
 func (p *planner) kind() simKind {
 	weights := simWeights
+	if p.turns {
+		weights[simDelete], weights[simDeleteAway], weights[simCreate], weights[simSick], weights[simBadDisk] = 0, 0, 0, 0, 0
+		weights[simFull], weights[simBadFlush], weights[simNoRoom], weights[simMarker], weights[simMarkSplit] = 0, 0, 0, 0, 0
+		weights[simTakeover], weights[simSwap], weights[simDiscard], weights[simSplitWrite], weights[simResync] = 40, 30, 24, 14, 12
+	}
 	if p.dark {
 		weights[simHeal], weights[simCut], weights[simDeaf] = 15, 0, 0
 	}

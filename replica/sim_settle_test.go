@@ -53,6 +53,11 @@ func (w *world) settle() {
 	for _, g := range w.groups {
 		w.markersEnd(g)
 	}
+	if w.turns {
+		for _, g := range w.groups {
+			w.talked(g)
+		}
+	}
 	for _, s := range w.sites {
 		w.until("the stores of "+s.cfg.Name+" take bytes", func() bool { return !ailing(s.site) })
 	}
@@ -101,7 +106,7 @@ func (w *world) hurry() {
 		for _, at := range []struct {
 			s    *simSite
 			name string
-		}{{g.home, g.name}, {g.away(), g.restored()}} {
+		}{{g.home, g.master()}, {g.away(), g.restored()}} {
 			_ = at.s.site.SetGroup(context.Background(), at.name, map[string]string{"line-speed": "none", "copy-pace": "high", "path-watch": "60s"})
 		}
 	}
@@ -137,14 +142,17 @@ func (g *simGroup) atRest(name string) bool {
 func (w *world) finish() {
 	w.t.Helper()
 	for _, g := range w.groups {
+		if w.turns {
+			w.oneHistory(g)
+		}
 		for _, name := range g.w.names {
 			w.again("pair up "+name, func() error { return w.pairUp(g, name) })
 		}
-		w.until("group "+g.name+" is linked", func() bool { return g.home.groupStatus(g.name).Linked })
-		w.again("resync "+g.name, func() error { return g.home.site.ResyncGroup(context.Background(), g.name) })
+		w.until("group "+g.name+" is linked", func() bool { return g.home.groupStatus(g.master()).Linked })
+		w.again("resync "+g.name, func() error { return g.home.site.ResyncGroup(context.Background(), g.master()) })
 		w.awaitStatus(g, PAIR)
 		w.look()
-		must(w.t, g.home.site.SuspendGroup(context.Background(), g.name, SuspendOptions{}))
+		must(w.t, g.home.site.SuspendGroup(context.Background(), g.master(), SuspendOptions{}))
 		w.awaitStatus(g, PSUS)
 		w.look()
 		g.w.check(g.away().node, everyAck)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,7 +37,15 @@ import (
 //
 //	PAIRFS_SEED=n    runs that seed alone
 //	PAIRFS_SIM=n     runs n seeds, from PAIRFS_SEED on if that is set; make sim SEEDS=n
-func TestVirtualTime(t *testing.T) {
+func TestVirtualTime(t *testing.T) { simulateAll(t, false) }
+
+// TestVirtualTakeover is TestVirtualTime with takeovers, exchanges of the roles and what is given up behind them, at both sides; sim_turn_test.go
+// says how the checks follow the roles.
+func TestVirtualTakeover(t *testing.T) { simulateAll(t, true) }
+
+// simulateAll runs the seeds, as many at a time as there are processors.
+func simulateAll(t *testing.T, turns bool) {
+	t.Helper()
 	seeds, budget := simSeeds(t)
 	began, seen := time.Now(), &simSeen{n: map[string]int{}}
 	var next atomic.Int64
@@ -48,7 +57,7 @@ func TestVirtualTime(t *testing.T) {
 				if i >= len(seeds) || budget > 0 && i >= simLeast && time.Since(began) > budget {
 					return
 				}
-				t.Run(fmt.Sprint(seeds[i]), func(t *testing.T) { simulate(t, seeds[i], seen) })
+				t.Run(fmt.Sprint(seeds[i]), func(t *testing.T) { simulate(t, seeds[i], seen, turns) })
 			}
 		})
 	}
@@ -102,13 +111,14 @@ func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
 }
 
 // simulate is one run.
-func simulate(t *testing.T, seed uint64, seen *simSeen) {
+func simulate(t *testing.T, seed uint64, seen *simSeen, turns bool) {
 	t.Helper()
 	began, virtual := time.Now(), time.Duration(0)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed)
-		t.Cleanup(func() { w.tell(seed) })
-		for _, s := range plan(seed, simSteps) {
+		t.Cleanup(func() { w.tell(seed, t.Name()) })
+		w.turns = turns
+		for _, s := range plan(seed, simSteps, turns) {
 			w.do(s)
 			w.look()
 		}
@@ -120,7 +130,7 @@ func simulate(t *testing.T, seed uint64, seen *simSeen) {
 }
 
 // tell says what was done in a run that failed, and how to repeat it.
-func (w *world) tell(seed uint64) {
+func (w *world) tell(seed uint64, name string) {
 	if !w.t.Failed() {
 		return
 	}
@@ -129,7 +139,8 @@ func (w *world) tell(seed uint64) {
 	for _, line := range w.log {
 		w.t.Log(line)
 	}
-	w.t.Logf("seed %d failed: PAIRFS_SEED=%d go test ./replica -run VirtualTime repeats the choices", seed, seed)
+	name, _, _ = strings.Cut(name, "/")
+	w.t.Logf("seed %d failed: PAIRFS_SEED=%d go test ./replica -run %s repeats the choices", seed, seed, name)
 }
 
 // TestWaitLock: any number share it or one has it alone, and who waits for it in a bubble does not stop its time.

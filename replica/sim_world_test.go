@@ -32,6 +32,7 @@ type world struct {
 	sites  []*simSite
 	groups []*simGroup
 	began  time.Time
+	turns  bool // roles change
 
 	seen  map[string]int    // how often the checks met what
 	read  map[string][]byte // content of volumes, by site and name
@@ -68,10 +69,13 @@ type simGroup struct {
 	marks []simMark       // guarded by world.mu: the last that were placed
 	lost  bool            // the primary lost power, and nobody has looked yet at what is left
 	ages  []ageSeen
+	names map[*simSite]string // of the group at each site
+	split atomic.Bool         // taken over without the primary: two histories may go on
 }
 
 func (g *simGroup) away() *simSite   { return g.home.world.peerOf(g.home) }
-func (g *simGroup) restored() string { return g.name + "@" + g.home.cfg.Name }
+func (g *simGroup) restored() string { return g.names[g.away()] }
+func (g *simGroup) master() string   { return g.names[g.home] }
 
 func (w *world) peerOf(s *simSite) *simSite {
 	if w.sites[0] == s {
@@ -148,6 +152,7 @@ func (w *world) newGroup(home *simSite, name string, volumes ...string) {
 	g := &simGroup{name: name, home: home, dirty: map[string]bool{}, w: newWriter(home.node, volumes...), other: newWriter(home.node.other, volumes...)}
 	g.w.h.unit, g.other.h.unit = simUnit, simUnit
 	g.other.h.next = 1 << 40
+	g.names = map[*simSite]string{home: name, w.peerOf(home): name + "@" + home.cfg.Name}
 	w.groups = append(w.groups, g)
 	home.group(name)
 	for _, n := range volumes {

@@ -37,7 +37,7 @@ func (g *group) swapTakeover(ctx context.Context, pairs []*pair, limit time.Dura
 		return err
 	}
 	seq := journal.Seq(ready.LastSeq)
-	if err := g.awaitSeq(ctx, seq); err != nil {
+	if err := g.awaitSeq(ctx, seq, pairs); err != nil {
 		g.abortSwap(token, pairs)
 		return err
 	}
@@ -117,7 +117,7 @@ func (g *group) askSwap(ctx context.Context, req *quicwire.SwapPairs) (*quicwire
 	peer := g.rec.Peer
 	answer, err := g.site.endpoint.Request(ctx, peer, req)
 	if err = g.site.remoteError(peer, err); err != nil {
-		if k := KindOf(err); k == KindUnreachable {
+		if k := KindOf(err); k == KindUnreachable || errors.Is(err, context.DeadlineExceeded) { // one that was killed a moment ago does not answer
 			return nil, fmt.Errorf("%w: %w", errPeerLost, err)
 		}
 		return nil, err
@@ -135,7 +135,7 @@ func (g *group) drainNear(ctx context.Context, d time.Duration) {
 	defer cancel()
 	for {
 		g.mu.Lock()
-		near := g.newestSeq <= g.lastSeq+swapNear
+		near := g.newestSeq <= g.lastSeq+swapNear || !g.linked || !g.active()
 		g.mu.Unlock()
 		if near || pause(wait, time.Millisecond) != nil {
 			return
@@ -144,12 +144,15 @@ func (g *group) drainNear(ctx context.Context, d time.Duration) {
 }
 
 // awaitSeq waits until everything up to a number has arrived.
-func (g *group) awaitSeq(ctx context.Context, seq journal.Seq) error {
+func (g *group) awaitSeq(ctx context.Context, seq journal.Seq, pairs []*pair) error {
 	for {
 		g.mu.Lock()
 		here, linked := g.lastSeq, g.linked
+		err := stillPaired(pairs)
 		g.mu.Unlock()
 		switch {
+		case err != nil:
+			return err // the primary sends nothing more
 		case here >= seq:
 			return nil
 		case !linked:
@@ -164,13 +167,21 @@ func (g *group) awaitSeq(ctx context.Context, seq journal.Seq) error {
 func (g *group) stillAt(seq journal.Seq, pairs []*pair) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, p := range pairs {
-		if p.rec.State.Role != Secondary || p.rec.State.Status != PAIR {
-			return refuse(KindBusy, "pair %s became %s meanwhile: nothing was changed", p.name, p.rec.State.Status.On(p.rec.State.Role))
-		}
+	if err := stillPaired(pairs); err != nil {
+		return err
 	}
 	if g.lastSeq != seq || len(g.pairs) != len(pairs) {
 		return refuse(KindBusy, "group %s changed meanwhile: nothing was changed, try again", g.name)
+	}
+	return nil
+}
+
+// stillPaired refuses to go on with S-VOLs that do not follow any more. Requires mu.
+func stillPaired(pairs []*pair) error {
+	for _, p := range pairs {
+		if p.rec.State.Role != Secondary || p.rec.State.Status != PAIR {
+			return refuse(KindBusy, "pair %s became %s meanwhile: nothing was changed; a takeover now goes on without the primary's help", p.name, p.rec.State.Status.On(p.rec.State.Role))
+		}
 	}
 	return nil
 }

@@ -60,8 +60,12 @@ func twoPaired(t *testing.T) (*duo, *writer) {
 func TestSwapTakeover(t *testing.T) {
 	t.Parallel()
 	d, w := twoPaired(t)
+	for n, g := range map[*node]string{d.a: "g", d.b: "g@tokyo"} { // hosts that are faster than the link would split the pairs
+		must(t, n.site.SetGroup(context.Background(), g, map[string]string{"inflow-control": "yes"}))
+	}
 	rng := newRand(testSeed(t))
 	from, to, group := d.a, d.b, "g@tokyo"
+	must(t, d.b.site.SetGroup(context.Background(), group, map[string]string{"inflow-control": "yes"})) // a slow machine must not split them
 	for range 4 {
 		stop := make(chan struct{})
 		ended := make(chan struct{})
@@ -325,4 +329,65 @@ func TestSwapWhoseAnswerWasLost(t *testing.T) {
 	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
 	w.check(d.a, everyAck)
 	d.wantEqual("x", "y")
+}
+
+// TestKilledBehindAnExchange: what a new primary replays of the time when it was the secondary is not taken for writes of its hosts.
+func TestKilledBehindAnExchange(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	w.some(newRand(testSeed(t)), 50)
+	d.b.takeOver("g@tokyo", takeoverSwap)
+	w.node = d.b
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.b.crash(nil) // before the next checkpoint
+	d.wait("the link is down", func() bool { return !d.a.linked() })
+	d.a.takeOver("g", takeoverSSUS)
+	d.b.open()
+	d.wait("the old primary knows", func() bool { return d.b.status("x").TakenOver && d.b.status("y").TakenOver })
+	for _, v := range []string{"x", "y"} {
+		if st := d.b.status(v); st.Suspend != TakenOver || st.Different != 0 {
+			t.Errorf("%s is %s (%s) with %d bytes that nobody wrote: %s", v, st.Status, st.Suspend, st.Different, st.LastError)
+		}
+	}
+	must(t, d.a.site.ResyncGroupWith(context.Background(), "g", ResyncOptions{Swap: true}))
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
+// TestTakeoverWhilePrimaryIsSilent: a primary that died a moment ago is connected as far as anybody knows, and does not answer.
+func TestTakeoverWhilePrimaryIsSilent(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	d.wait("everything has arrived", func() bool { st := d.a.groupStatus("g"); return st.PeerDurable == st.AppendedSeq })
+	d.wait("the secondary knows that it is PAIR", func() bool { return d.b.status("x").PeerStatus == "PAIR" && d.b.status("y").PeerStatus == "PAIR" })
+	d.darken()
+	if !d.b.linked() {
+		t.Fatal("the secondary knows already")
+	}
+	var said Remarks
+	must(t, d.b.site.TakeoverGroup(WithRemarks(context.Background(), &said), "g@tokyo", TakeoverOptions{Timeout: 500 * time.Millisecond}))
+	if !strings.HasPrefix(said.String(), takeoverSSUS) {
+		t.Fatalf("the answer is %q", said.String())
+	}
+	d.b.await(SSWS, "x", "y")
+	w.node = d.b
+	w.check(d.b, everyAck)
+	w.some(newRand(testSeed(t)), 20)
+	d.lighten()
+	d.wait("the old primary knows", func() bool { return d.a.status("x").TakenOver && d.a.status("y").TakenOver })
+	d.a.writesRefused("x", "y")
+	must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
+// TestSwapWaitsForPairsAlone: what a split pair still lacks never comes, and is not waited for.
+func TestSwapWaitsForPairsAlone(t *testing.T) {
+	t.Parallel()
+	d, _ := twoPaired(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g := d.b.site.groupByName("g@tokyo")
+	refused(t, g.awaitSeq(context.Background(), g.journal.Marks().LastSeq+5, g.allPairs()), KindBusy)
 }

@@ -39,14 +39,6 @@ type dryRunFlag struct {
 	DryRun bool `help:"Change nothing; say what would be copied, and how much of it was written at the S-VOL and would be overwritten."`
 }
 
-// resync gives the command, or says what it would do.
-func (f dryRunFlag) resync(a *app, dir, name string) error {
-	if f.DryRun {
-		return differencesFlags{Summary: true}.print(a, dir, name)
-	}
-	return a.command(dir, name, "resync", false)
-}
-
 // print asks the site and prints its answer as it comes: the list may be longer than what memory should hold.
 func (f differencesFlags) print(a *app, dir, name string) error {
 	s, err := a.siteFor(dir, name)

@@ -81,7 +81,7 @@
 //	  -R                        pair delete --force, at the S-VOL's site
 //	  -RS                       suspend and then takeover, at the S-VOL's site: SSWS whatever the primary does
 //	pairresync                  resync
-//	  -swaps, -swapp            resync swap, at the S-VOL's and at the P-VOL's site
+//	  -swaps, -swapp            resync --swap, at the S-VOL's and at the P-VOL's site
 //	pairdisplay                 status; -l, -fc, -fd, -fe, -CLI, and group list with -v jnl, -v jnlt
 //	raidvchkscan -v jnl         group list
 //	pairvolchk, -ss             status, as an exit status; -c is of the other side

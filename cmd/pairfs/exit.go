@@ -12,7 +12,7 @@ const (
 	exitDone    = 0 // done
 	exitFailed  = 1 // refused or failed; the sentence is on stderr
 	exitUsage   = 2 // the command line makes no sense; nothing was tried
-	exitTimeout = 3 // "pair wait", "wait": the time was over first
+	exitTimeout = 3 // "pair wait", "wait" and "takeover": the time was over first
 	exitBroken  = 4 // "wait": a pair was suspended before the marker was restored
 	exitChanged = 5 // "wait": the marker is of another history
 )

@@ -8,12 +8,13 @@ import (
 
 // groupCmd holds the commands about journal groups.
 type groupCmd struct {
-	Create  groupCreateCmd  `cmd:"" help:"Make a group and its journal."`
-	Suspend groupSuspendCmd `cmd:"" help:"Split all pairs of a group at one moment."`
-	Mark    groupMarkCmd    `cmd:"" help:"Place a marker behind everything that was acknowledged until now, for all pairs of a group, and print it."`
-	Resync  groupResyncCmd  `cmd:"" help:"Join the split pairs of a group again, copying what differs; what was written at the S-VOLs is overwritten."`
-	Delete  groupDeleteCmd  `cmd:"" help:"Delete a group, its pairs and its journal; the volumes stay."`
-	List    groupListCmd    `cmd:"" help:"Show the groups and their journals."`
+	Create   groupCreateCmd   `cmd:"" help:"Make a group and its journal."`
+	Suspend  groupSuspendCmd  `cmd:"" help:"Split all pairs of a group at one moment."`
+	Mark     groupMarkCmd     `cmd:"" help:"Place a marker behind everything that was acknowledged until now, for all pairs of a group, and print it."`
+	Takeover groupTakeoverCmd `cmd:"" help:"Let hosts write all S-VOLs of a group, at one sequence number: roles exchanged while the primary can be reached in PAIR, else SSWS with all that arrived."`
+	Resync   groupResyncCmd   `cmd:"" help:"Join the split pairs of a group again, copying what differs; what was written at the S-VOLs is overwritten."`
+	Delete   groupDeleteCmd   `cmd:"" help:"Delete a group, its pairs and its journal; the volumes stay."`
+	List     groupListCmd     `cmd:"" help:"Show the groups and their journals."`
 
 	Set          groupSetCmd          `cmd:"" help:"Change options of a group, on this side."`
 	AddVolume    groupAddVolumeCmd    `cmd:"" help:"Give the journal of a group another journal volume, while it is in use."`
@@ -100,7 +101,7 @@ func (c *groupSuspendCmd) Run(a *app) error { return c.suspend(a, "groups", c.Na
 
 type groupResyncCmd struct {
 	Name string `arg:"" help:"Name of the group."`
-	dryRunFlag
+	resyncFlags
 }
 
 // Run joins the group.

@@ -2,14 +2,15 @@ package main
 
 // pairCmd holds the commands about pairs.
 type pairCmd struct {
-	Create  pairCreateCmd  `cmd:"" help:"Replicate a volume of this site to a peer."`
-	Suspend pairSuspendCmd `cmd:"" help:"Split a pair."`
-	Mark    pairMarkCmd    `cmd:"" help:"Place a marker behind everything that was acknowledged until now, and print it; see the command wait."`
-	Resync  pairResyncCmd  `cmd:"" help:"Join a split pair again, copying what differs; what was written at the S-VOL is overwritten."`
-	Delete  pairDeleteCmd  `cmd:"" help:"End a pair; both volumes stay. At the primary it ends on both sides, at the secondary there alone: the primary is then suspended until it is deleted too."`
-	Wait    pairWaitCmd    `cmd:"" help:"Wait until a pair is in one of the given states."`
-	List    pairListCmd    `cmd:"" help:"Show the pairs in one line each."`
-	Set     pairSetCmd     `cmd:"" help:"Change options of a pair, on this side."`
+	Create   pairCreateCmd   `cmd:"" help:"Replicate a volume of this site to a peer."`
+	Suspend  pairSuspendCmd  `cmd:"" help:"Split a pair."`
+	Mark     pairMarkCmd     `cmd:"" help:"Place a marker behind everything that was acknowledged until now, and print it; see the command wait."`
+	Takeover pairTakeoverCmd `cmd:"" help:"Let hosts write the S-VOL: roles exchanged while the primary can be reached in PAIR, else SSWS with all that arrived."`
+	Resync   pairResyncCmd   `cmd:"" help:"Join a split pair again, copying what differs; what was written at the S-VOL is overwritten."`
+	Delete   pairDeleteCmd   `cmd:"" help:"End a pair; both volumes stay. At the primary it ends on both sides, at the secondary there alone: the primary is then suspended until it is deleted too."`
+	Wait     pairWaitCmd     `cmd:"" help:"Wait until a pair is in one of the given states."`
+	List     pairListCmd     `cmd:"" help:"Show the pairs in one line each."`
+	Set      pairSetCmd      `cmd:"" help:"Change options of a pair, on this side."`
 
 	Differences pairDifferencesCmd `cmd:"" help:"List what was changed since a split, and what of it a resync overwrites."`
 }
@@ -55,7 +56,7 @@ func (c *pairSuspendCmd) Run(a *app) error { return c.suspend(a, "", c.Name) }
 
 type pairResyncCmd struct {
 	Name string `arg:"" name:"pair" help:"Name of the pair."`
-	dryRunFlag
+	resyncFlags
 }
 
 // Run joins the pair.

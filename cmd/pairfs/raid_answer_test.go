@@ -85,7 +85,7 @@ func TestTakeoverOfSeveral(t *testing.T) {
 
 // TestTakeoverOfAGroup has one command for all of a group.
 func TestTakeoverOfAGroup(t *testing.T) {
-	const line = "takeover timeout=60s"
+	const line = "takeover timeout=1m0s"
 	s := answers(t, line, map[string]string{"a": "", "groups/g@tokyo": "ok: SVOL-takeover: all of it\n"})
 	var out bytes.Buffer
 	r := callOf(t, "horctakeover", "-g g", &out)
@@ -136,13 +136,13 @@ func TestSwap(t *testing.T) {
 		{"-swapp", "S-VOL", exINVVOL},
 		{"-swapp -swaps", "S-VOL", exOPTINV},
 	} {
-		s := answers(t, "resync swap", map[string]string{"a": "ok\n"})
+		s := answers(t, "resync mode=swap", map[string]string{"a": "ok\n"})
 		var out bytes.Buffer
 		r := callOf(t, "pairresync", "-d a "+row.option, &out)
 		err := r.swap(&raidTarget{site: s, members: []raidMember{memberIn("a", row.role, "PSUS")}}, r.args.last("-swaps", "-swapp"))
 		var e *raidError
 		refused := errors.As(err, &e)
-		if refused != (row.code != raidCode{}) || refused && e.code != row.code || (asked(t, s, "a") == "resync swap") == refused {
+		if refused != (row.code != raidCode{}) || refused && e.code != row.code || (asked(t, s, "a") == "resync mode=swap") == refused {
 			t.Errorf("%s at the %s: %v, asked %q", row.option, row.role, err, asked(t, s, "a"))
 		}
 	}

@@ -50,13 +50,6 @@ func (r *raidCall) answerOf(s site, object, line string) (word, sentence string,
 	return word, sentence, nil
 }
 
-// splitAnswer takes the answer "ok: WORD: sentence" apart.
-func splitAnswer(text string) (word, sentence string) {
-	text = strings.TrimPrefix(strings.TrimSpace(text), "ok:")
-	word, sentence, _ = strings.Cut(text, ":")
-	return strings.TrimSpace(word), strings.TrimSpace(sentence)
-}
-
 // objectsOf are the control files that a command for all members goes to: the group, or each pair.
 func (t *raidTarget) objectsOf() []string {
 	if t.whole {

@@ -1,6 +1,6 @@
 package main
 
-import "fmt"
+import "time"
 
 // takeoverSeconds is how long a takeover waits for what the primary still has, unless -t says otherwise.
 const takeoverSeconds = 60
@@ -9,6 +9,9 @@ var horctakeoverOptions = []raidOption{
 	{name: "-t", min: 1, max: 1, operands: "SECONDS", check: numbers(1, waitSecondsMax), help: "how long to wait for what the primary still has (60)"},
 	{name: "-l", help: "at the P-VOL: let hosts write it without the other side"},
 }
+
+// takeoverMax is how long the site lets a takeover wait.
+const takeoverMax = time.Hour
 
 // takeoverKind is what a takeover turned out to be: the first word of the site's answer, and RAID Manager's exit status for it.
 type takeoverKind struct {
@@ -53,9 +56,9 @@ func horctakeover(r *raidCall) (int, error) {
 func (r *raidCall) takeover(t *raidTarget, seconds int) (int, error) {
 	worst := takeoverKind{loss: -1}
 	for _, object := range t.objectsOf() {
-		word, sentence, err := r.answerOf(t.site, object, fmt.Sprintf("takeover timeout=%ds", seconds))
+		word, sentence, err := t.site.takeOver(object, min(time.Duration(seconds)*time.Second, takeoverMax))
 		if err != nil {
-			return 0, err
+			return 0, coded(err, exCMDIOE)
 		}
 		k, err := takeoverOf(word)
 		if err != nil {

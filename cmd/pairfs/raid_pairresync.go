@@ -36,5 +36,5 @@ func (r *raidCall) swap(t *raidTarget, option string) error {
 	if err := t.allOn(side, exINVVOL, option+" is for the site of the "+side.String()+", here it is "+other); err != nil {
 		return err
 	}
-	return r.give(t, t.members, "resync swap")
+	return r.give(t, t.members, "resync mode=swap")
 }

@@ -175,6 +175,7 @@ func notes(p state) []string {
 			n = append(n, why)
 		}
 	}
+	n = append(n, takeoverNotes(p)...)
 	if p.get("status") == "Suspending" {
 		left := "the time left is not known"
 		if p.get("split-left-seconds") != "0.000" {
