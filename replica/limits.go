@@ -105,6 +105,13 @@ const (
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
 
+	// dbSpare is the room that site.db has on the disk beyond what it uses and its bitmaps may come to: some hundred changes of states and options.
+	dbSpare = 1 << 20
+	// dbSpareRetry is the pause before it is tried again to allocate that room.
+	dbSpareRetry = 30 * time.Second
+	// startRoom is what a start that found no room asks for: a new site.db with its spare, and a key.
+	startRoom = 4 << 20
+
 	// eventsMax is how many events a site remembers.
 	eventsMax = 1000
 	// Names and counts of the reference, and what keeps a listing readable.
