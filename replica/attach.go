@@ -27,6 +27,7 @@ func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	g.watchAnew()
 	p.applyAccess()
 	g.mu.Unlock()
+	g.site.db.room.maps.Add(a.bits.stored())
 	v.att = a
 	v.slow.Store(g.slow)
 	return p
@@ -38,6 +39,7 @@ func (g *group) detach(p *pair) {
 	delete(g.pairs, p.name)
 	delete(g.members, p.att.number)
 	g.mu.Unlock()
+	g.site.db.room.maps.Add(-p.att.bits.stored())
 	p.att.vol.att = nil
 	p.att.vol.slow.Store(nil)
 	p.group.site.slots.drop(p)

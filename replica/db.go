@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
 )
@@ -107,21 +108,28 @@ type pairRecord struct {
 // noStop is the StopSeq of a pair that is being replicated.
 const noStop = ^journal.Seq(0)
 
-type database struct{ db *bolt.DB }
+type database struct {
+	db   *bolt.DB
+	room dbRoom
+}
 
 // openDatabase opens or makes the database. It holds the file lock that keeps a second daemon away.
 func openDatabase(path, site string) (*database, error) {
 	if fi, err := os.Lstat(path); err == nil && !fi.Mode().IsRegular() {
 		return nil, fmt.Errorf("open %s: it is not a regular file; pairfs does not follow links in its state directory", path)
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	d := &database{}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, OpenFile: d.room.openFile})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another pairfs daemon uses this state directory; stop it first (pairfs umount)", path)
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w: the file is damaged or no database of a site; restore it from a copy", path, err)
 	}
-	d := &database{db: db}
+	d.db = db
 	if err := d.init(site); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -162,6 +170,7 @@ func (d *database) update(fn func(*bolt.Tx) error) error {
 	if err := d.db.Update(fn); err != nil {
 		return fmt.Errorf("write %s: %w", d.db.Path(), err)
 	}
+	d.provide()
 	return nil
 }
 

@@ -138,6 +138,12 @@ const (
 	// keptHeadMax bounds the head of a list, which is short lines of text, and keptWhyMax the reason in it.
 	keptHeadMax = 8 << 10
 	keptWhyMax  = 1 << 10
+	// dbSpare is the room that site.db has on the disk beyond what it uses and its bitmaps may come to: some hundred changes of states and options.
+	dbSpare = 1 << 20
+	// dbSpareRetry is the pause before it is tried again to allocate that room.
+	dbSpareRetry = 30 * time.Second
+	// startRoom is what a start that found no room asks for: a new site.db with its spare, and a key.
+	startRoom = 4 << 20
 
 	// eventsMax is how many events a site remembers.
 	eventsMax = 1000

@@ -102,7 +102,10 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 	s.events = newEventLog(s.log, s.wall)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
-		return nil, errors.Join(err, s.abandon())
+		if full := s.noRoom(err); full != nil {
+			err = full
+		}
+		return nil, errors.Join(err, s.abandon(), s.unmake())
 	}
 	if s.fresh {
 		s.events.add(slog.LevelInfo, "site", "a new site %s was made in %s", cfg.Name, cfg.StateDir)
@@ -148,18 +151,19 @@ func (c *Config) fill() error {
 }
 
 func (s *Site) open() error {
+	_, err := os.Lstat(filepath.Join(s.cfg.StateDir, "site.db"))
+	s.fresh = errors.Is(err, os.ErrNotExist)
 	if err := s.openDirs(); err != nil {
 		return err
 	}
-	var err error
 	if err := checkLost(s.cfg.StateDir); err != nil {
 		return err
 	}
-	_, err = os.Lstat(filepath.Join(s.cfg.StateDir, "site.db"))
-	s.fresh = errors.Is(err, os.ErrNotExist)
 	if s.db, err = openDatabase(filepath.Join(s.cfg.StateDir, "site.db"), s.cfg.Name); err != nil {
 		return err
 	}
+	s.db.room.short = s.dbShort
+	s.db.provide()
 	if err := s.openHistory(); err != nil {
 		return err
 	}
