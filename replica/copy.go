@@ -315,6 +315,7 @@ func (a *attachment) holeAt(from, to int64) int64 {
 // settleBases takes the secondary's ordinals: a base record that is durable there need not be sent again in this session, one that is in
 // its store is copied for good. A pair that left COPY in between keeps its marks: hosts may have set them anew. Requires g.mu.
 func (f *feedSession) settleBases(durable, restored uint64) {
+	durable = max(durable, restored)
 	keep := 0
 	for i := range f.bases {
 		b := &f.bases[i]

@@ -254,11 +254,15 @@ func (p *pullSession) request() {
 // marks gathers what the next request says.
 func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	g := p.g
-	durable := g.journal.Marks().Durable
+	p.mu.Lock()
+	told := p.told
+	p.told = false // before the states are read: what changes behind that is told by the next request
+	p.mu.Unlock()
 	g.mu.Lock()
 	checked, checkedSeq := g.checkedPos, g.restoredSeq
 	states := g.wireStates()
 	g.mu.Unlock()
+	durable := g.journal.Marks().Durable // behind the others, which move with it: what is restored is durable
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := quicwire.ReadJournal{RestoredSeq: uint64(checkedSeq)}
@@ -277,9 +281,8 @@ func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	p.arrived = p.arrived[:keep]
 	r.Budget, r.Durable, r.Restored = p.taken+pullWindow, p.durable, p.restored
 	r.DurableSeq = uint64(max(p.durableSeq, checkedSeq))
-	if !p.told {
+	if !told {
 		states = nil
 	}
-	p.told = false
 	return r, states
 }
