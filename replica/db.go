@@ -95,6 +95,7 @@ type pairRecord struct {
 	StopSeq      journal.Seq // updates up to this number are; noStop while replicating
 	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before
 	ControlSeq   journal.Seq // secondary: the last control record that was obeyed
+	Torn         bool        `json:",omitempty"` // secondary: its store took no bytes and it was given up, see attachment.torn
 	Since        time.Time
 	LastError    string
 	Options      map[string]string // those that were set, by name

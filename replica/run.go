@@ -179,8 +179,8 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		if o.typ == SVOLByOperator || (o.typ == MCUInitialized && st.Status == PSUE) {
 			st.Suspend = o.typ
 		}
-		if o.torn {
-			st.Consistent = false
+		if o.torn || p.rec.Torn {
+			st.Consistent, o.writable = false, false // what hosts wrote to a store that takes nothing would be lost
 		}
 		st.SVOLWrite = o.writable && st.Status.suspended()
 	}
@@ -199,7 +199,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
 	}
 	if st.Role == Secondary && in == EvPeerResync {
-		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting = stop, noStop, true
+		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting, p.rec.Torn = stop, noStop, true, false
 	}
 	if st.Status != COPY {
 		p.endCopy()
