@@ -58,7 +58,7 @@ unit: ## tests of the packages, with the race detector
 SEEDS ?= 200
 
 .PHONY: sim
-sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and faults; PAIRFS_SEED is the first
+sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and faults, one a processor at a time; PAIRFS_SEED is the first
 	@PAIRFS_SIM=$(SEEDS) $(GO) test -run '^TestVirtualTime$$' -count=1 -v -timeout 120m ./replica | \
 		{ grep -Ev 'sim_test.go:[0-9]+: +[0-9]+\.[0-9]{3} |^=== ' || true; }
 

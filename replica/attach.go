@@ -18,6 +18,7 @@ func (g *group) attach(v *Volume, name string, rec pairRecord) *pair {
 	a.use.steps.push(time.Now(), pairCounts{}) // what comes before the first look counts
 	a.start.Store(uint64(rec.StartSeq))
 	a.stop.Store(uint64(rec.StopSeq))
+	a.torn.Store(rec.Torn)
 	if rec.StartSeq == 0 {
 		a.start.Store(uint64(noStop)) // nothing is replicated before the start record
 	}

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,7 +78,7 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
-	if err := g.commit(atts, func(tx *bolt.Tx) error { return g.putMarks(tx, head) }); err != nil {
+	if err := g.commit(atts, func(tx *bolt.Tx) error { return errors.Join(g.putTorn(tx), g.putMarks(tx, head)) }); err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
 	if err := g.journal.Free(head); err != nil {

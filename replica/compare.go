@@ -69,11 +69,11 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if known {
 			p.peerStatus = Status(t.Status)
 		}
-		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
-			continue // the primary is about to join it; a create that failed there leaves an orphan that the next create replaces
-		}
 		p.gone, p.missing = !known && sure, !known
 		p.unheard = p.unheard && !known && !sure
+		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
+			continue // the primary is about to join it; if the create failed there it is an orphan, see [pair.orphan]
+		}
 		if st := SuspendType(t.SuspendType); known && p.rec.State.Status == Suspending && (st == ByMCU || st == JournalOverflow) {
 			continue // it obeyed the suspend record; its marks end the flush
 		}

@@ -200,13 +200,14 @@ func (r *replay) record(rec *journal.Record) error {
 	if rec.Position < r.from {
 		return nil
 	}
-	err := a.replayErr
-	if err == nil {
-		err = a.applyToStore(rec)
+	var err error
+	if !a.torn.Load() {
+		if err = a.applyToStore(rec); err != nil && a.mayTear() {
+			a.replayErr = err
+			a.tear()
+		}
 	}
-	if err != nil && r.g.role == Secondary && a.pair.opts.ErrorLevel == LevelLU {
-		a.replayErr = err // given up: see giveUp
-		a.torn.Store(true)
+	if a.torn.Load() { // given up: see giveUp
 		a.bits.setRange(int64(rec.Offset), int64(rec.Length))
 		return nil
 	}

@@ -50,3 +50,15 @@ func TestReplayEndOfCopy(t *testing.T) {
 		t.Fatalf("the copy ends at %d", p.rec.PairSeq)
 	}
 }
+
+// TestRestoredIsDurable: a base record that is restored at the peer is durable there, though the peer named the marks in the wrong order: a
+// copy that takes it for flying never ends.
+func TestRestoredIsDurable(t *testing.T) {
+	p := copying(2)
+	p.copier = &copier{pair: p, held: newBitmap(p.rec.Size), flying: 2, under: 2 * regionSize}
+	f := &feedSession{bases: []base{{ordinal: 5, copier: p.copier, first: 0, n: 1}, {ordinal: 6, copier: p.copier, first: 1, n: 1}}}
+	f.settleBases(4, 5)
+	if p.copier.flying != 1 || p.copier.under != regionSize || len(f.bases) != 1 {
+		t.Errorf("%d base records are flying, %d bytes under way, %d remembered", p.copier.flying, p.copier.under, len(f.bases))
+	}
+}

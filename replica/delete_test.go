@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -273,4 +275,39 @@ func TestDeleteSaysWhatItLeaves(t *testing.T) {
 		return d.a.status("z").PeerStatus == "SMPL" && d.b.status("w").PeerStatus == "SMPL"
 	})
 	deleted(d.b, "w", "", DeleteOptions{})
+}
+
+// TestOrphanIsTold: an S-VOL whose create the primary gave up, and could not take back, does not stay COPY for ever, and makes room for the
+// next create.
+func TestOrphanIsTold(t *testing.T) {
+	for name, alone := range map[string]bool{"alone in its group": true, "beside another pair": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				ctx, g, tokyo, osaka := context.Background(), w.groups[0], w.sites[0], w.sites[1]
+				gone := []string{"x"}
+				if alone {
+					gone = g.w.names
+				}
+				for _, v := range gone {
+					must(t, tokyo.site.DeletePair(ctx, v, DeleteOptions{}))
+					must(t, osaka.site.ReserveVolume(ctx, v, "tokyo"))
+				}
+				w.net.Cut(osaka.addr, tokyo.addr, true)
+				if tokyo.site.CreatePair(ctx, g.pairSpec("x")) == nil {
+					t.Fatal("a pair was created without an answer")
+				}
+				time.Sleep(2 * requestTimeout) // it tries to take that back
+				if st := osaka.status("x"); st.Status != COPY {
+					t.Fatalf("the S-VOL is %s", st.Status)
+				}
+				w.calm()
+				w.until("the S-VOL is told", func() bool { return osaka.status("x").Status == PSUE })
+				for _, v := range gone {
+					w.again("create", func() error { return tokyo.site.CreatePair(ctx, g.pairSpec(v)) })
+				}
+				w.finish()
+			})
+		})
+	}
 }

@@ -308,11 +308,26 @@ func (d *duo) dump() {
 		st := n.site.Status()
 		for _, p := range st.Pairs {
 			d.t.Logf("%s: %+v", n.cfg.Name, p)
+			d.t.Logf("%s: %s", n.cfg.Name, n.site.pairByName(p.Name).inside())
 		}
 		for _, g := range st.Groups {
 			d.t.Logf("%s: %+v", n.cfg.Name, g)
 		}
 	}
+}
+
+// inside is what the status does not show of a pair.
+func (p *pair) inside() string {
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	text := fmt.Sprintf("pair %s, number %d: start %d, stop %d, pair %d, starting %v, round %d, last %d", p.name, p.rec.Number, p.rec.StartSeq, p.rec.StopSeq, p.rec.PairSeq, p.rec.Starting, p.round.Load(), p.group.lastSeq)
+	if c := p.copier; c != nil {
+		text += fmt.Sprintf(", copy: %d flying, %d under way, next %d, at its end %v, waits %v", c.flying, c.under, c.next, c.control, c.waits)
+	}
+	if f := p.group.session; f != nil {
+		text += fmt.Sprintf(", session: sent %d of %d, last %d, %d bases, cursor %v", f.sent, f.budget, f.lastSeq, len(f.bases), f.cursor != nil)
+	}
+	return text
 }
 
 // volume makes a volume of duoSize at the site.

@@ -145,7 +145,7 @@ func (g *group) stale(f fact) bool {
 	switch {
 	case g.pairs[p.name] != p:
 		return true // another one may have its name
-	case f.input == EvFailure || f.input == EvRestoreFailed || f.round == p.round.Load():
+	case f.input == EvFailure || f.input == EvRestoreFailed && !f.torn || f.round == p.round.Load():
 		return false
 	}
 	if p.rec.State.Role == Primary {

@@ -1,27 +1,67 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // An S-VOL whose store takes no bytes holds up the restore of its whole group, unless its pair's error level is LU: then that volume is
 // given up alone. What would be written to it is marked in its bitmap instead, durable before the journal lets go of it (I5), its pair is
 // PSUE and the S-VOL no image of one moment any more; the other pairs go on. A resync tries the store again.
+//
+// That it was given up is stored with the marks that let go of what it lacks: who starts behind a kill must not take it for an image. An
+// S-VOL that is split is never given up: it is the image of a moment that somebody keeps, or hosts write it, and the journal holds the only
+// copy of what its store did not take.
 
 // mayGiveUp reports whether a failure of the volume's store is that pair's alone.
 func (g *group) mayGiveUp(a *attachment, err error) bool {
+	return !errors.Is(err, errChecksum) && g.journal.Err() == nil && a.mayTear()
+}
+
+// mayTear reports whether the S-VOL may be given up alone.
+func (a *attachment) mayTear() bool {
+	g := a.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.role == Secondary && a.pair.opts.ErrorLevel == LevelLU && !errors.Is(err, errChecksum) && g.journal.Err() == nil
+	return g.role == Secondary && a.pair.opts.ErrorLevel == LevelLU && a.pair.rec.State.Status.active()
+}
+
+// tear makes the S-VOL no image of one moment any more, and reports whether it was one.
+func (a *attachment) tear() bool {
+	a.group.mu.Lock()
+	defer a.group.mu.Unlock()
+	a.pair.rec.Torn, a.pair.rec.State.Consistent = true, false
+	return !a.torn.Swap(true)
+}
+
+// putTorn stores the pairs whose volumes were given up, in the transaction that lets go of what they lack.
+func (g *group) putTorn(tx *bolt.Tx) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, p := range g.pairs {
+		if !p.rec.Torn {
+			continue
+		}
+		if err := put(tx, bucketPairs, name, p.rec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // giveUp takes the volume out of the restore. It may be called with restoreMu held.
 func (g *group) giveUp(a *attachment, err error) {
-	if a.torn.Swap(true) {
+	if !a.tear() {
 		return
 	}
+	g.tellGivenUp(a, err)
+}
+
+func (g *group) tellGivenUp(a *attachment, err error) {
 	text := fmt.Sprintf("volume %s cannot be restored to: %v; its pair is suspended alone (error-level=lu); mend its store, then resync", a.vol.name, err)
 	g.site.events.add(slog.LevelError, a.pair.object(), "%s", text)
 	g.report(fact{pair: a.pair, input: EvRestoreFailed, text: text, torn: true})
@@ -87,13 +127,34 @@ func (g *group) flushVolume(a *attachment) error {
 	return fmt.Errorf("flush the store of volume %s: %w", a.vol.name, err)
 }
 
-// tellTorn reports the volumes that a replay found to take no bytes. The group's goroutines run.
+// errTorn is why a volume was given up before the daemon started.
+var errTorn = errors.New("its store took no bytes when pairfs ran before")
+
+// tellTorn reports the volumes that were given up before the daemon started, or that a replay found to take no bytes. The group's goroutines run.
 func (g *group) tellTorn() {
 	for _, a := range g.attachments() {
-		if err := a.replayErr; err != nil {
-			a.replayErr = nil
-			a.torn.Store(false)
-			g.giveUp(a, err)
+		g.mu.Lock()
+		active := a.pair.rec.State.Status.active()
+		g.mu.Unlock()
+		if a.torn.Load() && active {
+			g.tellGivenUp(a, cmp.Or(a.replayErr, errTorn))
 		}
+		a.replayErr = nil
 	}
+}
+
+// tornBefore takes back what an attempt to open the group, which failed, found of its volumes.
+func (g *group) tornBefore() error {
+	stored, err := load[pairRecord](g.site.db, bucketPairs)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, p := range g.pairs {
+		p.att.replayErr = nil
+		p.rec.Torn, p.rec.State.Consistent = stored[name].Torn, stored[name].State.Consistent
+		p.att.torn.Store(p.rec.Torn)
+	}
+	return nil
 }

@@ -94,9 +94,8 @@ func (g *group) openAgain() {
 	g.openMu.Lock()
 	defer g.openMu.Unlock()
 	m, err := g.storedMarks()
-	for _, a := range g.attachments() {
-		a.replayErr = nil
-		a.torn.Store(false)
+	if err == nil {
+		err = g.tornBefore()
 	}
 	if err == nil && g.rec.Failed == "" {
 		if _, gone := os.Lstat(g.dir()); errors.Is(gone, fs.ErrNotExist) {

@@ -69,6 +69,13 @@ func (p *pair) granted() bool {
 	return p.rec.State.Role == Secondary && p.rec.State.Status == COPY && p.rec.Starting && time.Since(p.since) < requestTimeout
 }
 
+// orphan reports whether this side was made by a create that failed at the primary, which could not take it back: the primary has no such
+// pair, and would have it by now. The next create of the pair replaces it. Requires group.mu.
+func (p *pair) orphan(now time.Time) bool {
+	return p.rec.State.Role == Secondary && p.rec.State.Status.active() && p.rec.StartSeq == 0 && p.gone &&
+		now.Sub(p.since) > requestTimeout+createTimeout(p.group.journalSize())
+}
+
 // endCopy forgets the base records under way; what is still marked is copied anew. Requires group.mu.
 func (p *pair) endCopy() {
 	p.copier = nil

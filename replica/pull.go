@@ -301,6 +301,10 @@ func (p *pullSession) request() {
 // marks gathers what the next request says.
 func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	g := p.g
+	p.mu.Lock()
+	told := p.told
+	p.told = false // before the states are read: what changes behind that is told by the next request
+	p.mu.Unlock()
 	g.mu.Lock()
 	checked, checkedSeq := g.checkedPos, g.restoredSeq
 	states := g.wireStates()
@@ -324,9 +328,8 @@ func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	p.arrived = p.arrived[:keep]
 	r.Budget, r.Durable, r.Restored = p.taken+pullWindow, p.durable, p.restored
 	r.DurableSeq = uint64(max(p.durableSeq, checkedSeq))
-	if !p.told {
+	if !told {
 		states = nil
 	}
-	p.told = false
 	return r, states
 }

@@ -204,8 +204,10 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		if o.typ == SVOLByOperator || (o.typ == MCUInitialized && st.Status == PSUE) {
 			st.Suspend = o.typ
 		}
+		if o.torn || p.rec.Torn {
+			st.Consistent, o.writable = false, false // what hosts wrote to a store that takes nothing would be lost
+		}
 		if o.torn {
-			st.Consistent = false
 			g.tellFirst()
 		}
 		st.SVOLWrite = o.writable && st.Status.suspended()
@@ -235,7 +237,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		stop = g.lastSeq // it has all that this side ever wrote
 	}
 	if begins := in == EvPeerResync || in == EvPeerDiscard || in == EvPeerSwap || in == EvSwapped; st.Role == Secondary && begins {
-		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting = stop, noStop, true
+		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting, p.rec.Torn = stop, noStop, true, false
 		p.round.Add(1) // also of a pair that did not know yet that it was split: what waits is of the past
 	}
 	if st.Status != COPY {

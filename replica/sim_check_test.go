@@ -213,7 +213,7 @@ func (g *simGroup) prefix(away *group) error {
 		if st.Status == PAIR {
 			delete(g.dirty, name)
 		}
-		if !st.Consistent || st.Status == COPY || st.Status == Deleting || g.dirty[name] || q.p.att.torn.Load() {
+		if !st.Consistent || st.Status == COPY || st.Status == Deleting || g.dirty[name] {
 			continue
 		}
 		if together[q.rec.StopSeq] == nil {

@@ -31,6 +31,8 @@ func (g *group) watchPairs() {
 	for _, p := range g.pairs {
 		st := p.rec.State
 		switch {
+		case p.orphan(now):
+			g.report(fact{pair: p, input: EvPeerDeleted, text: fmt.Sprintf("%s has no such pair: its create failed there; create it there again, or delete it here", g.rec.Peer)})
 		case st.Role == Secondary && st.Status == COPY && p.rec.Starting && !p.granted() && g.pulling != nil && now.Sub(g.asked) > requestTimeout:
 			g.asked = now
 			g.pulling.cancel() // the start record does not come: a new session compares the states
