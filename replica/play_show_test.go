@@ -110,7 +110,8 @@ func (p *play) picture(n *node, paths bool) (lines []string) {
 		if x.Suspend != NoSuspend {
 			words[0] += fmt.Sprintf(" (%s)", x.Suspend)
 		}
-		if x.PeerStatus != "" && !p.deaf() {
+		going := x.Status == Deleting || n.other.site != nil && n.other.status(x.Name).Status == Deleting // told while it is, so agree does not wait for it
+		if x.PeerStatus != "" && !p.deaf() && !going {
 			words = append(words, "peer "+x.PeerStatus)
 		}
 		if x.Role == Secondary {
