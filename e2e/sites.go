@@ -75,13 +75,13 @@ func (s *Site) Targets(size int64, volumes ...string) []Target {
 	return out
 }
 
-// AwaitDrained waits until the peer of a primary pair holds everything that was written so far, durably. The workload must be stopped
+// AwaitDrained waits until the peer of a primary pair holds everything that was written so far to its group, durably. The workload must be stopped
 // or paused.
 func (s *Site) AwaitDrained(pair string) {
 	s.t.Helper()
 	Until(s.t, StatusLimit, "pair "+pair+" has no lag", func() bool {
 		p := s.Get(pair)
-		return p["status"] == "PAIR" && p["lag-records"] == "0"
+		return p["status"] == "PAIR" && p["lag-records"] == "0" && s.Get("groups/" + p["group"])["lag-records"] == "0"
 	})
 }
 
