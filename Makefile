@@ -53,7 +53,7 @@ check: ## formatting, go vet, go.mod
 
 .PHONY: unit
 unit: ## tests of the packages, with the race detector
-	$(GO) test -race -shuffle=on -timeout 12m $(UNIT)
+	$(GO) test -race -shuffle=on -timeout 20m $(UNIT)
 
 SEEDS ?= 200
 
@@ -64,7 +64,7 @@ sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and f
 
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
-	$(GO) test -shuffle=on -timeout 8m $(E2E)
+	$(GO) test -shuffle=on -timeout 20m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: e2e-long
