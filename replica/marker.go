@@ -160,7 +160,7 @@ func (p *pair) markerFacts(m Marker) markerFacts {
 	f.restored = p.rec.HeldSeq
 	if st.Status.active() {
 		f.restored = g.peerRestore
-		f.unsure = p.missing || p.peerStatus == Deleting
+		f.unsure = p.asked || p.missing || p.peerStatus == Deleting
 	}
 	return f
 }

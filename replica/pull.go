@@ -301,13 +301,9 @@ func (p *pullSession) request() {
 // marks gathers what the next request says.
 func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	g := p.g
-	p.mu.Lock()
-	told := p.told
-	p.told = false // before the states are read: what changes behind that is told by the next request
-	p.mu.Unlock()
 	g.mu.Lock()
 	checked, checkedSeq := g.checkedPos, g.restoredSeq
-	states := g.wireStates()
+	states := p.toTell()
 	g.mu.Unlock()
 	durable := g.journal.Marks().Durable // read last: what is in the stores for good is durable
 	p.mu.Lock()
@@ -328,8 +324,17 @@ func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 	p.arrived = p.arrived[:keep]
 	r.Budget, r.Durable, r.Restored = p.taken+pullWindow, p.durable, p.restored
 	r.DurableSeq = uint64(max(p.durableSeq, checkedSeq))
-	if !told {
-		states = nil
-	}
 	return r, states
+}
+
+// toTell returns the states if they were asked to be sent, else nil. They are of the moment at which the request is taken, so a change that
+// asks a moment later is told next. Requires g.mu.
+func (p *pullSession) toTell() []quicwire.PairState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.told {
+		return nil
+	}
+	p.told = false
+	return p.g.wireStates()
 }

@@ -34,11 +34,18 @@ func TestLastStateIsTold(t *testing.T) {
 		for range 100 { // let it come as far as it can
 			runtime.Gosched()
 		}
-		g.mu.Lock()
-		q.rec.StopSeq = 1 + n
-		g.mu.Unlock()
-		p.told = true
-		p.mu.Unlock()
+		if g.mu.TryLock() { // it waits for p.mu with the states in its hand, or has not begun
+			q.rec.StopSeq = 1 + n
+			g.mu.Unlock()
+			p.told = true
+			p.mu.Unlock()
+		} else { // it takes the states and the wish to tell them at one moment
+			p.mu.Unlock()
+			g.mu.Lock()
+			q.rec.StopSeq = 1 + n
+			g.mu.Unlock()
+			p.tell()
+		}
 		<-done
 		gather()
 		if told != 1+n {

@@ -155,8 +155,8 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 	g.mu.Lock()
 	for _, p := range pairs {
 		p.applyAccess()
-		if p.leaving = err == nil && p.rec.State.Status == Deleting; p.leaving {
-			g.tellFirst()
+		if p.leaving = err == nil && p.rec.State.Status == Deleting; p.leaving && in != EvPeerDelete {
+			g.tellFirst() // the primary did not ask for it
 		}
 		p.stopping = p.stopping && err != nil
 	}
