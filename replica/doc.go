@@ -93,6 +93,6 @@
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
 // inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock. A sender that ends a copy only tries
-// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. Site.cmd, group.cmd and
-// Volume.mode, which are held while something else is waited for, are of type waitLock.
+// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. Site.cmd, group.cmd,
+// Volume.mode and group.restoreMu, which are held while something else is waited for, are of type waitLock.
 package replica

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -259,6 +260,9 @@ func (g *group) drain(ctx context.Context, in Input, pairs []*pair, o runOptions
 			p.att.stop.Store(uint64(seq))
 		}
 	})
+	if err == nil {
+		err = g.journal.Sync(g.ctx, r.End) // before the number is stored: a power cut must not give it to another record
+	}
 	if err != nil {
 		// No room for the record, or no journal: stop without one.
 		g.site.events.add(slog.LevelWarn, g.object(), "the suspend record could not be journaled (%v): the rest is marked instead", err)
@@ -298,6 +302,10 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 	if err != nil {
 		return r, fault(KindNoSpace, err, "group %s: the start of the replication cannot be journaled", g.name)
 	}
+	if err := g.journal.Sync(g.ctx, r.End); err != nil { // before the number is stored: a power cut must not give it to another record
+		g.startedInVain(pairs)
+		return r, fault(KindInternal, err, "group %s: the start of the replication cannot be journaled", g.name)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.active() {
@@ -309,6 +317,17 @@ func (g *group) startPairs(ctx context.Context, pairs []*pair) (journal.Reservat
 		p.rec.StartSeq, p.rec.StopSeq = r.Seq, noStop
 	}
 	return r, nil
+}
+
+// startedInVain takes back a start whose record may not be durable. What was written behind it marked nothing, so everything is marked.
+func (g *group) startedInVain(pairs []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.att.stop.Store(uint64(p.rec.StopSeq))
+		p.att.start.Store(uint64(cmp.Or(p.rec.StartSeq, noStop)))
+		p.att.bits.fill()
+	}
 }
 
 // afterStart waits until every write that was numbered before the start has marked its regions, and only then lets the copy begin.

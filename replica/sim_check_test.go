@@ -32,6 +32,7 @@ func (w *world) look() {
 			w.verify("I1 at the primary of "+g.name, order(home, g.w.h))
 			w.verify("I2 of "+g.name, g.w.h.check(w.images(g), everyAck))
 			w.verify("the lag of "+g.name, g.lagIs(home))
+			w.verify("I3 of the states of "+g.name, numbersDurable(home))
 		}
 		if away != nil {
 			w.verify("I1 at the secondary of "+g.name, order(away, g.w.h))
@@ -170,6 +171,24 @@ func order(g *group, h *history) error {
 		issued = max(issued, o.issue)
 		return nil
 	})
+}
+
+// numbersDurable proves that no pair names the number of a record that a power cut could take: another record would get it.
+func numbersDurable(g *group) error {
+	if g.failure() != "" || g.journal.Err() != nil {
+		return nil
+	}
+	durable := g.journal.Marks().DurableSeq
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, p := range g.pairs {
+		for what, seq := range map[string]journal.Seq{"starts": p.rec.StartSeq, "stops": p.rec.StopSeq, "ends its copy": p.rec.PairSeq} {
+			if seq != noStop && seq > durable {
+				return fmt.Errorf("pair %s %s at number %d, and %d is durable", name, what, seq, durable)
+			}
+		}
+	}
+	return nil
 }
 
 // failure is why the group's journal was given up.
