@@ -302,8 +302,11 @@ func underWay(p, q side) (map[int64]bool, error) {
 	if !q.rec.State.Status.active() {
 		had = min(had, q.rec.StopSeq)
 	}
+	// A purge that waits for the disk has not marked yet what the journal holds, and its pair counts as replicated until it has.
+	purging := p.rec.State.Status != Suspending && p.rec.StopSeq != noStop
 	err := records(p.p.group, func(rec *journal.Record) error {
-		if rec.Volume == p.p.att.number && rec.Seq > had && rec.Length > 0 && p.p.att.replicated(rec.Seq) && (rec.Kind == journal.KindUpdate || rec.Kind == journal.KindDiscard) {
+		sent := p.p.att.replicated(rec.Seq) || purging && rec.Seq >= p.rec.StartSeq
+		if rec.Volume == p.p.att.number && rec.Seq > had && rec.Length > 0 && sent && (rec.Kind == journal.KindUpdate || rec.Kind == journal.KindDiscard) {
 			mark(regions, int64(rec.Offset), int64(rec.Length))
 		}
 		return nil
