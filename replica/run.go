@@ -190,7 +190,6 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	}
 	if st.Status.active() && !was.Status.active() {
 		g.watchAnew()
-		p.round.Add(1)
 		if st.Role == Secondary {
 			p.rec.StopSeq = noStop
 		}
@@ -199,7 +198,13 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		p.rec.PairSeq = 0
 		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
 	}
+	if st.Status.active() && (!was.Status.active() || in == EvPeerResync) {
+		p.round.Add(1)
+	}
 	if st.Role == Secondary && in == EvPeerResync {
+		if stop == noStop {
+			stop = g.lastSeq // the split at the primary was not heard of: what came until now is the image that it has
+		}
 		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting, p.rec.Torn = stop, noStop, true, false
 	}
 	if st.Status != COPY {
