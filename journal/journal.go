@@ -101,7 +101,7 @@ type Journal struct {
 	front front // how far everything reserved is published too
 	index index
 
-	flushMu   sync.Mutex    // held during a flush
+	flushMu   diskLock      // held during a flush
 	pubWanted atomic.Bool   // a flush waits for a Publish
 	published chan struct{} // rung by Publish when wanted
 
@@ -112,7 +112,7 @@ type Journal struct {
 	stopped chan struct{} // closed when the committer has ended
 
 	gone     []*volume      // in no layout any more, files still to be removed; guarded by mu
-	layoutMu sync.Mutex     // held while the layout changes
+	layoutMu diskLock       // held while the layout changes
 	changing sync.WaitGroup // calls that change it; added to under mu unless ending
 	tidy     chan struct{}  // asks the keeper goroutine to look for journal volumes that nothing needs
 	kept     chan struct{}  // closed when it has ended

@@ -60,7 +60,7 @@ func Open(o Options, head Head, known Position, visit RecoverFunc) (_ *Journal, 
 		return nil, rec, fmt.Errorf("%w: %s", ErrRing, o.RingPath)
 	}
 	found := r != nil
-	j := &Journal{opts: o, log: o.Logger, vols: v}
+	j := &Journal{opts: o, log: o.Logger, vols: v, flushMu: newDiskLock(), layoutMu: newDiskLock()}
 	m := v.plan.Load()
 	j.index.init(m.total())
 	s := &scan{v: v, win: newWindow(v, windowSize), pos: head.Position, last: head.Seq, index: &j.index, visit: visit, received: o.Received,

@@ -151,6 +151,9 @@ func (f *feedSession) finish(c *copier) {
 	g.keep(g.journal.Marks().Reserved)
 	defer g.letGo()
 	r, err := g.appendControl(f.ctx, controlCopied, &control{numbers: []uint32{p.att.number}}, 0, nil)
+	if err == nil {
+		err = g.journal.Sync(g.ctx, r.End) // before the number is stored: a power cut must not give it to another record
+	}
 	g.mu.Lock()
 	told := c.waits
 	if err == nil {

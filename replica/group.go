@@ -29,7 +29,7 @@ type group struct {
 	cmd waitLock
 
 	// restoreMu lets one restore pass or checkpoint run at a time and guards the marks they move.
-	restoreMu  sync.Mutex
+	restoreMu  waitLock
 	restored   journal.Position // everything before it is in the stores, or replaced by something later in the overlay
 	restoreSeq journal.Seq      // last number before restored
 	checkpoint journal.Position // everything before it is in the stores and flushed

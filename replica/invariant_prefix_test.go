@@ -194,3 +194,29 @@ func TestI4SplitAtThePrimary(t *testing.T) {
 		t.Fatalf("split at %d, the primary at %d", at, last-2)
 	}
 }
+
+// TestI4ResyncOvertakesSplit: a resync that is granted before the split at the primary was heard of is not undone by the word of that split,
+// and if it never begins the S-VOL says where it stopped.
+func TestI4ResyncOvertakesSplit(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	g, p := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	last := d.b.groupStatus("g@tokyo").AppendedSeq
+	heard := fact{pair: p, round: p.round.Load(), input: EvPeerSplit, text: "the pair was split at tokyo"}
+	g.cmd.Lock()
+	err := g.run(t.Context(), EvPeerResync, []*pair{p}, runOptions{})
+	g.cmd.Unlock()
+	must(t, err)
+	g.facts.add(heard)
+	g.obeyFacts()
+	if st := d.b.status("x"); st.Status != COPY {
+		t.Fatalf("the pair is %s", st.Status)
+	}
+	g.cmd.Lock()
+	err = g.run(t.Context(), EvPathLost, []*pair{p}, runOptions{})
+	g.cmd.Unlock()
+	must(t, err)
+	if st := d.b.status("x"); !st.Consistent || st.SuspendSeq != last {
+		t.Errorf("consistent %v, stopped at %d, it has had %d", st.Consistent, st.SuspendSeq, last)
+	}
+}

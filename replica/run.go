@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -237,6 +238,9 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		stop = g.lastSeq // it has all that this side ever wrote
 	}
 	if begins := in == EvPeerResync || in == EvPeerDiscard || in == EvPeerSwap || in == EvSwapped; st.Role == Secondary && begins {
+		if stop == noStop {
+			stop = g.lastSeq // the split at the primary was not heard of: what came until now is the image that it has
+		}
 		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting, p.rec.Torn = stop, noStop, true, false
 		p.round.Add(1) // also of a pair that did not know yet that it was split: what waits is of the past
 	}
@@ -323,6 +327,9 @@ func (g *group) drain(ctx context.Context, in Input, pairs []*pair, o runOptions
 			p.att.stop.Store(uint64(seq))
 		}
 	})
+	if err == nil {
+		err = g.journal.Sync(g.ctx, r.End) // before the number is stored: a power cut must not give it to another record
+	}
 	if err != nil {
 		// No room for the record, or no journal: stop without one.
 		g.site.events.add(slog.LevelWarn, g.object(), "the suspend record could not be journaled (%v): the rest is marked instead", err)
@@ -371,7 +378,8 @@ func (g *group) startPairsAt(ctx context.Context, pairs []*pair, at journal.Seq)
 		return r, fault(KindNoSpace, err, "group %s: the start of the replication cannot be journaled", g.name)
 	}
 	// Its number is about to be stored: after a power cut nothing else may have it, for the peer waits for this record.
-	if err := g.journal.Sync(ctx, r.End); err != nil {
+	if err := g.journal.Sync(g.ctx, r.End); err != nil {
+		g.startedInVain(pairs)
 		return r, fault(KindInternal, err, "group %s: the start of the replication cannot be journaled", g.name)
 	}
 	g.mu.Lock()
@@ -386,6 +394,17 @@ func (g *group) startPairsAt(ctx context.Context, pairs []*pair, at journal.Seq)
 		p.rec.StartSeq, p.rec.StopSeq = r.Seq, noStop
 	}
 	return r, nil
+}
+
+// startedInVain takes back a start whose record may not be durable. What was written behind it marked nothing, so everything is marked.
+func (g *group) startedInVain(pairs []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.att.stop.Store(uint64(p.rec.StopSeq))
+		p.att.start.Store(uint64(cmp.Or(p.rec.StartSeq, noStop)))
+		p.att.bits.fill()
+	}
 }
 
 // afterStart waits until every write that was numbered before the start has marked its regions, and only then lets the copy begin.

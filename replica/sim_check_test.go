@@ -33,6 +33,7 @@ func (w *world) look() {
 			w.verify("I1 at the primary of "+g.name, order(home, g.w.h))
 			w.verify("I2 of "+g.name, g.w.h.check(w.images(g), everyAck))
 			w.verify("the lag of "+g.name, g.lagIs(home))
+			w.verify("I3 of the states of "+g.name, numbersDurable(home))
 		}
 		if away != nil {
 			w.verify("I1 at the secondary of "+g.name, order(away, g.w.h))
@@ -178,6 +179,24 @@ func order(g *group, h *history) error {
 	})
 }
 
+// numbersDurable proves that no pair names the number of a record that a power cut could take: another record would get it.
+func numbersDurable(g *group) error {
+	if g.failure() != "" || g.journal.Err() != nil {
+		return nil
+	}
+	durable := g.journal.Marks().DurableSeq
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, p := range g.pairs {
+		for what, seq := range map[string]journal.Seq{"starts": p.rec.StartSeq, "stops": p.rec.StopSeq, "ends its copy": p.rec.PairSeq} {
+			if seq != noStop && seq > durable {
+				return fmt.Errorf("pair %s %s at number %d, and %d is durable", name, what, seq, durable)
+			}
+		}
+	}
+	return nil
+}
+
 // failure is why the group's journal was given up.
 func (g *group) failure() string {
 	g.mu.Lock()
@@ -289,8 +308,11 @@ func underWay(p, q side) (map[int64]bool, error) {
 	if !q.rec.State.Status.active() {
 		had = min(had, q.rec.StopSeq)
 	}
+	// A purge that waits for the disk has not marked yet what the journal holds, and its pair counts as replicated until it has.
+	purging := p.rec.State.Status != Suspending && p.rec.StopSeq != noStop
 	err := records(p.p.group, func(rec *journal.Record) error {
-		if rec.Volume == p.p.att.number && rec.Seq > had && rec.Length > 0 && p.p.att.replicated(rec.Seq) && (rec.Kind == journal.KindUpdate || rec.Kind == journal.KindDiscard) {
+		sent := p.p.att.replicated(rec.Seq) || purging && rec.Seq >= p.rec.StartSeq
+		if rec.Volume == p.p.att.number && rec.Seq > had && rec.Length > 0 && sent && (rec.Kind == journal.KindUpdate || rec.Kind == journal.KindDiscard) {
 			mark(regions, int64(rec.Offset), int64(rec.Length))
 		}
 		return nil

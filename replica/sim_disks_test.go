@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +24,8 @@ type simDisks struct {
 	flushed bool          // one did: only another start of the daemon helps, which finds a part of what was written
 	noRoom  bool          // the disk of the journals has no room for another file
 	journal *journalFault
+
+	flushes atomic.Int64 // how long a flush of a journal takes, ns
 }
 
 // journalFault lets operations on the files of journals fail, once or from then on.
@@ -52,7 +56,10 @@ func (d *simDisks) change(do func(d *simDisks)) {
 func (d *simDisks) anew() { d.flush, d.flushed, d.journal = false, false, nil }
 
 // well mends everything but what only a start of the daemon mends.
-func (d *simDisks) well() { d.stores, d.flush, d.noRoom, d.journal = 0, false, false, nil }
+func (d *simDisks) well() {
+	d.stores, d.flush, d.noRoom, d.journal = 0, false, false, nil
+	d.flushes.Store(0)
+}
 
 // ill reports whether an error may be the disks' fault.
 func (d *simDisks) ill() bool {
@@ -138,6 +145,8 @@ func (w *world) doDisks(s simStep, site *simSite, rng *rand.Rand) {
 			d.stores = unix.EIO
 		case simFull:
 			d.stores = unix.ENOSPC
+		case simSlowDisk:
+			d.flushes.Store(int64([]time.Duration{time.Millisecond, 15 * time.Millisecond, 200 * time.Millisecond}[rng.IntN(3)]))
 		case simBadFlush:
 			d.flush = true
 		case simNoRoom:

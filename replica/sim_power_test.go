@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestSimPowerCut: the power cut of a simulated run takes what was acknowledged and not flushed, or it would prove nothing; what a failed flush
@@ -70,4 +71,49 @@ func TestSimLostFlush(t *testing.T) {
 	if n := left(); n == 0 || n == 64 {
 		t.Errorf("%d blocks of 64 are left", n)
 	}
+}
+
+// TestStatesNameWhatIsDurable: a pair that is stored with the number of its start, its stop or the end of its copy can be cut off from power
+// at once: no other record gets that number.
+func TestStatesNameWhatIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		ctx, g, tokyo := context.Background(), w.groups[0], w.sites[0]
+		tokyo.disks.flushes.Store(int64(50 * time.Millisecond))
+		follow := func(want Status, do func() error) {
+			t.Helper()
+			done := make(chan error, 1)
+			go func() { done <- do() }()
+			for ended := false; !ended || tokyo.status("x").Status != want; time.Sleep(time.Millisecond) {
+				synctest.Wait()
+				w.verify("states", numbersDurable(g.at(tokyo, "g")))
+				select {
+				case err := <-done:
+					must(t, err)
+					ended = true
+				default:
+				}
+			}
+		}
+		for _, purge := range []bool{false, true} {
+			follow(PSUS, func() error { return tokyo.site.SuspendGroup(ctx, "g", SuspendOptions{Purge: purge}) })
+			must(t, g.w.write(ctx, 0, 3, 5, false))
+			follow(PAIR, func() error { return tokyo.site.ResyncGroup(ctx, "g") })
+		}
+		must(t, g.w.write(ctx, 0, 9, 5, false))
+		must(t, tokyo.site.SuspendGroup(ctx, "g", SuspendOptions{Purge: true}))
+		p := tokyo.site.pairByName("x")
+		again := make(chan error, 1)
+		go func() { again <- tokyo.site.ResyncGroup(ctx, "g") }()
+		w.until("the end of the copy is stored", func() bool {
+			p.group.mu.Lock()
+			defer p.group.mu.Unlock()
+			return p.rec.PairSeq != 0
+		})
+		must(t, <-again)
+		tokyo.losePower(1)
+		tokyo.start()
+		w.until("both sides follow", func() bool { return tokyo.status("x").Status == PAIR && w.peerOf(tokyo).status("x").Status == PAIR })
+		w.finish()
+	})
 }

@@ -86,9 +86,39 @@ func (w *world) peerOf(s *simSite) *simSite {
 
 // simDisk is the disk of a site's journals. Sites remove the folder of a journal through the operating system, so there is a folder for each
 // there too: a journal whose folder is gone has gone.
-type simDisk struct{ *journaltest.FS }
+type simDisk struct {
+	*journaltest.FS
+	flush func() // lets the time of a flush pass
+}
 
-func (d simDisk) MkdirAll(dir string) error {
+// simFile is a file on it.
+type simFile struct {
+	journal.File
+	disk *simDisk
+}
+
+func (f simFile) Sync() error {
+	f.disk.flush()
+	return f.File.Sync()
+}
+
+func (d *simDisk) Open(name string, write bool) (journal.File, error) {
+	f, err := d.FS.Open(name, write)
+	if err != nil {
+		return nil, err
+	}
+	return simFile{f, d}, nil
+}
+
+func (d *simDisk) Create(name string) (journal.File, error) {
+	f, err := d.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return simFile{f, d}, nil
+}
+
+func (d *simDisk) MkdirAll(dir string) error {
 	if _, err := os.Lstat(dir); err != nil {
 		names, _ := d.List(dir)
 		for _, n := range names {
@@ -103,7 +133,7 @@ func (d simDisk) MkdirAll(dir string) error {
 	return d.FS.MkdirAll(dir)
 }
 
-var _ journal.FS = simDisk{}
+var _ journal.FS = (*simDisk)(nil)
 
 // newWorld makes the sites and their groups, with the pairs in PAIR. It must be called inside the bubble.
 func newWorld(t *testing.T, seed uint64) *world {
@@ -131,8 +161,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 func (w *world) newSite(t *testing.T, name, addr string) *simSite {
 	t.Helper()
-	s := &simSite{world: w, addr: addr, disk: &simDisk{journaltest.NewFS()}, stores: newMortalStores()}
+	s := &simSite{world: w, addr: addr, stores: newMortalStores()}
 	s.stores.rng = newRand(w.rng.Uint64())
+	s.disk = &simDisk{journaltest.NewFS(), func() { time.Sleep(time.Duration(s.disks.flushes.Load())) }}
 	s.disk.Inject(s.journalFault)
 	dir, err := os.MkdirTemp("/dev/shm", "pairfs-test-")
 	must(t, err)
