@@ -1,0 +1,169 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// commitStates makes the new states durable together with the bitmaps, then lets hosts and peer see them.
+func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o runOptions) error {
+	g.mu.Lock()
+	for _, p := range pairs {
+		g.enter(p, in, outs[p], o)
+	}
+	g.mu.Unlock()
+	err := g.storeStates(pairs)
+	g.mu.Lock()
+	for _, p := range pairs {
+		p.applyAccess()
+		if p.leaving = err == nil && p.rec.State.Status == Deleting; p.leaving && in != EvPeerDelete {
+			g.tellFirst() // the primary did not ask for it
+		}
+		p.stopping = p.stopping && err != nil
+	}
+	g.mu.Unlock()
+	for _, p := range pairs {
+		g.announce(p, change{in, o.by, o.text})
+	}
+	if err != nil {
+		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
+	}
+	return nil
+}
+
+// storeStates makes the states of pairs and their group durable as they are, together with the bitmaps.
+func (g *group) storeStates(pairs []*pair) error {
+	atts := make([]*attachment, len(pairs))
+	for i, p := range pairs {
+		atts[i] = p.att
+	}
+	return g.commit(atts, func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range pairs {
+			if err := put(tx, bucketPairs, p.name, p.rec); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketGroups, g.name, g.rec)
+	})
+}
+
+// enter takes the outcome over into the pair. Requires mu.
+func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
+	was, stop := p.rec.State, p.rec.StopSeq
+	p.rec.State = out.State
+	st := &p.rec.State
+	if st.Role == Secondary && was.Role == Secondary && was.Status.active() && !st.Status.active() {
+		p.rec.StopSeq = g.lastSeq
+		if o.seq != 0 {
+			p.rec.StopSeq = min(o.seq, g.lastSeq) // numbers behind the primary's stop came as skips
+		}
+		if p.rec.Starting && p.rec.SplitSeq != 0 {
+			p.rec.StopSeq = p.rec.SplitSeq // nothing came since
+		}
+		if o.typ == SVOLByOperator || (o.typ == MCUInitialized && st.Status == PSUE) {
+			st.Suspend = o.typ
+		}
+		if o.torn || p.rec.Torn {
+			st.Consistent, o.writable = false, false // what hosts wrote to a store that takes nothing would be lost
+		}
+		if o.torn {
+			g.tellFirst()
+		}
+		st.SVOLWrite = o.writable && st.Status.suspended()
+	}
+	if st.Role == Primary && was.Status.active() && !st.Status.active() {
+		p.rec.HeldSeq = min(g.peerRestore, p.rec.StopSeq)
+		if in == EvPeerDeleted {
+			p.rec.HeldSeq = 0 // what came behind the delete was not restored there, and confirmed
+		}
+	}
+	if st.Role == Primary && st.Status == Suspending && o.typ != NoSuspend {
+		st.Suspend = o.typ
+	}
+	if st.Status.active() && !was.Status.active() {
+		g.watchAnew()
+		p.round.Add(1)
+		kick(g.lookReq)
+		if st.Role == Secondary {
+			p.rec.StopSeq = noStop
+		}
+	}
+	if st.Status == COPY && (was.Status != COPY || was.Role != st.Role) {
+		p.rec.PairSeq = 0
+		p.copyStart, p.copyTotal = time.Now(), p.att.bits.bytes()
+	}
+	if st.Role == Secondary && was.Role == Primary {
+		stop = g.lastSeq // it has all that this side ever wrote
+	}
+	if begins := in == EvPeerResync || in == EvPeerDiscard || in == EvPeerSwap || in == EvSwapped; st.Role == Secondary && begins {
+		if stop == noStop {
+			stop = g.lastSeq // the split at the primary was not heard of: what came until now is the image that it has
+		}
+		p.rec.SplitSeq, p.rec.StopSeq, p.rec.Starting, p.rec.Torn = stop, noStop, true, false
+		p.round.Add(1) // also of a pair that did not know yet that it was split: what waits is of the past
+	}
+	if st.Status != COPY {
+		p.endCopy()
+	}
+	p.rec.taken(was, o)
+	p.rec.Since, p.since = g.site.wall(), time.Now()
+	switch {
+	case o.text != "" && st.Status.suspended():
+		p.rec.LastError = o.text
+	case st.Status == PAIR || st.Status == COPY:
+		p.rec.LastError = ""
+	}
+}
+
+// heard notes that the peer has answered about pairs.
+func (g *group) heard(pairs []*pair) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs {
+		p.unheard = false
+	}
+}
+
+// taken notes up to where an S-VOL had everything when it was taken over, or forgets it.
+func (r *pairRecord) taken(was PairState, o runOptions) {
+	switch {
+	case !r.State.TookOver:
+		r.TakenSeq, r.TakenTime = 0, 0
+	case !was.TookOver && r.State.Role == Secondary:
+		r.TakenSeq, r.TakenTime = r.StopSeq, o.taken
+	case !was.TookOver:
+		r.TakenSeq, r.TakenTime = o.seq, o.taken
+	}
+}
+
+// announce tells the operator about a pair's new status.
+func (g *group) announce(p *pair, c change) {
+	g.mu.Lock()
+	st := p.rec.State
+	g.mu.Unlock()
+	text := c.text
+	if text != "" {
+		text = ": " + text
+	}
+	if st.SVOLWrite {
+		text = ", hosts may write it until the next resync" + text
+	}
+	if st.Suspend != NoSuspend {
+		text = fmt.Sprintf(" (%s)%s", st.Suspend, text)
+	}
+	g.noteStatus(p, st, c)
+	g.site.events.addCode(st.level(), p.object(), simCode(st, c.in), "%s is %s%s", st.Role, st.Status.On(st.Role), text)
+}
+
+// persist stores a pair as it is.
+func (g *group) persist(p *pair) error {
+	return g.site.db.update(func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return put(tx, bucketPairs, p.name, p.rec)
+	})
+}
