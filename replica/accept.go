@@ -137,14 +137,19 @@ func (g *group) reserveRoom(ctx context.Context, rec *journal.Record) (journal.R
 			return r, err
 		}
 		g.waited.Add(1)
-		g.kickCheckpoint()
-		wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-		_ = g.journal.WaitRoom(wait, journal.MaxPayload)
-		cancel()
-		if ctx.Err() != nil {
-			return r, ctx.Err()
+		if err := g.awaitFreed(ctx); err != nil {
+			return r, err
 		}
 	}
+}
+
+// awaitFreed asks for a checkpoint and waits for a moment until it has freed room for a record, or ctx ends. Whoever calls it tries again.
+func (g *group) awaitFreed(ctx context.Context) error {
+	g.kickCheckpoint()
+	wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_ = g.journal.WaitRoom(wait, journal.MaxPayload)
+	return ctx.Err()
 }
 
 // control journals a control record and obeys it once it is durable.

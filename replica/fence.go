@@ -62,12 +62,8 @@ func (g *group) appendWithRoom(ctx context.Context, f *fence) (journal.Reservati
 			return r, err
 		}
 		g.kickRestore()
-		g.kickCheckpoint()
-		wait, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-		_ = g.journal.WaitRoom(wait, journal.MaxPayload)
-		cancel()
-		if ctx.Err() != nil {
-			return r, ctx.Err()
+		if err := g.awaitFreed(ctx); err != nil {
+			return r, err
 		}
 	}
 }

@@ -242,7 +242,12 @@ func (s *Site) serveResync(ctx context.Context, peer string, m *quicwire.ResyncP
 	for _, p := range pairs {
 		p.tellOverwritten(p.att.bits.bytes())
 	}
-	// No lock is held while the peer reads. The maps do not change: hosts cannot write an S-VOL in COPY.
+	return sendMaps(ready, pairs, send)
+}
+
+// sendMaps answers with the bitmaps of pairs that were taken up. No lock is held while the peer reads. The maps do not change: hosts cannot
+// write an S-VOL in COPY.
+func sendMaps(ready *quicwire.ResyncReady, pairs []*pair, send quicwire.SendFunc) error {
 	if err := send(ready); err != nil {
 		return err
 	}

@@ -149,17 +149,7 @@ func (g *group) serveSwapResync(ctx context.Context, pairs []*pair, m *quicwire.
 	if err != nil {
 		return err
 	}
-	if err := send(ready); err != nil {
-		return err
-	}
-	for _, p := range pairs {
-		for b := range quicwire.Bitmaps(p.name, regionSize, uint64(p.att.bits.regions), p.att.bits.spans) {
-			if err := send(b); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return sendMaps(ready, pairs, send)
 }
 
 func (g *group) giveRole(ctx context.Context, pairs []*pair, m *quicwire.SwapPairs) (*quicwire.ResyncReady, error) {

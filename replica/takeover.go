@@ -18,11 +18,11 @@ type TakeoverOptions struct {
 
 // The kinds of takeover, with the reference's words; the first word of a takeover's answer.
 const (
-	takeoverNop  = "nop-takeover"        // hosts write here already
-	takeoverSwap = "swap-takeover"       // the roles were exchanged, nothing is lost
-	takeoverSVOL = "SVOL-takeover"       // SSWS; the primary can be reached, and the pair was split
-	takeoverSSUS = "SVOL-SSUS-takeover"  // SSWS; the primary cannot be reached
-	takeoverNone = "volumes-unconformed" // refused
+	takeoverNop  = "nop-takeover"       // hosts write here already
+	takeoverSwap = "swap-takeover"      // the roles were exchanged, nothing is lost
+	takeoverSVOL = "SVOL-takeover"      // SSWS; the primary can be reached, and the pair was split
+	takeoverSSUS = "SVOL-SSUS-takeover" // SSWS; the primary cannot be reached
+	takeoverNone = "refused"
 )
 
 // takeoverFacts are what a takeover is decided by, of one pair.
