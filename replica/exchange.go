@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"pairfs/journal"
 )
@@ -118,6 +119,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 	g.peerRestore, g.peerDurable = max(last, x.last), max(last, x.last)
 	g.newestSeq, g.newestTime, g.over = 0, 0, false
 	g.told, g.sentOut, g.paidSeq = toldLag{}, nil, g.peerDurable // nothing is owed; a start counts from 0
+	g.lastHeard = time.Now()                                     // the other side has just said so
 	g.idleFrom, g.idleTo, g.aliveSeq = 0, 0, 0
 	if g.session != nil {
 		g.session.cancel()

@@ -103,7 +103,7 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 func (g *group) mirrorFacts(m journal.Marks) mirrorFacts {
 	f := mirrorFacts{role: g.role, over: g.over}
 	for _, p := range g.pairs {
-		f.pairs = append(f.pairs, p.rec.State)
+		f.pairs = append(f.pairs, p.shown)
 		f.peerHalts = f.peerHalts || p.peerStatus == Suspending
 	}
 	if !g.linked {

@@ -160,14 +160,28 @@ func (g *group) pull(ctx context.Context) error {
 	if err := p.accepted(); err != nil {
 		return err
 	}
+	defer context.AfterFunc(stream.Context(), p.lost)()
 	done := make(chan struct{}, 2)
 	go func() { defer func() { done <- struct{}{} }(); p.request() }()
 	go func() { defer func() { done <- struct{}{} }(); p.watchDurable() }()
 	err = p.receive()
+	if errors.Is(err, context.Canceled) && stream.Context().Err() != nil {
+		err = context.Cause(stream.Context()) // what ended the session, not how
+	}
 	p.cancel()
 	<-done
 	<-done
 	return err
+}
+
+// lost says that the mirror is down when its stream is, however long a slow disk keeps what arrived last.
+func (p *pullSession) lost() {
+	p.cancel()
+	p.g.mu.Lock()
+	defer p.g.mu.Unlock()
+	if p.g.pulling == p {
+		p.g.setLinked(false)
+	}
 }
 
 // accepted waits for the primary's answer and compares the states.
