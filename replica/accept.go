@@ -175,7 +175,7 @@ func (p *pullSession) control(rec *journal.Record) error {
 	g.keep(r.Pos) // before it is published, so before a checkpoint can pass over it
 	defer g.letGo()
 	g.journal.Publish(r, rec.CRC)
-	if err := g.journal.Sync(p.ctx, r.End); err != nil {
+	if err := g.journal.Sync(g.ctx, r.End); err != nil { // not p.ctx: what is in the journal is obeyed, even if the session ends meanwhile
 		return err
 	}
 	g.mu.Lock()
