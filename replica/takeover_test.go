@@ -43,9 +43,9 @@ func (n *node) volumeWritable(name string) bool {
 }
 
 // twoPaired makes a group of two pairs, with something in them.
-func twoPaired(t *testing.T) (*duo, *writer) {
+func twoPaired(t *testing.T, options ...duoOption) (*duo, *writer) {
 	t.Helper()
-	d := newDuo(t)
+	d := newDuo(t, options...)
 	w := newWriter(d.a, "x", "y")
 	d.a.group("g")
 	d.a.volume("x")
@@ -179,9 +179,9 @@ func TestTakeoverOfALostPrimary(t *testing.T) {
 }
 
 // bothWrote takes over while the link is down and hosts go on at the primary: two histories.
-func bothWrote(t *testing.T) (*duo, []byte, []byte) {
+func bothWrote(t *testing.T, options ...duoOption) (*duo, []byte, []byte) {
 	t.Helper()
-	d, _ := twoPaired(t)
+	d, _ := twoPaired(t, options...)
 	d.cut()
 	d.b.takeOver("g@tokyo", takeoverSSUS)
 	here, there := make([]byte, 4096), make([]byte, 4096)
