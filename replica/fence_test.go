@@ -64,3 +64,21 @@ func TestFenceUntilGivenUp(t *testing.T) {
 	refused(t, <-write.end, KindSecondary)
 	d.a.writesRefused("x", "y")
 }
+
+// TestFenceIsTheLast: a primary that went on behind the number at which its hosts stopped does not give its role up: the other side lacks that.
+func TestFenceIsTheLast(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
+	_, err := g.holdWrites(t.Context(), 7, fenceMax)
+	g.cmd.Unlock()
+	must(t, err)
+	_, err = g.appendControl(t.Context(), controlAlive, nil, 0, nil)
+	must(t, err)
+	_, err = g.serveCommit(t.Context(), &quicwire.SwapPairs{Token: 7, Generation: randomID()})
+	refused(t, err, KindBusy)
+	must(t, w.write(t.Context(), 0, 3, 1, true)) // hosts go on
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+}
