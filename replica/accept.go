@@ -152,7 +152,8 @@ func (g *group) awaitFreed(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// control journals a control record and obeys it once it is durable.
+// control journals a control record and obeys it once it is durable. It does so to its end though the mirror is lost meanwhile: the record is in
+// the journal, where no other may have its number.
 func (p *pullSession) control(rec *journal.Record) error {
 	g := p.g
 	c, err := parseControl(rec.Payload)
@@ -175,7 +176,7 @@ func (p *pullSession) control(rec *journal.Record) error {
 	g.keep(r.Pos) // before it is published, so before a checkpoint can pass over it
 	defer g.letGo()
 	g.journal.Publish(r, rec.CRC)
-	if err := g.journal.Sync(g.ctx, r.End); err != nil { // not p.ctx: what is in the journal is obeyed, even if the session ends meanwhile
+	if err := g.journal.Sync(g.ctx, r.End); err != nil {
 		return err
 	}
 	g.mu.Lock()

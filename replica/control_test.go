@@ -89,3 +89,32 @@ func TestRestoredAfterJournalMadeAnew(t *testing.T) {
 		t.Fatalf("stored %+v, %v", m["x"], err)
 	}
 }
+
+// The mirror may be lost while a control record that has arrived waits for the disk: it is in the restore journal then, so it is obeyed and counts
+// as received. The primary would send it again otherwise, to a journal that has its number, for ever.
+func TestControlOverALostMirror(t *testing.T) {
+	t.Parallel()
+	disk := &gateFS{FS: journal.OS}
+	d, w, _ := differ(t, withJournal("osaka", disk))
+	g := d.b.site.groupByName("g@tokyo")
+	open := disk.shut()
+	must(t, w.write(t.Context(), 0, 3, 1, true))
+	d.wait("a flush waits at the secondary", func() bool { return disk.waits.Load() > 0 })
+	must(t, d.a.site.SuspendPair(t.Context(), "x", SuspendOptions{SVOLWrite: true}))
+	stop := d.a.site.groupByName("g").journal.Marks().LastSeq
+	d.wait("the suspend record has arrived", func() bool { return g.journal.Marks().AppendedSeq >= stop })
+	d.cut()
+	open()
+	d.heal()
+	d.b.await(PSUS, "x")
+	if st := d.b.status("x"); !st.SVOLWrite || st.SuspendSeq != uint64(stop) {
+		t.Errorf("the suspend record, number %d, was not obeyed: %+v", stop, st)
+	}
+	must(t, w.write(t.Context(), 1, 5, 1, true))
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("the other pair goes on", func() bool { return d.a.groupStatus("g").PeerDurable >= last })
+	d.a.awaitBoth(PSUS, "x")
+	d.a.resync("g", "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+}

@@ -167,3 +167,33 @@ func TestI7Receive(t *testing.T) {
 	}
 	w.check(d.b, everyAck)
 }
+
+// TestI7OwnChecksum turns a bit over behind the check of what arrived and before it is in the journal: the checksum that came with the record goes
+// on with it, so the restore finds that.
+func TestI7OwnChecksum(t *testing.T) {
+	t.Parallel()
+	d, w, _ := differ(t)
+	must(t, w.write(context.Background(), 0, 7, 1, true))
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("it arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	d.cut()
+	g := d.b.site.groupByName("g@tokyo")
+	rec := journal.Record{Kind: journal.KindUpdate, Volume: d.b.site.pairByName("x").att.number, Seq: journal.Seq(last + 1), Offset: 7 * blockSize, Length: blockSize, Payload: make([]byte, blockSize), Time: 1}
+	fillBlock(rec.Payload, 9999, 0, 7)
+	data, err := journal.EncodeRecord(nil, &rec)
+	must(t, err)
+	rec, _, err = journal.Parse(data)
+	must(t, err)
+	rec.Payload[1000] ^= 4
+	p := &pullSession{g: g, ctx: context.Background(), wake: make(chan struct{}, 1)}
+	must(t, p.record(&rec, &touched{}))
+	g.kickRestore()
+	d.b.await(PSUE, "x", "y")
+	img := storeImage(t, d.b, "x")
+	if n, err := readBlock(img[7*blockSize:8*blockSize], 0, 7); err != nil || n == 9999 {
+		t.Errorf("the store has damaged bytes: %d, %v", n, err)
+	}
+	if !eventWith(d.b.site, "checksum", fmt.Sprint("seq ", last+1)) {
+		t.Errorf("no event names the checksum and sequence number %d: %v", last+1, d.b.site.Events())
+	}
+}

@@ -198,3 +198,26 @@ func TestI5KillAfterResync(t *testing.T) {
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	d.wantEqual("x", "y")
 }
+
+// TestI5StoredWithTheState: the primary is killed right after a purge, before any checkpoint. What the journal held for the peer is marked with the
+// transaction that stores the new state: to a replay those records are the peer's.
+func TestI5StoredWithTheState(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.a.restoreAll("g") // that the copy is complete is stored
+	d.cut()
+	goOn := d.a.site.groupByName("g").stopRestore()
+	defer goOn()
+	w.some(rng, 20)
+	must(t, w.sync(context.Background(), 0)) // all of it has numbers up to the stop
+	must(t, d.a.site.SuspendGroup(context.Background(), "g", SuspendOptions{Purge: true}))
+	d.a.crash(goOn)
+	d.a.open()
+	d.a.await(PSUS, "x", "y")
+	w.check(d.a, everyAck)
+	d.wantCovered("x", "y")
+	d.heal()
+	d.wait("the link is up", d.a.linked)
+	d.b.await(PSUS, "x", "y")
+	d.mend()
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pairfs/journal"
+	"pairfs/quicwire"
 	"pairfs/quicwire/wiretest"
 )
 
@@ -195,4 +196,46 @@ func TestI1SplitBehindPeer(t *testing.T) {
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
 	d.wantEqual("x", "y")
+}
+
+// TestI1GateOrder: batches that overtake each other are taken in the order in which they were sent, each once; what is in no batch is not waited
+// for without end.
+func TestI1GateOrder(t *testing.T) {
+	t.Parallel()
+	d, w, _ := differ(t)
+	must(t, w.write(t.Context(), 0, 0, 1, true))
+	last := d.a.groupStatus("g").AppendedSeq
+	d.wait("it arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	d.cut()
+	number := d.b.site.pairByName("x").att.number
+	batch := func(ordinal uint64) *quicwire.Batch {
+		rec := journal.Record{Kind: journal.KindUpdate, Volume: number, Seq: journal.Seq(last + ordinal), Length: blockSize, Payload: bytes.Repeat([]byte{byte(ordinal)}, blockSize), Time: 1}
+		data, err := journal.EncodeRecord(nil, &rec)
+		must(t, err)
+		return &quicwire.Batch{Ordinal: ordinal, First: last + ordinal, Last: last + ordinal, Count: 1, RawLen: uint32(len(data)), Data: data}
+	}
+	p := &pullSession{g: d.b.site.groupByName("g@tokyo"), ctx: t.Context(), wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
+	for _, step := range []struct {
+		ordinal uint64
+		at      uint64 // the last number that is there then
+	}{{3, 0}, {2, 0}, {1, 3}, {5, 3}, {4, 5}, {6, 6}} {
+		must(t, p.gate(batch(step.ordinal)))
+		if at := d.b.groupStatus("g@tokyo").AppendedSeq; at != last+step.at {
+			t.Fatalf("behind batch %d the secondary is at %d, want %d", step.ordinal, at-last, step.at)
+		}
+	}
+	for _, ordinal := range []uint64{6, 1, 0} {
+		if p.gate(batch(ordinal)) == nil {
+			t.Errorf("batch %d was taken twice", ordinal)
+		}
+	}
+	if got := readAll(t, d.b.vol("x"))[:blockSize]; !bytes.Equal(got, bytes.Repeat([]byte{6}, blockSize)) {
+		t.Errorf("the S-VOL has batch %d", got[0])
+	}
+	var err error
+	for n := uint64(8); err == nil; n++ { // batch 7 never comes
+		if err = p.gate(batch(n)); n > 2*pullWindow/(64<<10) {
+			t.Fatal("batches are remembered without end")
+		}
+	}
 }

@@ -109,6 +109,10 @@ func TestI6PeerLosesJournal(t *testing.T) {
 	d.b.open()
 	d.a.await(PSUE, "x")
 	d.b.await(PSUE, "x")
+	if st := d.b.status("x"); st.Consistent {
+		t.Errorf("an S-VOL that lost what its store lacked counts as an image: %+v", st)
+	}
+	refused(t, d.b.site.TakeoverGroup(ctx, "g@tokyo", TakeoverOptions{}), KindBusy)
 	before := d.a.groupStatus("g").BaseSent
 	d.wantCovered("x")
 	d.a.resync("g", "x")
@@ -118,4 +122,28 @@ func TestI6PeerLosesJournal(t *testing.T) {
 	d.a.suspend("g", SuspendOptions{}, "x")
 	w.check(d.b, everyAck)
 	d.wantEqual("x")
+}
+
+// TestI6StartIsKept: a checkpoint between the start record of a resync and the transaction that stores the pairs as replicated does not free that
+// record, for which the peer waits.
+func TestI6StartIsKept(t *testing.T) {
+	t.Parallel()
+	d, w, rng := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.some(rng, 5)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
+	r, err := g.startPairs(t.Context(), g.allPairs())
+	must(t, err)
+	d.a.restoreAll("g")
+	if _, ok := g.journal.Locate(r.Seq); !ok {
+		t.Error("the start record was freed before the pairs were stored")
+	}
+	g.startedInVain(g.allPairs())
+	g.letGo()
+	g.cmd.Unlock()
+	d.a.resync("g", "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+	d.wantEqual("x", "y")
 }

@@ -117,3 +117,26 @@ func TestStatesNameWhatIsDurable(t *testing.T) {
 		w.finish()
 	})
 }
+
+// TestI4ReplacedIsDurable: a checkpoint passes over a record whose bytes a later one has replaced before they were in the store. The later one has
+// to be durable by then: only its replay would bring the place back to a prefix.
+func TestI4ReplacedIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		ctx, g, tokyo := context.Background(), w.groups[0], w.sites[0]
+		for n := range uint64(4) {
+			tokyo.disks.flushes.Store(int64(10 * time.Second))
+			must(t, g.w.write(ctx, 0, 8, 8, true))
+			must(t, g.w.write(ctx, 0, 8, 8, false))
+			own := g.at(tokyo, "g")
+			must(t, own.restorePass())
+			must(t, own.doCheckpoint(ctx))
+			tokyo.losePower(n)
+			tokyo.disks.flushes.Store(0)
+			tokyo.start()
+			w.verify("what was flushed", g.w.h.check(g.w.images(tokyo.node), everySynced))
+			g.w.forgetLost(tokyo.node)
+		}
+		w.finish()
+	})
+}

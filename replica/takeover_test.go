@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pairfs/quicwire"
 )
 
 // takeOver takes a group over at a site and returns the answer.
@@ -43,9 +45,9 @@ func (n *node) volumeWritable(name string) bool {
 }
 
 // twoPaired makes a group of two pairs, with something in them.
-func twoPaired(t *testing.T) (*duo, *writer) {
+func twoPaired(t *testing.T, options ...duoOption) (*duo, *writer) {
 	t.Helper()
-	d := newDuo(t)
+	d := newDuo(t, options...)
 	w := newWriter(d.a, "x", "y")
 	d.a.group("g")
 	d.a.volume("x")
@@ -178,18 +180,24 @@ func TestTakeoverOfALostPrimary(t *testing.T) {
 	w.check(d.b, everyAck)
 }
 
-// bothWrote takes over while the link is down and hosts go on at the primary: two histories.
-func bothWrote(t *testing.T) (*duo, []byte, []byte) {
+// onlyHere and onlyThere are the regions that hosts of one side alone write in bothWrote.
+const onlyHere, onlyThere = 20, 40
+
+// bothWrote takes over while the link is down and hosts go on at the primary: two histories, which have written one region both and another one
+// each.
+func bothWrote(t *testing.T, options ...duoOption) (*duo, []byte, []byte) {
 	t.Helper()
-	d, _ := twoPaired(t)
+	d, _ := twoPaired(t, options...)
 	d.cut()
 	d.b.takeOver("g@tokyo", takeoverSSUS)
 	here, there := make([]byte, 4096), make([]byte, 4096)
 	copy(here, "written at tokyo behind the takeover")
 	copy(there, "written at osaka behind the takeover")
 	for n, b := range map[*node][]byte{d.a: here, d.b: there} {
-		if _, err := n.vol("x").WriteAt(context.Background(), b, 5*regionSize, true); err != nil {
-			t.Fatal(err)
+		for _, region := range []int64{5, map[*node]int64{d.a: onlyHere, d.b: onlyThere}[n]} {
+			if _, err := n.vol("x").WriteAt(context.Background(), b, region*regionSize, true); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	d.heal()
@@ -252,15 +260,19 @@ func TestBothWrote(t *testing.T) {
 			}
 			must(t, n.site.ResyncGroupWith(context.Background(), group, ResyncOptions{Discard: c.lose}))
 			d.a.awaitBoth(PAIR, "x", "y")
-			winner, loser, won, lost := d.a, d.b, here, there
+			winner, loser, won, lost, mine, theirs := d.a, d.b, here, there, int64(onlyHere), int64(onlyThere)
 			if c.osaka {
-				winner, loser, won, lost = d.b, d.a, there, here
+				winner, loser, won, lost, mine, theirs = d.b, d.a, there, here, onlyThere, onlyHere
 			}
-			if got := readAll(t, winner.vol("x"))[5*regionSize:][:len(won)]; string(got) != string(won) {
-				t.Fatalf("the winner has %q", got[:40])
+			for _, region := range []int64{5, mine} {
+				if got := readAll(t, winner.vol("x"))[region*regionSize:][:len(won)]; string(got) != string(won) {
+					t.Fatalf("the winner has %q", got[:40])
+				}
 			}
-			if got := loser.kept(5*regionSize, len(lost)); got != string(lost) {
-				t.Fatalf("kept was %q", got[:40])
+			for _, region := range []int64{5, theirs} {
+				if got := loser.kept(region*regionSize, len(lost)); got != string(lost) {
+					t.Fatalf("kept was %q", got[:40])
+				}
 			}
 			loser.writesRefused("x", "y")
 			if st := winner.status("x"); st.Role != Primary {
@@ -390,4 +402,24 @@ func TestSwapWaitsForPairsAlone(t *testing.T) {
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	g := d.b.site.groupByName("g@tokyo")
 	refused(t, g.awaitSeq(context.Background(), g.journal.Marks().LastSeq+5, g.allPairs()), KindBusy)
+}
+
+// TestFillIfLost: what a side that is to follow has lost is not in its map: it is behind the number at which this side went on, or its volume is
+// no image of one moment, or it does not speak of the pair.
+func TestFillIfLost(t *testing.T) {
+	for _, c := range []struct {
+		last  uint64
+		name  string
+		image bool
+		want  bool
+	}{{10, "p", true, false}, {12, "p", true, false}, {9, "p", true, true}, {10, "p", false, true}, {10, "q", true, true}} {
+		p := copying(3)
+		p.att.bits.reset()
+		p.att.bits.set(1)
+		ready := &quicwire.ResyncReady{LastSeq: c.last, Pairs: []quicwire.PairState{{Name: c.name, Consistent: c.image}}}
+		fillIfLost(ready, 10, []*pair{p})
+		if got := p.att.bits.count() == 3; got != c.want || !p.att.bits.test(1) {
+			t.Errorf("%+v: whole volume marked: %v", c, got)
+		}
+	}
 }
