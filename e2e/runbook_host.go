@@ -23,6 +23,7 @@ type Host struct {
 	Srv    string // where the service's file system is mounted
 	Backup string // a folder outside of pairfs
 
+	peer  *Host
 	bin   string // folder with the binary under the name pairfs
 	words *strings.Replacer
 }
@@ -38,6 +39,7 @@ const blockLimit = 2 * StatusLimit
 //	/srv/db          the host's own place for its file system: here both hosts are one
 //	/backup          its own folder outside of pairfs
 //	--size=4G        a size that is made in no time
+//	$TOKYO_KEY       variables that hold the keys
 //
 // pairfs finds its mount by PAIRFS_MOUNT, which stands for there being one on each host.
 func runbookHosts(t T) (a, b *Host, link *Link) {
@@ -47,6 +49,7 @@ func runbookHosts(t T) (a, b *Host, link *Link) {
 		t.Fatalf("%v", err)
 	}
 	a, b = newHost(t, "tokyo", bin), newHost(t, "osaka", bin)
+	a.peer, b.peer = b, a
 	link = NewLink(t, a.Site, b.Site, Seed(t))
 	for _, h := range []*Host{a, b} {
 		tokyo, osaka := a.Listen, b.Listen
@@ -81,6 +84,11 @@ func (h *Host) Paste(lines string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", h.words.Replace(lines))
 	cmd.Env = append(os.Environ(), "PATH="+h.bin+":"+os.Getenv("PATH"), "PAIRFS_MOUNT="+h.Mnt)
+	for _, h := range []*Host{h, h.peer} {
+		if name := "$" + strings.ToUpper(h.Name) + "_KEY"; strings.Contains(lines, name) {
+			cmd.Env = append(cmd.Env, name[1:]+"="+h.key())
+		}
+	}
 	cmd.Dir = h.Backup
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
@@ -164,12 +172,20 @@ func (h *Host) end() {
 	os.RemoveAll(h.rings())
 }
 
+// key is the public key of the site.
+func (h *Host) key() string {
+	out, err := exec.Command(Binary(), "key", "--state", h.State).Output()
+	if err != nil {
+		h.t.Errorf("the key of site %s: %v", h.Name, err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // rings is the folder of the site's staging rings, which is named after its key.
 func (h *Host) rings() string {
-	out, err := exec.Command(Binary(), "key", "--state", h.State).Output()
-	key, derr := base64.RawStdEncoding.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(out)), "SHA256:"))
-	if err = errors.Join(err, derr); err != nil || len(key) < 4 {
-		h.t.Errorf("the key of site %s: %q %v", h.Name, out, err)
+	key, err := base64.RawStdEncoding.DecodeString(strings.TrimPrefix(h.key(), "SHA256:"))
+	if err != nil || len(key) < 4 {
+		h.t.Errorf("the key of site %s is %q: %v", h.Name, h.key(), err)
 		return filepath.Join(h.State, "no-rings")
 	}
 	return filepath.Join("/dev/shm", fmt.Sprintf("pairfs-%s-%x", h.Name, key[:4]))
