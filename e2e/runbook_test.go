@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // runbookPage is the page whose runbooks are played here, each by a test of its own, with what happens between its blocks.
@@ -20,19 +22,21 @@ const runbookPage = "../docs/runbooks.md"
 var runbookPlays = []struct {
 	name  string
 	parts []string // "RUNBOOK/PART"
-	group string   // words that create the group
+	group string   // options of the group, the first one of its create
+	disk  bool     // tokyo's stores are on a disk of their own
 }{
-	{"switchover", []string{"Before it happens/", "Planned switchover/", "Planned switchover/To osaka", "Planned switchover/While tokyo is down", "Planned switchover/And back"}, "--size=32M"},
-	{"disaster", []string{"Disaster/", "Disaster/Take over", "Failback/", "Failback/Tokyo is back", "Failback/Tokyo follows", "Failback/And back"}, "--size=32M"},
-	{"split_brain_osaka", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from osaka"}, "--size=32M"},
-	{"split_brain_tokyo", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from tokyo"}, "--size=32M"},
-	{"link_repair", []string{"Link repair/", "Link repair/Resync"}, "--size=32M path-watch=1s"},
-	{"journal_full", []string{"Journal full/", "Journal full/PFUL: there is time", "Journal full/PFUS: it was full"}, "--size=16M"},
-	{"primary_journal", []string{"Lost disk at the primary/", "Lost disk at the primary/The journal, and tokyo runs"}, "--size=32M"},
-	{"primary_journal_crash", []string{"Lost disk at the primary/The journal, and tokyo went down", "Planned switchover/And back"}, "--size=32M"},
-	{"primary_store", []string{"Lost disk at the primary/The store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M"},
-	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M"},
-	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M"},
+	{"switchover", []string{"Before it happens/", "Planned switchover/", "Planned switchover/To osaka", "Planned switchover/While tokyo is down", "Planned switchover/And back"}, "--size=32M", false},
+	{"disaster", []string{"Disaster/", "Disaster/Take over", "Failback/", "Failback/Tokyo is back", "Failback/Tokyo follows", "Failback/And back"}, "--size=32M", false},
+	{"split_brain_osaka", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from osaka"}, "--size=32M", false},
+	{"split_brain_tokyo", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from tokyo"}, "--size=32M", false},
+	{"link_repair", []string{"Link repair/", "Link repair/Resync"}, "--size=32M path-watch=1s", false},
+	{"journal_full", []string{"Journal full/", "Journal full/PFUL: there is time", "Journal full/PFUS: it was full"}, "--size=16M", false},
+	{"primary_journal", []string{"Lost disk at the primary/", "Lost disk at the primary/The journal, and tokyo runs"}, "--size=32M", false},
+	{"primary_journal_crash", []string{"Lost disk at the primary/The journal, and tokyo went down", "Planned switchover/And back"}, "--size=32M", false},
+	{"primary_store_runs", []string{"Lost disk at the primary/The store, and tokyo runs", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", true},
+	{"primary_store", []string{"Lost disk at the primary/The store, and tokyo went down", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", false},
+	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", false},
+	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", false},
 }
 
 // TestRunbooks plays every runbook of the page as it stands there, on two sites with ext4 on a loop device over the volume. What hosts wrote
@@ -48,7 +52,7 @@ func TestRunbooks(t *testing.T) {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			t.Run(play.name, func(t *testing.T) {
-				s := newStage(t, play.group)
+				s := newStage(t, play.group, play.disk)
 				for _, name := range play.parts {
 					book, part, _ := strings.Cut(name, "/")
 					s.play(findPart(t, books, book, part))
@@ -116,17 +120,20 @@ func findPart(t *testing.T, books []Runbook, book, part string) *RunbookPart {
 // stage is where a runbook is played: two hosts, the service at tokyo, and what its files are to be.
 type stage struct {
 	t            *testing.T
-	tokyo, osaka *Host
+	tokyo, osaka *runbookHost
 	link         *Link
-	said         string // what the last block printed
-	files        map[string][32]byte
+	said         string   // what the last block printed
+	files        []string // that were put
 }
 
 // newStage makes two sites with pair0 in PAIR and a file system with files in its volume, mounted at tokyo.
-func newStage(t *testing.T, group string) *stage {
+func newStage(t *testing.T, group string, disk bool) *stage {
 	t.Helper()
 	a, b, link := runbookHosts(t)
-	s := &stage{t: t, tokyo: a, osaka: b, link: link, files: map[string][32]byte{}}
+	if disk {
+		a.ownDisk("volumes")
+	}
+	s := &stage{t: t, tokyo: a, osaka: b, link: link}
 	create, options, _ := strings.Cut(group, " ")
 	a.Must("pairfs mount --state /var/tmp/tokyo --name tokyo --listen 192.0.2.1:7001 /mnt/tokyo")
 	b.Must("pairfs mount --state /var/tmp/osaka --name osaka --listen 192.0.2.2:7001 /mnt/osaka")
@@ -170,7 +177,7 @@ func (s *stage) paste(at string, pastes []Paste) {
 	s.t.Helper()
 	s.said = ""
 	for _, p := range pastes {
-		h := map[string]*Host{"tokyo": s.tokyo, "osaka": s.osaka}[p.Host]
+		h := map[string]*runbookHost{"tokyo": s.tokyo, "osaka": s.osaka}[p.Host]
 		if h == nil {
 			s.t.Fatalf("%s: there is no host %q", at, p.Host)
 		}
@@ -183,47 +190,43 @@ func (s *stage) paste(at string, pastes []Paste) {
 	}
 }
 
-// put writes a file of a known text through the mounted file system of a host and syncs it.
-func (s *stage) put(h *Host, name string) {
+// put lets a host write a file of a known text through its mounted file system and sync it. The test never opens a file there itself: a process
+// that another test starts at that moment would hold it for a while, and umount would find the file system busy.
+func (s *stage) put(h *runbookHost, name string) {
 	s.t.Helper()
-	text := bytes.Repeat([]byte(s.t.Name()+" "+name+"\n"), 4000)
-	path := filepath.Join(h.Srv, name)
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	syncFile(s.t, path)
-	s.files[name] = sha256.Sum256(text)
+	h.Must(fmt.Sprintf("awk 'BEGIN { for (i = 0; i < 4000; i++) print \"%s\" }' > /srv/db/%s; sync /srv/db/%s", s.textOf(name), name, name))
+	s.files = append(s.files, name)
 }
 
-// want wants these files and no others of those that were put, with the texts that they were given.
-func (s *stage) want(dir string, names ...string) {
+// textOf is the line of which a file is made.
+func (s *stage) textOf(name string) string { return s.t.Name() + " " + name }
+
+// want wants these of the files that were put, with their texts, and none of the others, in the file system that a host has mounted.
+func (s *stage) want(h *runbookHost, names ...string) {
 	s.t.Helper()
-	for name, sum := range s.files {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		switch {
-		case !slices.Contains(names, name):
-			if err == nil {
-				s.t.Errorf("file %s is there, which was given up", name)
-			}
-		case err != nil:
-			s.t.Errorf("a file is missing: %v", err)
-		case sha256.Sum256(text) != sum:
+	for _, name := range s.files {
+		out, err := h.Paste("sha256sum < /srv/db/" + name)
+		sum := fmt.Sprintf("%x  -\n", sha256.Sum256(bytes.Repeat([]byte(s.textOf(name)+"\n"), 4000)))
+		switch there := err == nil; {
+		case there != slices.Contains(names, name):
+			s.t.Errorf("file %s is there: %v, and should not be: %s", name, there, out)
+		case there && out != sum:
 			s.t.Errorf("file %s has another text than was written", name)
 		}
 	}
 }
 
 // drained waits until the peer of the primary has all.
-func (s *stage) drained(primary *Host) {
+func (s *stage) drained(primary *runbookHost) {
 	s.t.Helper()
 	primary.AwaitDrained("pair0")
 }
 
 // end wants the service with these files at the primary, and, when it is stopped, the same bytes on both sides and a clean file system.
-func (s *stage) end(primary, secondary *Host, group string, files ...string) {
+func (s *stage) end(primary, secondary *runbookHost, group string, files ...string) {
 	s.t.Helper()
 	s.put(primary, "last")
-	s.want(primary.Srv, append(files, "last")...)
+	s.want(primary, append(files, "last")...)
 	primary.Must("umount /srv/db\npairfs pair wait pair0 PAIR")
 	if p, q := primary.Get("pair0"), secondary.Get("pair0"); p["role"] != "P-VOL" || q["role"] != "S-VOL" {
 		s.t.Fatalf("%s has the %s and %s the %s", primary.Name, p["role"], secondary.Name, q["role"])
@@ -234,7 +237,7 @@ func (s *stage) end(primary, secondary *Host, group string, files ...string) {
 		s.t.Fatalf("the volumes differ: %v", err)
 	}
 	Run(s.t, "e2fsck", "-f", "-n", secondary.Path("db"))
-	for _, h := range []*Host{primary, secondary} {
+	for _, h := range []*runbookHost{primary, secondary} {
 		if why := h.Get("pair0")["last-error"]; why != "-" {
 			s.t.Errorf("site %s tells an error in the end: %s", h.Name, why)
 		}
@@ -242,7 +245,7 @@ func (s *stage) end(primary, secondary *Host, group string, files ...string) {
 }
 
 // unlinked waits until a site says of the group that the mirror is down.
-func (s *stage) unlinked(h *Host, group string) {
+func (s *stage) unlinked(h *runbookHost, group string) {
 	s.t.Helper()
 	Until(s.t, LinkLimit, "site "+h.Name+" knows that the link of group "+group+" is down", func() bool { return h.Get("groups/" + group)["linked"] == "no" })
 }
@@ -258,16 +261,12 @@ func (s *stage) connected() {
 func (s *stage) fillTo(status string) {
 	s.t.Helper()
 	Until(s.t, StatusLimit, "the pair is "+status, func() bool {
-		path := filepath.Join(s.tokyo.Srv, "filler")
-		if err := os.WriteFile(path, bytes.Repeat([]byte(status), 100_000), 0o600); err != nil {
-			s.t.Fatal(err)
-		}
-		syncFile(s.t, path)
+		s.tokyo.Must("dd if=/dev/urandom of=/srv/db/filler bs=500K count=1 conv=fsync status=none")
 		return s.tokyo.Status("pair0") == status
 	})
 }
 
-func (s *stage) remove(h *Host, path string) {
+func (s *stage) remove(h *runbookHost, path string) {
 	s.t.Helper()
 	path = filepath.Join(h.State, path)
 	if _, err := os.Stat(path); err != nil {
@@ -322,6 +321,26 @@ var runbookDeeds = map[string]func(s *stage){
 		Until(s.t, StatusLimit, "tokyo has heard of the takeover", func() bool { return s.tokyo.Get("pair0")["suspend-type"] == "both written" })
 	},
 	"the service goes on at osaka": func(s *stage) { s.put(s.osaka, "at-osaka") },
+	"the store of tokyo takes nothing": func(s *stage) {
+		for piece := make([]byte, mib); ; {
+			f, err := os.OpenFile(filepath.Join(s.tokyo.State, "volumes", "filler"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			_, err = f.Write(piece)
+			f.Close()
+			if err != nil {
+				break
+			}
+		}
+		s.put(s.tokyo, "in-the-journal")
+		Until(s.t, StatusLimit, "the store takes nothing", func() bool { return s.tokyo.Get("groups/default")["store-error"] != "-" })
+	},
+	"the disk of the store is new": func(s *stage) {
+		if err := unix.Unmount(filepath.Join(s.tokyo.State, "volumes"), 0); err != nil {
+			s.t.Fatal(err)
+		}
+	},
 	"tokyo loses its store": func(s *stage) {
 		s.drained(s.tokyo)
 		s.tokyo.Crash()
@@ -354,11 +373,11 @@ func (s *stage) assert(play string) {
 		s.end(a, b, "default", "first", "at-osaka")
 	case "split_brain_osaka":
 		kept, err := os.ReadFile(filepath.Join(a.Backup, "tokyo-kept.img"))
-		if err != nil || !bytes.Contains(kept, []byte(s.t.Name()+" at-tokyo\n")) {
+		if err != nil || !bytes.Contains(kept, []byte(s.textOf("at-tokyo")+"\n")) {
 			s.t.Errorf("what tokyo wrote is not in what was kept: %v", err)
 		}
 		a.Must("mount -o loop /backup/tokyo.img /srv/db")
-		s.want(a.Srv, "first", "at-tokyo")
+		s.want(a, "first", "at-tokyo")
 		a.Must("umount /srv/db")
 		s.end(b, a, "default@tokyo", "first", "at-osaka")
 	case "split_brain_tokyo":
@@ -371,6 +390,8 @@ func (s *stage) assert(play string) {
 		s.end(a, b, "default", "first")
 	case "primary_journal_crash":
 		s.end(a, b, "default", "first", "at-osaka")
+	case "primary_store_runs":
+		s.end(a, b, "default@osaka", "first", "in-the-journal", "at-osaka")
 	case "primary_store", "primary_state":
 		s.end(a, b, "default@osaka", "first", "at-osaka")
 	case "secondary":

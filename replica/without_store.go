@@ -76,6 +76,9 @@ func (s *Site) giveUpVolumes(names []string) error {
 	}
 	for _, g := range gone {
 		s.events.add(slog.LevelWarn, "volume/"+g.volume, "%s", g.text())
+		if g.pair != "" {
+			s.past.remember(Entry{Object: "pair/" + g.pair, Group: g.rec.Group, What: SMPL.String(), Text: g.text(), Time: s.wall()})
+		}
 	}
 	return nil
 }

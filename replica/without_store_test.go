@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -59,6 +60,11 @@ func TestLostStoreOfSecondary(t *testing.T) {
 	}
 	if d.b.tells("volume/x", "whose P-VOL is at tokyo: delete the pair there too") != 1 {
 		t.Errorf("what was given up is not told: %v", d.b.site.Events())
+	}
+	past, err := d.b.site.History(t.Context())
+	must(t, err)
+	if !slices.ContainsFunc(past, func(e Entry) bool { return e.Object == "pair/x" && e.What == "SMPL" && e.Group == "g@tokyo" }) {
+		t.Errorf("it is not in the history: %+v", past)
 	}
 	d.a.await(PSUS, "x")
 	if got := d.a.status("x").Suspend; got != DeletePairToRCU {

@@ -15,16 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is a host as a runbook sees it: one mount of pairfs, and a place for the file system that is in its volume. Its daemon is started by
+// runbookHost is a host as a runbook sees it: one mount of pairfs, and a place for the file system that is in its volume. Its daemon is started by
 // the commands of the runbook, in the background. The methods of [Site] that speak to a running site work; those that start and end its
 // process do not, for that is no child of the test.
-type Host struct {
+type runbookHost struct {
 	*Site
 	Srv    string // where the service's file system is mounted
 	Backup string // a folder outside of pairfs
 
-	peer  *Host
-	bin   string // folder with the binary under the name pairfs
+	peer  *runbookHost
+	disks []string // mounts below State
+	bin   string   // folder with the binary under the name pairfs
 	words *strings.Replacer
 }
 
@@ -42,7 +43,7 @@ const blockLimit = 2 * StatusLimit
 //	$TOKYO_KEY       variables that hold the keys
 //
 // pairfs finds its mount by PAIRFS_MOUNT, which stands for there being one on each host.
-func runbookHosts(t T) (a, b *Host, link *Link) {
+func runbookHosts(t T) (a, b *runbookHost, link *Link) {
 	t.Helper()
 	bin := t.TempDir()
 	if err := os.Symlink(Binary(), filepath.Join(bin, "pairfs")); err != nil {
@@ -51,7 +52,7 @@ func runbookHosts(t T) (a, b *Host, link *Link) {
 	a, b = newHost(t, "tokyo", bin), newHost(t, "osaka", bin)
 	a.peer, b.peer = b, a
 	link = NewLink(t, a.Site, b.Site, Seed(t))
-	for _, h := range []*Host{a, b} {
+	for _, h := range []*runbookHost{a, b} {
 		tokyo, osaka := a.Listen, b.Listen
 		if h == a {
 			osaka = link.AddrB()
@@ -64,10 +65,10 @@ func runbookHosts(t T) (a, b *Host, link *Link) {
 	return a, b, link
 }
 
-func newHost(t T, name, bin string) *Host {
+func newHost(t T, name, bin string) *runbookHost {
 	t.Helper()
 	dir := t.TempDir()
-	h := &Host{Site: &Site{Name: name, t: t, Mnt: filepath.Join(dir, "mnt"), State: filepath.Join(dir, "state"), Listen: freePort(t)},
+	h := &runbookHost{Site: &Site{Name: name, t: t, Mnt: filepath.Join(dir, "mnt"), State: filepath.Join(dir, "state"), Listen: freePort(t)},
 		Srv: filepath.Join(dir, "srv"), Backup: filepath.Join(dir, "backup"), bin: bin}
 	t.Cleanup(h.end)
 	for _, d := range []string{h.Mnt, h.State, h.Srv, h.Backup} {
@@ -78,13 +79,26 @@ func newHost(t T, name, bin string) *Host {
 	return h
 }
 
+// ownDisk puts a folder of the state directory on a file system of its own, which is small: it can be filled, and taken away.
+func (h *runbookHost) ownDisk(folder string) {
+	h.t.Helper()
+	path := filepath.Join(h.State, folder)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		h.t.Fatalf("%v", err)
+	}
+	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "mode=700,size=24M"); err != nil {
+		h.t.Fatalf("mount a disk at %s: %v", path, err)
+	}
+	h.disks = append(h.disks, path)
+}
+
 // Paste gives lines to a shell of the host, each of which has to succeed, and returns what they printed.
-func (h *Host) Paste(lines string) (string, error) {
+func (h *runbookHost) Paste(lines string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), blockLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", h.words.Replace(lines))
 	cmd.Env = append(os.Environ(), "PATH="+h.bin+":"+os.Getenv("PATH"), "PAIRFS_MOUNT="+h.Mnt)
-	for _, h := range []*Host{h, h.peer} {
+	for _, h := range []*runbookHost{h, h.peer} {
 		if name := "$" + strings.ToUpper(h.Name) + "_KEY"; strings.Contains(lines, name) {
 			cmd.Env = append(cmd.Env, name[1:]+"="+h.key())
 		}
@@ -101,7 +115,7 @@ func (h *Host) Paste(lines string) (string, error) {
 }
 
 // Must pastes lines that are no part of a runbook and fails the test if one fails.
-func (h *Host) Must(lines string) {
+func (h *runbookHost) Must(lines string) {
 	h.t.Helper()
 	if out, err := h.Paste(lines); err != nil {
 		h.t.Fatalf("on %s: %s: %v\n%s", h.Name, lines, err, out)
@@ -109,7 +123,7 @@ func (h *Host) Must(lines string) {
 }
 
 // Crash kills the daemon and takes away what a host that went down takes with it: the mounts.
-func (h *Host) Crash() {
+func (h *runbookHost) Crash() {
 	h.t.Helper()
 	h.kill(int(h.Int("site", "pid")), unix.SIGKILL)
 	unix.Unmount(h.Srv, unix.MNT_DETACH)
@@ -119,7 +133,7 @@ func (h *Host) Crash() {
 }
 
 // kill sends a signal to a process that is not a child and waits for its end.
-func (h *Host) kill(pid int, sig unix.Signal) {
+func (h *runbookHost) kill(pid int, sig unix.Signal) {
 	h.t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -149,7 +163,7 @@ func (h *Host) kill(pid int, sig unix.Signal) {
 }
 
 // end leaves no process, mount, loop device or ring behind, and shows what a failed test needs.
-func (h *Host) end() {
+func (h *runbookHost) end() {
 	log, _ := os.ReadFile(filepath.Join(h.State, "log"))
 	if h.t.Failed() {
 		out, _ := h.Paste("pairfs status; pairfs group list; pairfs events --no-follow | tail -n 30")
@@ -170,10 +184,13 @@ func (h *Host) end() {
 	for unix.Unmount(h.Mnt, unix.MNT_DETACH) == nil {
 	}
 	os.RemoveAll(h.rings())
+	for _, d := range h.disks {
+		unix.Unmount(d, unix.MNT_DETACH)
+	}
 }
 
 // key is the public key of the site.
-func (h *Host) key() string {
+func (h *runbookHost) key() string {
 	out, err := exec.Command(Binary(), "key", "--state", h.State).Output()
 	if err != nil {
 		h.t.Errorf("the key of site %s: %v", h.Name, err)
@@ -182,7 +199,7 @@ func (h *Host) key() string {
 }
 
 // rings is the folder of the site's staging rings, which is named after its key.
-func (h *Host) rings() string {
+func (h *runbookHost) rings() string {
 	key, err := base64.RawStdEncoding.DecodeString(strings.TrimPrefix(h.key(), "SHA256:"))
 	if err != nil || len(key) < 4 {
 		h.t.Errorf("the key of site %s is %q: %v", h.Name, h.key(), err)
