@@ -23,20 +23,20 @@ var runbookPlays = []struct {
 	name  string
 	parts []string // "RUNBOOK/PART"
 	group string   // options of the group, the first one of its create
-	disk  bool     // tokyo's stores are on a disk of their own
+	disk  string   // the site whose stores are on a disk of their own
 }{
-	{"switchover", []string{"Before it happens/", "Planned switchover/", "Planned switchover/To osaka", "Planned switchover/While tokyo is down", "Planned switchover/And back"}, "--size=32M", false},
-	{"disaster", []string{"Disaster/", "Disaster/Take over", "Failback/", "Failback/Tokyo is back", "Failback/Tokyo follows", "Failback/And back"}, "--size=32M", false},
-	{"split_brain_osaka", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from osaka"}, "--size=32M", false},
-	{"split_brain_tokyo", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from tokyo"}, "--size=32M", false},
-	{"link_repair", []string{"Link repair/", "Link repair/Resync"}, "--size=32M path-watch=1s", false},
-	{"journal_full", []string{"Journal full/", "Journal full/PFUL: there is time", "Journal full/PFUS: it was full"}, "--size=16M", false},
-	{"primary_journal", []string{"Lost disk at the primary/", "Lost disk at the primary/The journal, and tokyo runs"}, "--size=32M", false},
-	{"primary_journal_crash", []string{"Lost disk at the primary/The journal, and tokyo went down", "Planned switchover/And back"}, "--size=32M", false},
-	{"primary_store_runs", []string{"Lost disk at the primary/The store, and tokyo runs", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", true},
-	{"primary_store", []string{"Lost disk at the primary/The store, and tokyo went down", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", false},
-	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", false},
-	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", false},
+	{"switchover", []string{"Before it happens/", "Planned switchover/", "Planned switchover/To osaka", "Planned switchover/While tokyo is down", "Planned switchover/And back"}, "--size=32M", ""},
+	{"disaster", []string{"Disaster/", "Disaster/Take over", "Failback/", "Failback/Tokyo is back", "Failback/Tokyo follows", "Failback/And back"}, "--size=32M", ""},
+	{"split_brain_osaka", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from osaka"}, "--size=32M", ""},
+	{"split_brain_tokyo", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from tokyo"}, "--size=32M", ""},
+	{"link_repair", []string{"Link repair/", "Link repair/Resync"}, "--size=32M path-watch=1s", ""},
+	{"journal_full", []string{"Journal full/", "Journal full/PFUL: there is time", "Journal full/PFUS: it was full"}, "--size=16M", ""},
+	{"primary_journal", []string{"Lost disk at the primary/", "Lost disk at the primary/The journal, and tokyo runs"}, "--size=32M", ""},
+	{"primary_journal_crash", []string{"Lost disk at the primary/The journal, and tokyo went down", "Planned switchover/And back"}, "--size=32M", ""},
+	{"primary_store_runs", []string{"Lost disk at the primary/The store, and tokyo runs", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", "tokyo"},
+	{"primary_store", []string{"Lost disk at the primary/The store, and tokyo went down", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
+	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
+	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", "osaka"},
 }
 
 // TestRunbooks plays every runbook of the page as it stands there, on two sites with ext4 on a loop device over the volume. What hosts wrote
@@ -127,11 +127,13 @@ type stage struct {
 }
 
 // newStage makes two sites with pair0 in PAIR and a file system with files in its volume, mounted at tokyo.
-func newStage(t *testing.T, group string, disk bool) *stage {
+func newStage(t *testing.T, group, disk string) *stage {
 	t.Helper()
 	a, b, link := runbookHosts(t)
-	if disk {
-		a.ownDisk("volumes")
+	for _, h := range []*runbookHost{a, b} {
+		if h.Name == disk {
+			h.ownDisk("volumes")
+		}
 	}
 	s := &stage{t: t, tokyo: a, osaka: b, link: link}
 	create, options, _ := strings.Cut(group, " ")
@@ -266,6 +268,14 @@ func (s *stage) fillTo(status string) {
 	})
 }
 
+// fillDisk fills the disk of a site's stores, and waits until what tokyo writes then cannot be brought into a store.
+func (s *stage) fillDisk(h *runbookHost, group string) {
+	s.t.Helper()
+	h.Must("dd if=/dev/zero of=/var/tmp/" + h.Name + "/volumes/filler bs=1M status=none || test -s /var/tmp/" + h.Name + "/volumes/filler")
+	s.put(s.tokyo, "in-the-journal")
+	Until(s.t, StatusLimit, "a store of site "+h.Name+" takes nothing", func() bool { return h.Get("groups/" + group)["store-error"] != "-" })
+}
+
 func (s *stage) remove(h *runbookHost, path string) {
 	s.t.Helper()
 	path = filepath.Join(h.State, path)
@@ -320,25 +330,14 @@ var runbookDeeds = map[string]func(s *stage){
 	"tokyo has heard of the takeover": func(s *stage) {
 		Until(s.t, StatusLimit, "tokyo has heard of the takeover", func() bool { return s.tokyo.Get("pair0")["suspend-type"] == "both written" })
 	},
-	"the service goes on at osaka": func(s *stage) { s.put(s.osaka, "at-osaka") },
-	"the store of tokyo takes nothing": func(s *stage) {
-		for piece := make([]byte, mib); ; {
-			f, err := os.OpenFile(filepath.Join(s.tokyo.State, "volumes", "filler"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-			if err != nil {
+	"the service goes on at osaka":     func(s *stage) { s.put(s.osaka, "at-osaka") },
+	"the store of tokyo takes nothing": func(s *stage) { s.fillDisk(s.tokyo, "default") },
+	"the store of osaka takes nothing": func(s *stage) { s.fillDisk(s.osaka, "default@tokyo") },
+	"the disk of the store is new": func(s *stage) {
+		for _, path := range slices.Concat(s.tokyo.disks, s.osaka.disks) {
+			if err := unix.Unmount(path, 0); err != nil {
 				s.t.Fatal(err)
 			}
-			_, err = f.Write(piece)
-			f.Close()
-			if err != nil {
-				break
-			}
-		}
-		s.put(s.tokyo, "in-the-journal")
-		Until(s.t, StatusLimit, "the store takes nothing", func() bool { return s.tokyo.Get("groups/default")["store-error"] != "-" })
-	},
-	"the disk of the store is new": func(s *stage) {
-		if err := unix.Unmount(filepath.Join(s.tokyo.State, "volumes"), 0); err != nil {
-			s.t.Fatal(err)
 		}
 	},
 	"tokyo loses its store": func(s *stage) {
@@ -395,7 +394,7 @@ func (s *stage) assert(play string) {
 	case "primary_store", "primary_state":
 		s.end(a, b, "default@osaka", "first", "at-osaka")
 	case "secondary":
-		s.end(a, b, "default", "first", "between")
+		s.end(a, b, "default", "first", "in-the-journal", "between")
 	default:
 		s.t.Fatalf("nothing is known of the end of %s", play)
 	}
