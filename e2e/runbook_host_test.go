@@ -23,10 +23,11 @@ type runbookHost struct {
 	Srv    string // where the service's file system is mounted
 	Backup string // a folder outside of pairfs
 
-	peer  *runbookHost
-	disks []string // mounts below State
-	bin   string   // folder with the binary under the name pairfs
-	words *strings.Replacer
+	peer    *runbookHost
+	disk    string // folder of State that is on a disk of its own, "" if there is none
+	platter string // where the bytes of that disk are
+	bin     string // folder with the binary under the name pairfs
+	words   *strings.Replacer
 }
 
 // blockLimit ends a block of a runbook that hangs.
@@ -79,17 +80,38 @@ func newHost(t T, name, bin string) *runbookHost {
 	return h
 }
 
-// ownDisk puts a folder of the state directory on a file system of its own, which is small: it can be filled, and taken away.
+// ownDisk puts a folder of the state directory on a disk of its own: a loop device whose bytes are in memory.
 func (h *runbookHost) ownDisk(folder string) {
 	h.t.Helper()
-	path := filepath.Join(h.State, folder)
-	if err := os.Mkdir(path, 0o700); err != nil {
-		h.t.Fatalf("%v", err)
+	h.disk, h.platter = filepath.Join(h.State, folder), filepath.Join(filepath.Dir(h.State), "platter")
+	for _, d := range []string{h.disk, h.platter} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			h.t.Fatalf("%v", err)
+		}
 	}
-	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "mode=700,size=24M"); err != nil {
-		h.t.Fatalf("mount a disk at %s: %v", path, err)
+	if err := unix.Mount("tmpfs", h.platter, "tmpfs", 0, "mode=700,size=80M"); err != nil {
+		h.t.Fatalf("mount %s: %v", h.platter, err)
 	}
-	h.disks = append(h.disks, path)
+	image := filepath.Join(h.platter, "image")
+	h.Must(fmt.Sprintf("truncate -s 72M %s; mkfs.ext4 -q -O ^has_journal %s; mount -o loop %s %s; rmdir %s/lost+found; chmod 700 %s",
+		image, image, image, h.disk, h.disk, h.disk))
+}
+
+// failDisk makes that disk fail: from now on most of its writes are EIO. What was written is lost but for what the kernel has of it.
+func (h *runbookHost) failDisk() {
+	h.t.Helper()
+	h.Must(fmt.Sprintf("truncate -s 1M %s/image; dd if=/dev/zero of=%s/filler bs=64K status=none || test -s %s/filler", h.platter, h.platter, h.platter))
+}
+
+// newDisk takes the disk away, if there is one, and leaves an empty one in its place. The site does not run.
+func (h *runbookHost) newDisk() {
+	h.t.Helper()
+	if h.disk == "" {
+		return
+	}
+	if err := unix.Unmount(h.disk, 0); err != nil {
+		h.t.Fatalf("unmount the failed disk %s: %v", h.disk, err)
+	}
 }
 
 // Paste gives lines to a shell of the host, each of which has to succeed, and returns what they printed.
@@ -184,8 +206,9 @@ func (h *runbookHost) end() {
 	for unix.Unmount(h.Mnt, unix.MNT_DETACH) == nil {
 	}
 	os.RemoveAll(h.rings())
-	for _, d := range h.disks {
-		unix.Unmount(d, unix.MNT_DETACH)
+	if h.disk != "" {
+		unix.Unmount(h.disk, unix.MNT_DETACH)
+		unix.Unmount(h.platter, unix.MNT_DETACH)
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // runbookPage is the page whose runbooks are played here, each by a test of its own, with what happens between its blocks.
@@ -23,7 +21,7 @@ var runbookPlays = []struct {
 	name  string
 	parts []string // "RUNBOOK/PART"
 	group string   // options of the group, the first one of its create
-	disk  string   // the site whose stores are on a disk of their own
+	disk  string   // what is on a disk of its own: a site and a folder of its state directory
 }{
 	{"switchover", []string{"Before it happens/", "Planned switchover/", "Planned switchover/To osaka", "Planned switchover/While tokyo is down", "Planned switchover/And back"}, "--size=32M", ""},
 	{"disaster", []string{"Disaster/", "Disaster/Take over", "Failback/", "Failback/Tokyo is back", "Failback/Tokyo follows", "Failback/And back"}, "--size=32M", ""},
@@ -31,12 +29,12 @@ var runbookPlays = []struct {
 	{"split_brain_tokyo", []string{"Split brain/", "Split brain/See both histories", "Split brain/Go on from tokyo"}, "--size=32M", ""},
 	{"link_repair", []string{"Link repair/", "Link repair/Resync"}, "--size=32M path-watch=1s", ""},
 	{"journal_full", []string{"Journal full/", "Journal full/PFUL: there is time", "Journal full/PFUS: it was full"}, "--size=16M", ""},
-	{"primary_journal", []string{"Lost disk at the primary/", "Lost disk at the primary/The journal, and tokyo runs"}, "--size=32M", ""},
+	{"primary_journal", []string{"Lost disk at the primary/", "Lost disk at the primary/The journal, and tokyo runs"}, "--size=32M", "tokyo journals"},
 	{"primary_journal_crash", []string{"Lost disk at the primary/The journal, and tokyo went down", "Planned switchover/And back"}, "--size=32M", ""},
-	{"primary_store_runs", []string{"Lost disk at the primary/The store, and tokyo runs", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", "tokyo"},
+	{"primary_store_runs", []string{"Lost disk at the primary/The store, and tokyo runs", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", "tokyo volumes"},
 	{"primary_store", []string{"Lost disk at the primary/The store, and tokyo went down", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
 	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
-	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", "osaka"},
+	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", "osaka volumes"},
 }
 
 // TestRunbooks plays every runbook of the page as it stands there, on two sites with ext4 on a loop device over the volume. What hosts wrote
@@ -131,8 +129,8 @@ func newStage(t *testing.T, group, disk string) *stage {
 	t.Helper()
 	a, b, link := runbookHosts(t)
 	for _, h := range []*runbookHost{a, b} {
-		if h.Name == disk {
-			h.ownDisk("volumes")
+		if site, folder, _ := strings.Cut(disk, " "); site == h.Name {
+			h.ownDisk(folder)
 		}
 	}
 	s := &stage{t: t, tokyo: a, osaka: b, link: link}
@@ -268,10 +266,10 @@ func (s *stage) fillTo(status string) {
 	})
 }
 
-// fillDisk fills the disk of a site's stores, and waits until what tokyo writes then cannot be brought into a store.
+// fillDisk makes the disk of a site's stores take nothing, and waits until what tokyo writes then cannot be brought into a store.
 func (s *stage) fillDisk(h *runbookHost, group string) {
 	s.t.Helper()
-	h.Must("dd if=/dev/zero of=/var/tmp/" + h.Name + "/volumes/filler bs=1M status=none || test -s /var/tmp/" + h.Name + "/volumes/filler")
+	h.failDisk()
 	s.put(s.tokyo, "in-the-journal")
 	Until(s.t, StatusLimit, "a store of site "+h.Name+" takes nothing", func() bool { return h.Get("groups/" + group)["store-error"] != "-" })
 }
@@ -319,8 +317,16 @@ var runbookDeeds = map[string]func(s *stage){
 		s.fillTo("PFUL")
 	},
 	"the journal is full": func(s *stage) { s.fillTo("PFUS") },
-	"the disk of the journal is new": func(s *stage) {
-		s.remove(s.tokyo, "journals/default")
+	"the journal of tokyo fails": func(s *stage) {
+		s.drained(s.tokyo)
+		s.tokyo.failDisk()
+		s.put(s.tokyo, "past-the-journal")
+		s.tokyo.Wait("pair0", StatusLimit, "PSUE")
+		s.put(s.tokyo, "later")
+	},
+	"the disk is new": func(s *stage) {
+		s.tokyo.newDisk()
+		s.osaka.newDisk()
 	},
 	"tokyo goes down and loses its journal": func(s *stage) {
 		s.drained(s.tokyo)
@@ -333,13 +339,6 @@ var runbookDeeds = map[string]func(s *stage){
 	"the service goes on at osaka":     func(s *stage) { s.put(s.osaka, "at-osaka") },
 	"the store of tokyo takes nothing": func(s *stage) { s.fillDisk(s.tokyo, "default") },
 	"the store of osaka takes nothing": func(s *stage) { s.fillDisk(s.osaka, "default@tokyo") },
-	"the disk of the store is new": func(s *stage) {
-		for _, path := range slices.Concat(s.tokyo.disks, s.osaka.disks) {
-			if err := unix.Unmount(path, 0); err != nil {
-				s.t.Fatal(err)
-			}
-		}
-	},
 	"tokyo loses its store": func(s *stage) {
 		s.drained(s.tokyo)
 		s.tokyo.Crash()
@@ -386,7 +385,7 @@ func (s *stage) assert(play string) {
 	case "journal_full":
 		s.end(a, b, "default", "first", "late")
 	case "primary_journal":
-		s.end(a, b, "default", "first")
+		s.end(a, b, "default", "first", "past-the-journal", "later")
 	case "primary_journal_crash":
 		s.end(a, b, "default", "first", "at-osaka")
 	case "primary_store_runs":
