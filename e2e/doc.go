@@ -24,6 +24,8 @@
 //   - a link that is too slow: two sites on two hosts with a cable of a limited rate between them ([Wire]), hosts that write more than it
 //     carries, and the states that their pair passes through, as its events tell them ([Passage]); how long writes took is printed
 //     ([Meter]) and never asserted;
+//   - the runbooks: every block of docs/runbooks.md is pasted into a shell as it stands there ([ParseRunbooks]), with the failure that it
+//     is for in between, and prints what the page says; what hosts wrote is in the files in the end;
 //   - the doors: every command that must be refused is, with its errno and its sentence, and changes nothing;
 //   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification.
 //

@@ -147,7 +147,7 @@ func (c *checker) volume(name string) {
 	fi, err := os.Lstat(filepath.Join(c.dir, "volumes", name))
 	switch {
 	case err != nil:
-		c.say(true, "volume/"+name, "its store is missing: %v", err)
+		c.say(true, "volume/"+name, "its store is missing: %v; put the disk in place that has it, or, if it is lost, mount with --without-store=%s", err, name)
 	case !fi.Mode().IsRegular():
 		c.say(true, "volume/"+name, "its store is not a regular file")
 	default:

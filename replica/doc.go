@@ -120,6 +120,13 @@
 // up is kept aside first. A primary that was started and has not heard its peer cannot rule a takeover out, and says so
 // ([PairStatus].PeerUnheard): with two sites there is nobody else to ask.
 //
+// # What is missing at a start
+//
+// A site does not start without the store of a volume, or without the ring of a killed daemon: an empty one in its place would be taken for the
+// volume, and writes that were acknowledged would be gone without a word. Config.WithoutStores and Config.WithoutRing say that they are lost. A
+// volume whose store is lost is forgotten with its pair (without_store.go); the peer sees a pair that was deleted. A journal is different: what
+// it held is marked, whole volumes if need be, so one that is gone as a whole is made anew (load.go).
+//
 // # Quiet and off
 //
 // While hosts are quiet the primary moves the sequence number on every few seconds, so that lag 0 can be told from silence. A primary that is

@@ -177,7 +177,10 @@ func (g *group) wholeGroup(pairs []*pair, what string) error {
 func (g *group) histories(p *pair, here, there int64) string {
 	m := g.journal.Marks()
 	g.mu.Lock()
-	stop, peer := p.rec.StopSeq, p.rec.Peer
+	stop, peer := p.rec.TakenSeq, p.rec.Peer
+	if !p.rec.State.TookOver {
+		stop = p.rec.StopSeq
+	}
 	g.mu.Unlock()
 	last := fmt.Sprintf("number %d", m.LastSeq)
 	if at, ok := g.journal.TimeAt(m.LastSeq); ok {

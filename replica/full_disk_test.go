@@ -174,3 +174,25 @@ func withoutRoom(t *testing.T, path string) {
 	}))
 	must(t, errors.Join(from.Close(), small.Close(), os.Rename(path+".small", path)))
 }
+
+// TestJournalsOnTheirOwnDisk: whether there is room for a journal is a matter of the disk that the journals are on, not of that of the stores.
+func TestJournalsOnTheirOwnDisk(t *testing.T) {
+	onSmallDisk(t, "8M", func(dir string) {
+		for _, small := range []string{"volumes", "journals"} {
+			n := newNode(t, "tokyo", nil)
+			path := filepath.Join(n.cfg.StateDir, small)
+			must(t, os.Mkdir(path, 0o700))
+			must(t, unix.Mount(dir, path, "", unix.MS_BIND, ""))
+			n.open()
+			err := n.site.CreateGroup(t.Context(), GroupSpec{Name: "g", Size: journalMin})
+			if small == "volumes" {
+				must(t, err)
+			} else {
+				refused(t, err, KindNoSpace)
+				says(t, err, "needs 16 MiB", "the file system of "+path+" has 8.0 MiB free")
+			}
+			n.close()
+			must(t, unix.Unmount(path, 0))
+		}
+	})
+}

@@ -88,7 +88,7 @@ func (g *group) servePrepare(ctx context.Context, pairs []*pair, m *quicwire.Swa
 		return ready, nil
 	}
 	if failed != "" || g.storeErr.Load() != nil {
-		return nil, refuse(KindBusy, "the journal or a store of group %s at site %s takes nothing at the moment: see its events", g.name, g.site.cfg.Name)
+		return nil, refuse(KindBusy, "the journal or a store of group %s at site %s takes nothing at the moment, so it cannot follow: mend that (see its events); or stop its hosts, wait until all has arrived, suspend the group here and take over again", g.name, g.site.cfg.Name)
 	}
 	if _, _, err := g.stepAll(EvSwapped, pairs); err != nil {
 		return nil, err

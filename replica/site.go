@@ -23,15 +23,16 @@ import (
 
 // Config says what a site is. All fields but Logger and the optional ones must be set.
 type Config struct {
-	StateDir    string
-	Name        string        // the site's name, as peers may call it
-	Listen      string        // HOST:PORT of the QUIC listener
-	RingDir     string        // folder on tmpfs for staging rings; "" = /dev/shm, or /run where that is tmpfs
-	WithoutRing bool          // start although a staging ring that a killed daemon left is gone
-	Memory      int64         // bytes: bound of rings and buffers; 0 = 256 MiB
-	PathWatch   time.Duration // how long a mirror may be down before its pairs are suspended; 0 = 5 min
-	Version     string
-	Logger      *slog.Logger
+	StateDir      string
+	Name          string        // the site's name, as peers may call it
+	Listen        string        // HOST:PORT of the QUIC listener
+	RingDir       string        // folder on tmpfs for staging rings; "" = /dev/shm, or /run where that is tmpfs
+	WithoutRing   bool          // start although a staging ring that a killed daemon left is gone
+	WithoutStores []string      // volumes that are given up with their pairs, for their stores are gone; see findStores
+	Memory        int64         // bytes: bound of rings and buffers; 0 = 256 MiB
+	PathWatch     time.Duration // how long a mirror may be down before its pairs are suspended; 0 = 5 min
+	Version       string
+	Logger        *slog.Logger
 
 	// Packets, if set, is used instead of a UDP socket at Listen.
 	Packets net.PacketConn
@@ -177,6 +178,9 @@ func (s *Site) open() error {
 		return err
 	}
 	s.openKept()
+	if err := s.findStores(); err != nil {
+		return err
+	}
 	if err := s.loadVolumes(); err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package replica
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
 )
 
 // iec writes a size for an operator.
@@ -32,15 +34,16 @@ func sizes(all ...int64) []string {
 	return texts
 }
 
-// checkSpace refuses what the file system of the state directory cannot hold.
+// checkSpace refuses a journal that the file system of the journals cannot hold, which may be another one than that of the stores.
 func (s *Site) checkSpace(n int64, what string) error {
-	st, err := s.Statfs()
-	if err != nil {
-		return err
+	dir := filepath.Join(s.cfg.StateDir, "journals")
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fault(KindInternal, err, "the free space of %s cannot be looked at", dir)
 	}
 	if free := int64(st.Bavail) * st.Bsize; n > free {
 		size := sizes(n, free)
-		return refuse(KindNoSpace, "%s needs %s, the file system of %s has %s free", what, size[0], s.cfg.StateDir, size[1])
+		return refuse(KindNoSpace, "%s needs %s, the file system of %s has %s free", what, size[0], dir, size[1])
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -310,6 +311,23 @@ func TestLostJournalOfATakenOver(t *testing.T) {
 		if !bits.test(r) {
 			t.Fatalf("region %d may differ and is not marked", r)
 		}
+	}
+}
+
+// TestLostJournalOfATakenPrimary: a primary that lost its journal and is taken over says at which number that was, not at the highest of all.
+func TestLostJournalOfATakenPrimary(t *testing.T) {
+	t.Parallel()
+	d, _ := twoPaired(t)
+	d.inStep("x", "y")
+	dir := d.a.site.groupByName("g").dir()
+	d.a.crash(func() { must(t, os.RemoveAll(dir)) })
+	d.b.takeOver("g@tokyo", takeoverSSUS)
+	taken := d.b.status("x").TakenSeq
+	d.a.open()
+	d.a.await(PSUE, "x", "y")
+	d.wait("both sides count as written", func() bool { return d.a.status("x").Suspend == BothWritten && d.a.status("y").Suspend == BothWritten })
+	if want := fmt.Sprintf("osaka was taken over at sequence number %d,", taken); taken == 0 || d.a.tells("pair/x", want) != 1 {
+		t.Errorf("no event says %q: %v", want, d.a.site.Events())
 	}
 }
 

@@ -95,15 +95,16 @@ func (d *siteDaemon) open(ctx context.Context) (*replica.Site, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	site, err := replica.Open(life, replica.Config{
-		StateDir:    d.cfg.State,
-		Name:        d.cfg.Name,
-		Listen:      d.cfg.Listen,
-		RingDir:     d.cfg.RingDir,
-		WithoutRing: d.cfg.WithoutRing,
-		Memory:      int64(d.cfg.Memory),
-		PathWatch:   d.cfg.PathWatch,
-		Logger:      d.base,
-		Version:     version(),
+		StateDir:      d.cfg.State,
+		Name:          d.cfg.Name,
+		Listen:        d.cfg.Listen,
+		RingDir:       d.cfg.RingDir,
+		WithoutRing:   d.cfg.WithoutRing,
+		WithoutStores: d.cfg.WithoutStore,
+		Memory:        int64(d.cfg.Memory),
+		PathWatch:     d.cfg.PathWatch,
+		Logger:        d.base,
+		Version:       version(),
 	})
 	if !stop() && err == nil {
 		err = errors.Join(fmt.Errorf("stopped while opening: %w", context.Cause(ctx)), d.close(site))

@@ -27,6 +27,11 @@
 // the mount is busy it goes on serving and tries again for ten seconds, names in its log who holds the mount, and then cuts them off. What a
 // stop could not do is in DIR/stop-error until the next start.
 //
+// A site does not start while something of it is missing that may be found: --without-ring and --without-store=VOLUME say that the staging ring
+// of a killed daemon, or the store of a volume, is lost for good. A volume without a store is given up with its pair, on this side alone.
+//
+// docs/runbooks.md has, command by command, what an administrator does when a site, a link, a disk or a journal fails.
+//
 // # Application-consistent copies
 //
 // An S-VOL is always what a crash of the primary would leave: a file system or database recovers from it. A marker makes more of one moment.

@@ -26,17 +26,18 @@ import (
 
 // mountCmd serves a site: in the foreground as the daemon itself, else by starting itself again as the daemon.
 type mountCmd struct {
-	State       string        `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
-	Name        string        `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
-	Listen      string        `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
-	Memory      sizeFlag      `default:"256MiB" help:"Bound of staging rings and buffers."`
-	RingDir     string        `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
-	WithoutRing bool          `name:"without-ring" help:"Start although a staging ring that a killed daemon left is gone: what it alone held is lost, and an event names the volumes."`
-	PathWatch   time.Duration `name:"path-watch" default:"5m" placeholder:"TIME" help:"How long a mirror may be down before its pairs are suspended (path watch time)."`
-	Metrics     string        `placeholder:"HOST:PORT" help:"Serve /metrics by HTTP at this TCP address; off unless given."`
-	Foreground  bool          `help:"Stay, and log to stderr."`
-	ReadyFD     int           `hidden:"" default:"-1" name:"ready-fd"`
-	Dir         string        `arg:"" name:"mnt" help:"Directory to mount at."`
+	State        string        `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
+	Name         string        `required:"" placeholder:"SITE" help:"Name of the site, as its peers call it."`
+	Listen       string        `required:"" placeholder:"HOST:PORT" help:"UDP address that peers reach this site at; port 0 takes a free one."`
+	Memory       sizeFlag      `default:"256MiB" help:"Bound of staging rings and buffers."`
+	RingDir      string        `name:"ring-dir" placeholder:"DIR" help:"Directory on tmpfs for the staging rings; /dev/shm, or /run where that is tmpfs."`
+	WithoutRing  bool          `name:"without-ring" help:"Start although a staging ring that a killed daemon left is gone: what it alone held is lost, and an event names the volumes."`
+	WithoutStore []string      `name:"without-store" placeholder:"VOLUME" help:"Start although the store of this volume is gone: the volume and its pair are given up here; the other side keeps what it has. May be given several times."`
+	PathWatch    time.Duration `name:"path-watch" default:"5m" placeholder:"TIME" help:"How long a mirror may be down before its pairs are suspended (path watch time)."`
+	Metrics      string        `placeholder:"HOST:PORT" help:"Serve /metrics by HTTP at this TCP address; off unless given."`
+	Foreground   bool          `help:"Stay, and log to stderr."`
+	ReadyFD      int           `hidden:"" default:"-1" name:"ready-fd"`
+	Dir          string        `arg:"" name:"mnt" help:"Directory to mount at."`
 }
 
 // Run mounts.
@@ -75,8 +76,10 @@ func (m *mountCmd) check() error {
 			return fmt.Errorf("find %s: %w", *p, err)
 		}
 	}
-	if err := checkName(m.Name); err != nil {
-		return err
+	for _, name := range append([]string{m.Name}, m.WithoutStore...) {
+		if err := checkName(name); err != nil {
+			return err
+		}
 	}
 	if _, _, err := net.SplitHostPort(m.Listen); err != nil {
 		return usagef("--listen=%s is not HOST:PORT: %v", m.Listen, err)
@@ -181,6 +184,9 @@ func (m *mountCmd) background(a *app) error {
 		"--path-watch="+m.PathWatch.String(), "--metrics="+m.Metrics, "--ready-fd=3", "--", m.Dir)
 	if m.WithoutRing {
 		cmd.Args = slices.Insert(cmd.Args, 2, "--without-ring")
+	}
+	for _, volume := range m.WithoutStore {
+		cmd.Args = slices.Insert(cmd.Args, 2, "--without-store="+volume)
 	}
 	cmd.Args[0] = os.Args[0]
 	cmd.Dir = "/"

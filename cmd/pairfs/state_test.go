@@ -168,6 +168,10 @@ func TestStatusOfAPairThatIsGoneThere(t *testing.T) {
 	if n := notes(p); len(n) != 1 || n[0] != "osaka has no such pair: delete it here too" {
 		t.Errorf("%q", n)
 	}
+	p = parseState("name: p\nrole: S-VOL\nstatus: SSWS\npeer: tokyo\ngroup: g@tokyo\nlinked: no\npeer-status: SMPL\ntaken-over: yes\ntaken-over-seq: 7\n")
+	if n := notes(p); len(n) != 1 || n[0] != "tokyo has no such pair: delete it here too" {
+		t.Errorf("of one that was taken over: %q", n)
+	}
 }
 
 func TestParseEvent(t *testing.T) {

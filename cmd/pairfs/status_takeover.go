@@ -6,7 +6,7 @@ func takeoverNotes(p state) (n []string) {
 	if p.get("peer-unheard") == "yes" {
 		n = append(n, "not heard of "+peer+" since this site is up: a takeover there cannot be ruled out; where one is possible keep hosts away until this note is gone")
 	}
-	if p.get("taken-over") != "yes" {
+	if p.get("taken-over") != "yes" || p.get("peer-status") == "SMPL" { // of a pair that the other side has not there is nothing to join
 		return n
 	}
 	held := "the S-VOL was taken over at sequence number " + p.get("taken-over-seq")
