@@ -245,11 +245,12 @@ func TestAppPostgres(t *testing.T) {
 	db.run("pgbench", "--initialize", "--quiet", fmt.Sprintf("--scale=%d", pgScale))
 	db.sql("CREATE TABLE reported (client int, n int, PRIMARY KEY (client, n))")
 	s.replicate()
+	s.Link.Delay(appsDelay)
 
 	load, m := db.load(s.Seed), s.startMarks()
 	Until(t, StatusLimit, "the database works, with markers that are restored", func() bool {
 		n, err := strconv.Atoi(db.sql("SELECT count(*) FROM reported"))
-		return err == nil && n > 3000
+		return err == nil && n > 2000
 	})
 	m.losing.Store(true)
 	s.primary.Kill9()

@@ -51,6 +51,7 @@ type sqliteClient struct {
 type sqliteLoad struct {
 	clients [sqliteClients]*sqliteClient
 	commits atomic.Int64
+	working atomic.Int32
 	done    sync.WaitGroup
 }
 
@@ -73,7 +74,11 @@ func startSqlite(t *testing.T, db string, seed uint64) *sqliteLoad {
 			t.Fatalf("start sqlite3: %v", err)
 		}
 		c.out, l.clients[i] = bufio.NewReader(out), c
-		l.done.Go(func() { c.work(i, rand.New(rand.NewPCG(seed, uint64(i))), &l.commits) })
+		l.working.Add(1)
+		l.done.Go(func() {
+			defer l.working.Add(-1)
+			c.work(i, rand.New(rand.NewPCG(seed, uint64(i))), &l.commits)
+		})
 	}
 	t.Cleanup(l.kill)
 	return l
@@ -94,9 +99,11 @@ func (c *sqliteClient) work(id int, rng *rand.Rand, commits *atomic.Int64) {
 	if _, c.ended = io.WriteString(c.in, sqliteSettings); c.ended != nil {
 		return
 	}
-	if line, err := c.out.ReadString('\n'); err != nil || line != "wal\n" {
-		c.ended = fmt.Errorf("its journal mode is %q (%v)", line, err)
-		return
+	for _, want := range []string{"wal\n", "100\n"} { // the answers to the settings
+		if line, err := c.out.ReadString('\n'); err != nil || line != want {
+			c.ended = fmt.Errorf("a setting is %q and not %q (%v)", line, want, err)
+			return
+		}
 	}
 	for n := 1; ; n++ {
 		sum, from, to := rng.IntN(100), rng.IntN(sqliteAccounts), rng.IntN(sqliteAccounts)
@@ -126,9 +133,17 @@ CREATE TABLE reported (client INTEGER, n INTEGER, what TEXT, PRIMARY KEY (client
 WITH RECURSIVE i(id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM i WHERE id + 1 < %d) INSERT INTO account SELECT id, %d FROM i;
 `, sqliteAccounts, sqliteBalance))
 	s.replicate()
+	s.Link.Delay(appsDelay)
 
 	load, m := startSqlite(t, filepath.Join(dir, "db"), s.Seed), s.startMarks()
-	Until(t, StatusLimit, "the database works, with markers that are restored", func() bool { return load.commits.Load() > 3000 })
+	Until(t, StatusLimit, "the database works, with markers that are restored", func() bool {
+		if load.working.Load() < sqliteClients {
+			load.kill()
+			load.logEnds(t)
+			t.Fatal("a client ended though the primary lives")
+		}
+		return load.commits.Load() > 1500
+	})
 	m.losing.Store(true)
 	s.primary.Kill9()
 	m.stop()
@@ -177,8 +192,8 @@ func (l *sqliteLoad) check(t *testing.T, db string, last marker) (total, demande
 		if have[client] < need || have[client] > len(c.reported)+1 {
 			t.Errorf("client %d has %d transactions at the other side: %d were reported committed, %d of them before marker %s", client, have[client], len(c.reported), need, last.name)
 		}
-		t.Logf("client %d ended with: %v %s", client, c.ended, strings.TrimSpace(c.complain.String()))
 	}
+	l.logEnds(t)
 	if demanded == 0 {
 		t.Error("nothing was reported before the marker: the test shows nothing")
 	}
@@ -186,4 +201,12 @@ func (l *sqliteLoad) check(t *testing.T, db string, last marker) (total, demande
 		t.Errorf("all accounts together have %s, and had %s", got, want)
 	}
 	return total, demanded, there
+}
+
+// logEnds logs why each client ended.
+func (l *sqliteLoad) logEnds(t *testing.T) {
+	t.Helper()
+	for i, c := range l.clients {
+		t.Logf("client %d ended with: %v %s", i, c.ended, strings.TrimSpace(c.complain.String()))
+	}
 }

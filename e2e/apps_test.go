@@ -22,6 +22,9 @@ func needApps(t *testing.T) {
 // appsLimit ends the daemons of a test of applications that hangs.
 const appsLimit = 40 * time.Minute
 
+// appsDelay is what packets take below a database: the other side is that far behind, so that the loss of the primary costs something.
+const appsDelay = 20 * time.Millisecond
+
 // standby is the volume "disk" of pair "pair0" as a host and its standby see it: one side is used, the other is taken over.
 type standby struct {
 	*Sites
