@@ -81,7 +81,7 @@ func (s *standby) takeover(kinds ...string) (answer string, took time.Duration) 
 }
 
 // rejoin brings the old primary back as the secondary of the new one, by the runbook: where it had written what never arrived at the other
-// side there are two histories, and the operator goes on from the new primary. It reports whether that was so.
+// side there are two histories, the operator goes on from the new primary, and what is given up is kept. It reports whether that was so.
 func (s *standby) rejoin() (bothWrote bool) {
 	s.t.Helper()
 	if !s.secondary.Running() {
@@ -97,6 +97,9 @@ func (s *standby) rejoin() (bothWrote bool) {
 	}
 	if code != 0 {
 		s.t.Fatalf("resync at %s: exit status %d, %s", s.primary.Name, code, out)
+	}
+	if bothWrote && s.secondary.Int("pair0", "kept-sets") == 0 {
+		s.t.Fatalf("what %s had and %s had not was given up, and nothing was kept", s.secondary.Name, s.primary.Name)
 	}
 	return bothWrote
 }
