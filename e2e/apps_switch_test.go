@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,8 +19,8 @@ import (
 
 const (
 	switchJobs   = 4        // of fio, of each leg
-	switchRegion = 16 * mib // that a job writes
-	switchRate   = 1000     // writes a second of a job: it takes four seconds for its region, a switchover comes before
+	switchRegion = 64 * mib // that a job writes
+	switchRate   = 500      // writes a second of a job: it takes half a minute for its region, a switchover comes before
 	probeSize    = 4 * mib  // of the volume whose writes are timed
 	probeBlock   = 4096     // of a write to it
 	probeEvery   = time.Millisecond
@@ -178,11 +180,22 @@ func (l fioLeg) start(t *testing.T, volume string) (cmd *exec.Cmd, out *strings.
 	return cmd, out
 }
 
-// verify reads all that was acknowledged.
-func (l fioLeg) verify(t *testing.T, volume string) {
+// verify reads all that was acknowledged and returns how many blocks that is.
+func (l fioLeg) verify(t *testing.T, volume string) (blocks int) {
 	t.Helper()
-	Run(t, "fio", l.args(volume, "--verify_only=1", "--verify_state_load=1", "--verify_fatal=1")...)
+	out := Run(t, "fio", l.args(volume, "--verify_only=1", "--verify_state_load=1", "--verify_state_save=0", "--verify_fatal=1")...)
+	for _, m := range fioReads.FindAllStringSubmatch(out, -1) {
+		n, _ := strconv.Atoi(m[1])
+		blocks += n
+	}
+	if blocks == 0 {
+		t.Fatalf("fio verified nothing of %s:\n%s", volume, out)
+	}
+	return blocks
 }
+
+// fioReads finds how many blocks a job of fio read.
+var fioReads = regexp.MustCompile(`issued rwts: total=(\d+),`)
 
 // TestAppSwitchover exchanges the roles ten times there and back while fio and a host with timed writes work on two volumes of a group. Both go on
 // at the other side, where fio verifies what was acknowledged to it, and in the end nothing of it all is missing on either side. How long hosts
@@ -200,6 +213,7 @@ func TestAppSwitchover(t *testing.T) {
 
 	var all []fioLeg
 	var pauses, usual, took []time.Duration
+	blocks := 0
 	for i := range legs {
 		leg := fioLeg{i, rng.Uint64(), t.TempDir()}
 		all = append(all, leg)
@@ -218,8 +232,9 @@ func TestAppSwitchover(t *testing.T) {
 		Until(t, StatusLimit, "the host writes at the other side", func() bool { return p.moved(to) })
 		pause := slices.Max(p.take())
 		pauses, took = append(pauses, pause), append(took, d)
-		leg.verify(t, s.disk())
-		t.Logf("switchover %d to %s: hosts paused for %s ms; %s", i+1, s.primary.Name, millis(pause), answer)
+		n := leg.verify(t, s.disk())
+		blocks += n
+		t.Logf("switchover %d to %s: hosts paused for %s ms, %d blocks of fio are right; %s", i+1, s.primary.Name, millis(pause), n, answer)
 	}
 	if err := p.stop(); err != nil {
 		t.Fatal(err)
@@ -228,11 +243,16 @@ func TestAppSwitchover(t *testing.T) {
 
 	s.awaitPair()
 	s.primary.AwaitDrained("pair0")
-	for _, side := range []*Site{s.A, s.B} {
-		for _, leg := range all {
-			leg.verify(t, side.Path("disk"))
-		}
-		side.CheckImages(p.h, []Target{{0, side.Path("probe"), probeSize}}, Always)
+	again := 0
+	for _, leg := range all {
+		again += leg.verify(t, s.disk())
+	}
+	if again != blocks {
+		t.Errorf("%d blocks of fio are right in the end, %d were after the switchovers", again, blocks)
 	}
 	s.SameVolumes("disk", "probe")
+	for _, side := range []*Site{s.A, s.B} {
+		side.CheckImages(p.h, []Target{{0, side.Path("probe"), probeSize}}, Always)
+	}
+	t.Logf("%d blocks that fio wrote and %d writes of the host are on both sides", again, p.h.Len())
 }
