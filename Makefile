@@ -98,7 +98,8 @@ apps: tools ## PostgreSQL, SQLite, ext4 and xfs through takeovers, TAKEOVERS (50
 
 .PHONY: leftovers
 leftovers:
-	@! grep -E '/(Test|go-test-script)[^ ]* .* - fuse\.pairfs ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
+	@! grep -E '/(Test|go-test-script)[^ ]* .* - (fuse\.pairfs|ext4|xfs) ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
+	@! losetup --noheadings --output NAME,BACK-FILE | grep -E '/Test' || { echo "the tests left these loop devices behind" >&2; exit 1; }
 
 .PHONY: race
 race: tools ## all tests with the race detector
