@@ -23,6 +23,22 @@ LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs debugfs:e2fsprogs mkfs.xfs:xfsprogs fio:fio ip:iproute2 tc:iproute2 nsenter:util-linux losetup:mount \
 	fstrim:util-linux blkdiscard:util-linux gcc:gcc gcc:libc6-dev git:git
 
+# The applications that `make apps` tests, on top of these. PostgreSQL's server lies outside of every PATH.
+APPS := postgres:postgresql pgbench:postgresql-contrib pg_amcheck:postgresql-contrib sqlite3:sqlite3
+PG    = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
+
+# $(call need,LIST) installs what of such a list is missing, with apt-get.
+define need
+	@missing=""; for t in $(1); do \
+		PATH="$$PATH:$(PG)" command -v "$${t%%:*}" >/dev/null 2>&1 || missing="$$missing $${t##*:}"; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null 2>&1 || { echo "install these, then try again:$$missing" >&2; exit 1; }; \
+	echo "apt-get install$$missing"; \
+	apt-get update -qq </dev/null; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >/dev/null
+endef
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +52,7 @@ test: tools check build unit e2e ## everything that must hold: formatting, vet, 
 
 .PHONY: tools
 tools: ## install what the tests call and this host lacks, with apt-get
-	@missing=""; for t in $(TOOLS); do \
-		command -v "$${t%%:*}" >/dev/null 2>&1 || missing="$$missing $${t##*:}"; \
-	done; \
-	[ -n "$$missing" ] || exit 0; \
-	command -v apt-get >/dev/null 2>&1 || { echo "install these, then try again:$$missing" >&2; exit 1; }; \
-	echo "apt-get install$$missing"; \
-	apt-get update -qq </dev/null; \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null >/dev/null
+	$(call need,$(TOOLS))
 
 .PHONY: check
 check: ## formatting, go vet, go.mod
@@ -79,9 +88,18 @@ soak: ## kill, stop and cut two sites for CYCLES (500) cycles; PAIRFS_SEED choos
 	PAIRFS_SOAK=$(CYCLES) $(GO) test -run '^TestSoak$$' -count=1 -v -timeout 120m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
+TAKEOVERS ?= 50
+
+.PHONY: apps
+apps: tools ## PostgreSQL, SQLite, ext4 and xfs through takeovers, TAKEOVERS (50) of the file systems, and fio through switchovers; installs what is missing
+	$(call need,$(APPS))
+	PAIRFS_APPS=1 PAIRFS_TAKEOVERS=$(TAKEOVERS) $(GO) test -run '^TestApp[A-Z]' -count=1 -v -timeout 90m ./e2e
+	@$(MAKE) --no-print-directory leftovers
+
 .PHONY: leftovers
 leftovers:
-	@! grep -E '/(Test|go-test-script)[^ ]* .* - fuse\.pairfs ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
+	@! grep -E '/(Test|go-test-script)[^ ]* .* - (fuse\.pairfs|ext4|xfs) ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }
+	@! losetup --noheadings --output NAME,BACK-FILE | grep -E '/Test' || { echo "the tests left these loop devices behind" >&2; exit 1; }
 
 .PHONY: race
 race: tools ## all tests with the race detector

@@ -27,7 +27,10 @@
 //   - the runbooks: every block of docs/runbooks.md is pasted into a shell as it stands there ([ParseRunbooks]), with the failure that it
 //     is for in between, and prints what the page says; what hosts wrote is in the files in the end;
 //   - the doors: every command that must be refused is, with its errno and its sentence, and changes nothing;
-//   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification.
+//   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification;
+//   - the day of a disaster, with PAIRFS_APPS=1 (`make apps`): databases that are taken over under load have what they had reported as committed
+//     before the last restored marker, file systems are clean after takeovers at random moments, planned switchovers lose nothing of what fio
+//     wrote, and how long hosts paused is printed and never asserted.
 //
 // The parts: [Site] runs one daemon and speaks to it only through its control files and the command line; [Link] holds the proxies of two
 // sites; [Workload] writes and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the
