@@ -98,6 +98,30 @@ func TestJournalAndStoreFail(t *testing.T) {
 	}
 }
 
+// A host that flushes, or writes synchronously, while the journal fails sees no error as long as the store takes what it wrote: a file system on the
+// volume would go read only for it.
+func TestFlushAcrossAFailedJournal(t *testing.T) {
+	for _, what := range []string{"sync", "write"} {
+		for _, osync := range []bool{false, true} {
+			disk := newWatchedFS()
+			d, w, _ := differ(t, withJournal("tokyo", disk))
+			must(t, w.write(t.Context(), 0, 1, 1, false))
+			giveUp(disk, what)
+			must(t, w.write(t.Context(), 0, 2, 1, osync))
+			must(t, w.sync(t.Context(), 0))
+			d.a.await(PSUE, "x", "y")
+			must(t, w.write(t.Context(), 1, 3, 1, osync))
+			must(t, w.sync(t.Context(), 1))
+			w.check(d.a, everyAck)
+			d.wantCovered("x", "y")
+			disk.failWith(nil)
+			d.a.crash(nil)
+			d.a.open()
+			w.check(d.a, everyAck)
+		}
+	}
+}
+
 // The records that are to be marked may begin before what the journal still has, when a secondary was split before the start record of its
 // resync came: what is still there is marked then.
 func TestMarkWhatTheJournalHas(t *testing.T) {

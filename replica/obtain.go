@@ -129,6 +129,8 @@ func (a *attachment) reserveError(err error) error {
 	return fault(KindInternal, err, "volume %s: a write cannot be journaled in group %s", a.vol.name, a.group.name)
 }
 
+// syncTo makes what was published up to end durable. Where the journal fails it gives errAgain: all that the ring holds goes to the stores then,
+// and the next attempt flushes the store, so that a file system on the volume sees a pause and no error.
 func (a *attachment) syncTo(ctx context.Context, end journal.Position) error {
 	err := a.group.journal.Sync(ctx, end)
 	switch {
@@ -138,7 +140,10 @@ func (a *attachment) syncTo(ctx context.Context, end journal.Position) error {
 		return ctx.Err()
 	}
 	a.group.journalFailed(err)
-	return fault(KindInternal, err, "volume %s: a synchronous write did not reach the journal of group %s; the pair is suspended, see its last-error", a.vol.name, a.group.name)
+	if a.group.ctx.Err() != nil { // the site ends: nobody brings it to the stores any more
+		return fault(KindInternal, err, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its last-error", a.vol.name, a.group.name)
+	}
+	return errAgain
 }
 
 // writeDirect is the path of a write when the journal is lost: the region's bit is durable before the store changes, once per region.

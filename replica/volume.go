@@ -262,28 +262,34 @@ func (v *Volume) storeError(err error, what string, off int64) error {
 // Sync returns when everything that was acknowledged before the call survives a power cut. On a paired volume it costs at most one
 // flush of the journal, shared with everybody who waits, and none if nothing is new.
 func (v *Volume) Sync(ctx context.Context) error {
+	for {
+		a, err := v.syncOnce(ctx)
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		if err := a.group.awaitRoom(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// syncOnce is one attempt. The mode lock is not held while the journal is flushed, for a flush may take long.
+func (v *Volume) syncOnce(ctx context.Context) (*attachment, error) {
 	v.mode.RLock()
 	a := v.att
 	if a != nil {
 		if err := a.ready(false); err != nil {
 			v.mode.RUnlock()
-			return err
+			return a, err
 		}
 	}
 	if a == nil || a.direct.Load() {
 		defer v.mode.RUnlock()
 		if err := v.store.sync(); err != nil {
-			return v.storeError(err, "flushed", 0)
+			return a, v.storeError(err, "flushed", 0)
 		}
-		return nil
+		return a, nil
 	}
 	v.mode.RUnlock()
-	if err := a.group.journal.Sync(ctx, a.group.journal.Marks().Reserved); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		a.group.journalFailed(err)
-		return fault(KindInternal, err, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its last-error", v.Name(), a.group.name)
-	}
-	return nil
+	return a, a.syncTo(ctx, a.group.journal.Marks().Reserved)
 }
