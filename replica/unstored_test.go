@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
+	"pairfs/quicwire"
 )
 
 // TestI5KilledWhilePurging: a primary that is killed between the moment from which on a purge replicates nothing and the transaction that
@@ -145,4 +146,28 @@ func TestFactOfAPairThatIsGone(t *testing.T) {
 	g.facts.add(fact{pair: old, round: old.round.Load(), input: EvPeerDeleted})
 	g.obeyFacts()
 	d.a.awaitBoth(PAIR, "x", "y")
+}
+
+// TestGivenUpUnstored: a primary that could not store that it gave its role up does not say that it did: started anew it is the primary.
+func TestGivenUpUnstored(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
+	_, err := g.holdWrites(t.Context(), 7, fenceMax)
+	g.cmd.Unlock()
+	must(t, err)
+	d.a.crash(func() {
+		if _, err := g.serveCommit(context.Background(), &quicwire.SwapPairs{Token: 7, Generation: randomID()}); err == nil {
+			t.Error("the role was given up in a database that was closed")
+		}
+	})
+	d.a.open()
+	if r := d.a.role("g"); r != Primary {
+		t.Fatalf("the group is %s", r)
+	}
+	must(t, w.write(t.Context(), 0, 3, 1, true))
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
 }
