@@ -180,6 +180,42 @@ func TestMarkerIsDurable(t *testing.T) {
 	d.a.awaitMarker(<-placed, MarkerDone)
 }
 
+// TestMarkerIsCheckpointed: what is written to the S-VOLs' stores and not flushed there is not restored yet, on either side.
+func TestMarkerIsCheckpointed(t *testing.T) {
+	t.Parallel()
+	var armed atomic.Bool
+	flushes, goOn := make(chan struct{}, 1), make(chan struct{})
+	d, w, _ := differ(t, withStores("osaka", probe(func(_, what string, _ []byte, _ int64) error {
+		if what == "sync" && armed.Load() {
+			select {
+			case flushes <- struct{}{}:
+			default:
+			}
+			<-goOn
+		}
+		return nil
+	})))
+	there := d.b.site.groupByName("g@tokyo")
+	restore := there.stopRestore()
+	must(t, w.write(t.Context(), 0, 3, 1, true))
+	m := d.a.marker("g")
+	d.wait("the marker is durable there", func() bool {
+		return uint64(there.journal.Marks().DurableSeq) >= m.Seq && d.b.lastSeq("g@tokyo") >= journal.Seq(m.Seq)
+	})
+	armed.Store(true)
+	restore()
+	<-flushes // so everything before the marker is in the stores
+	for _, n := range []*node{d.a, d.b} {
+		if st := n.state(m); st != MarkerWaiting {
+			t.Errorf("%s says %s", n.cfg.Name, st)
+		}
+	}
+	armed.Store(false)
+	close(goOn)
+	d.a.awaitMarker(m, MarkerDone)
+	d.b.awaitMarker(m, MarkerDone)
+}
+
 // TestMarkerRefused: where a marker would promise nothing, none is placed.
 func TestMarkerRefused(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
+	"pairfs/quicwire"
 )
 
 // TestI5KilledWhilePurging: a primary that is killed between the moment from which on a purge replicates nothing and the transaction that
@@ -145,4 +147,72 @@ func TestFactOfAPairThatIsGone(t *testing.T) {
 	g.facts.add(fact{pair: old, round: old.round.Load(), input: EvPeerDeleted})
 	g.obeyFacts()
 	d.a.awaitBoth(PAIR, "x", "y")
+}
+
+// TestGivenUpUnstored: a primary that could not store that it gave its role up does not say that it did: started anew it is the primary.
+func TestGivenUpUnstored(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	g := d.a.site.groupByName("g")
+	g.cmd.Lock()
+	_, err := g.holdWrites(t.Context(), 7, fenceMax)
+	g.cmd.Unlock()
+	must(t, err)
+	d.a.crash(func() {
+		if _, err := g.serveCommit(context.Background(), &quicwire.SwapPairs{Token: 7, Generation: randomID()}); err == nil {
+			t.Error("the role was given up in a database that was closed")
+		}
+	})
+	d.a.open()
+	if r := d.a.role("g"); r != Primary {
+		t.Fatalf("the group is %s", r)
+	}
+	must(t, w.write(t.Context(), 0, 3, 1, true))
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.check(d.b, everyAck)
+}
+
+// TestTakenUnstored: a secondary that could not store that it took the role is none that hosts may write: started anew it would know nothing of it.
+func TestTakenUnstored(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	d.a.giveUp("g")
+	g := d.b.site.groupByName("g@tokyo")
+	letGo := g.holdPull()
+	d.b.crash(func() {
+		defer letGo()
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+		if err := g.turn(context.Background(), EvSwapped, &exchange{generation: randomID(), last: g.journal.Marks().LastSeq}); err == nil {
+			t.Error("the role was taken in a database that was closed")
+		}
+		if r := d.b.role("g@tokyo"); r != Secondary {
+			t.Errorf("the group is %s", r)
+		}
+		d.b.writesRefused("x", "y")
+	})
+	d.b.open()
+	w.check(d.b, everyAck)
+}
+
+// TestDeleteUnstored: a record of a pair whose delete is not stored is not left out: a start would bring the pair back without it.
+func TestDeleteUnstored(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	d.cut()
+	g, p := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	d.b.crash(func() {
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+		if err := g.run(context.Background(), EvPeerDelete, []*pair{p}, runOptions{}); err == nil {
+			t.Error("a delete was stored in a database that was closed")
+		}
+		rec := &journal.Record{Kind: journal.KindUpdate, Volume: p.att.number, Seq: d.b.lastSeq("g@tokyo") + 1, Length: blockSize}
+		if _, err := g.target(rec); !errors.Is(err, errUnstored) {
+			t.Errorf("a record of the pair: %v", err)
+		}
+	})
+	d.b.open()
+	d.b.await(PAIR, "x", "y")
 }
