@@ -191,7 +191,7 @@ func (r *replay) record(rec *journal.Record) error {
 		return fmt.Errorf("group %s: the %s lies outside of volume %s", r.g.name, rec, a.vol.name)
 	}
 	if rec.Kind != journal.KindBase && !a.formerRole(rec.Seq) {
-		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
+		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq) && !a.beforeStart(rec.Seq)) {
 			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
 		} else if r.g.role == Primary && rec.Seq > r.g.paidSeq {
 			a.overlay.owe(int64(rec.Size()), rec.Seq, rec.Time)
@@ -218,6 +218,14 @@ func (r *replay) record(rec *journal.Record) error {
 // marked then was stored with the exchange, and what was received as a secondary is no difference.
 func (a *attachment) formerRole(seq journal.Seq) bool {
 	return a.group.role == Primary && seq <= a.pair.rec.ControlSeq
+}
+
+// beforeStart reports whether a record is from before the start record of the pair's replication: who wrote it had marked it, where that was
+// needed, when the start record was durable, the marks were stored with the number of that record, and what the peer has of them since is
+// cleared. Marked again it would count as what hosts wrote and the peer never got, and a takeover as one of two histories.
+func (a *attachment) beforeStart(seq journal.Seq) bool {
+	start := a.pair.rec.StartSeq
+	return start != 0 && seq < start
 }
 
 // applyToStore writes what a record says to the volume's store.

@@ -331,6 +331,67 @@ func TestLostJournalOfATakenPrimary(t *testing.T) {
 	}
 }
 
+// TestReplayOfBeforeTheResync: what was replicated before a split, or written while it was split and copied since, is no difference when a primary
+// that is killed soon behind the resync replays it; taken over meanwhile it has nothing that the secondary lacks.
+func TestReplayOfBeforeTheResync(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	g := d.a.site.groupByName("g")
+	g.keep(g.journal.Marks().Freed) // no checkpoint frees what is written
+	rng := newRand(testSeed(t))
+	w.some(rng, 50)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.some(rng, 50)
+	d.a.resync("g", "x", "y")
+	d.wait("nothing is marked any more", func() bool {
+		return !d.a.site.pairByName("x").att.bits.any() && !d.a.site.pairByName("y").att.bits.any()
+	})
+	d.inStep("x", "y")
+	d.a.crash(nil)
+	d.b.takeOver("g@tokyo", takeoverSSUS)
+	d.a.open()
+	for _, name := range []string{"x", "y"} {
+		if n := d.a.site.pairByName(name).att.bits.bytes(); n != 0 {
+			t.Errorf("pair %s: %d bytes are marked that do not differ", name, n)
+		}
+	}
+	d.a.await(PSUS, "x", "y")
+	must(t, d.b.site.ResyncGroupWith(t.Context(), "g@tokyo", ResyncOptions{Swap: true}))
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.wantEqual("x", "y")
+	w.check(d.b, everyAck)
+}
+
+// TestResyncKilledAtItsStart: what was written while the pair was split is still marked when the primary is killed before any of it was copied.
+func TestResyncKilledAtItsStart(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	rng := newRand(testSeed(t))
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.some(rng, 50)
+	g := d.a.site.groupByName("g")
+	goOn := g.stopRestore() // and with it every checkpoint
+	marked := map[string]int64{}
+	for _, name := range []string{"x", "y"} {
+		marked[name] = d.a.site.pairByName(name).att.bits.bytes()
+	}
+	must(t, d.a.site.ResyncGroup(t.Context(), "g"))
+	d.cut()
+	d.a.crash(goOn)
+	d.a.open()
+	for name, was := range marked {
+		if n := d.a.site.pairByName(name).att.bits.bytes(); was == 0 || n > was {
+			t.Errorf("pair %s: %d bytes are marked, and were %d", name, n, was)
+		}
+	}
+	d.wantCovered("x", "y")
+	d.heal()
+	d.a.awaitBoth(PAIR, "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+	w.check(d.b, everyAck)
+}
+
 // TestReplayOfTheOtherRole: what a new primary received as a secondary is no difference when it is replayed.
 func TestReplayOfTheOtherRole(t *testing.T) {
 	t.Parallel()
