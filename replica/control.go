@@ -190,7 +190,7 @@ func (r *replay) record(rec *journal.Record) error {
 	if int64(rec.Offset) < 0 || int64(rec.Length) < 0 || int64(rec.Offset)+int64(rec.Length) > a.vol.Size() {
 		return fmt.Errorf("group %s: the %s lies outside of volume %s", r.g.name, rec, a.vol.name)
 	}
-	if rec.Kind != journal.KindBase && !a.formerRole(rec.Seq) {
+	if rec.Kind != journal.KindBase && !a.formerRole(rec.Seq) && !a.beforeCopy(rec.Seq) {
 		if rec.Flags&journal.FlagLocal != 0 || (r.g.role == Primary && !a.replicated(rec.Seq)) {
 			a.bits.setRange(int64(rec.Offset), int64(rec.Length))
 		} else if r.g.role == Primary && rec.Seq > r.g.paidSeq {
@@ -218,6 +218,12 @@ func (r *replay) record(rec *journal.Record) error {
 // marked then was stored with the exchange, and what was received as a secondary is no difference.
 func (a *attachment) formerRole(seq journal.Seq) bool {
 	return a.group.role == Primary && seq <= a.pair.rec.ControlSeq
+}
+
+// beforeCopy reports whether a record of a primary's journal is from before the copy that made the pair PAIR: it was marked before that began, and
+// the end of the copy, which is stored, cleared the maps.
+func (a *attachment) beforeCopy(seq journal.Seq) bool {
+	return a.group.role == Primary && a.pair.rec.State.Status == PAIR && seq < a.pair.rec.StartSeq
 }
 
 // applyToStore writes what a record says to the volume's store.
