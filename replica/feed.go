@@ -37,8 +37,10 @@ type feedSession struct {
 	bases   []base // guarded by g.mu: base records not restored by the peer yet, oldest first
 	states  []quicwire.PairState
 	options quicwire.MirrorOptions // that the peer was told
-	lag     *quicwire.MirrorLag    // that the peer is to be told, guarded by g.mu
-	lagged  bool                   // it was told of some lag last, guarded by g.mu
+	setting uint64                 // the count of group.setting at which it was told what is set
+	handed  map[uint32]*quicwire.MirrorSettings
+	lag     *quicwire.MirrorLag // that the peer is to be told, guarded by g.mu
+	lagged  bool                // it was told of some lag last, guarded by g.mu
 }
 
 // ServeMirror implements [quicwire.Handler]: a secondary opens a mirror toward this site.

@@ -253,6 +253,8 @@ func (p *pullSession) receive() error {
 				p.g.handed.Store(int64(d))
 				kick(p.g.watchReq)
 			}
+		case *quicwire.MirrorSettings:
+			p.takeSettings(m)
 		case *quicwire.MirrorLag:
 			p.g.toldOfLag(m)
 		default:

@@ -103,7 +103,7 @@ func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.Creat
 		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: s.wall(),
 	}
 	if ErrorLevel(m.ErrorLevel) == LevelLU {
-		rec.Options = map[string]string{"error-level": LevelLU.String()}
+		rec.Handed = map[string]string{"error-level": LevelLU.String()}
 	}
 	p := g.attach(v, m.Pair, rec)
 	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
