@@ -230,8 +230,8 @@ func (s *Site) begin() {
 	}
 	for _, g := range s.groups {
 		g.start()
-		if g.role == Secondary && !used[g] {
-			s.wg.Go(func() { s.dropGroup(g) })
+		if !used[g] && (g.madeOnDemand() || g.role == Secondary) { // the daemon ended before it came to that
+			s.wg.Go(func() { s.endMirror(g) })
 		}
 	}
 }
