@@ -357,3 +357,25 @@ func TestOldPrimaryIsAnImage(t *testing.T) {
 		}
 	}
 }
+
+// TestNoWarningWhileTurning: the old primary opens the mirror before the new one has taken its role; that is no event. Two secondaries that meet
+// without a takeover under way are.
+func TestNoWarningWhileTurning(t *testing.T) {
+	t.Parallel()
+	d, _ := twoPaired(t)
+	end, err := d.b.site.groupByName("g@tokyo").beginTaking()
+	must(t, err)
+	d.a.giveUp("g")
+	refusedThere := func() bool {
+		g := d.a.site.groupByName("g")
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return strings.Contains(g.mirrorError, "is not replicated to site tokyo")
+	}
+	d.wait("the mirror was refused", refusedThere)
+	if texts := d.b.told("peer/tokyo", "mirror of group"); len(texts) > 0 {
+		t.Errorf("an exchange under way is told as %q", texts)
+	}
+	end()
+	d.wait("it is told", func() bool { return len(d.b.told("peer/tokyo", "mirror of group")) > 0 })
+}
