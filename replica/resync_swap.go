@@ -127,7 +127,7 @@ func (g *group) resyncWith(ctx context.Context, which func() []*pair, o ResyncOp
 			return g.site.ask(ctx, g.rec.Peer, req, keepTimeout)
 		})
 	}
-	return refuse(KindInvalid, "mode=swap makes the side that was taken over the primary, and discard=%s would give up what it has: leave one of them out", o.Discard)
+	return wrongOptions(o)
 }
 
 // peerGroup is what the peer calls the group.

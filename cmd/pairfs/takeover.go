@@ -38,11 +38,9 @@ func (f resyncFlags) line() string {
 
 // resync gives the command, or says what it would do.
 func (f resyncFlags) resync(a *app, dir, name string) error {
-	if f.DryRun && f.line() != "resync" {
-		return usagef("--dry-run says what a resync from the primary does, without --swap and --discard; the list of what either side has is that of differences")
-	}
 	if f.DryRun {
-		return differencesFlags{Summary: true}.print(a, dir, name)
+		options := strings.TrimPrefix(f.line(), "resync")
+		return differencesFlags{Summary: options == "", options: options}.print(a, dir, name)
 	}
 	return a.command(dir, name, f.line(), false)
 }
