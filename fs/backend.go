@@ -58,8 +58,8 @@ type commander interface {
 	ReserveVolume(ctx context.Context, volume, peer string) error
 	DropKept(ctx context.Context, name string) error
 	DropKeptOlder(ctx context.Context, age string) error
-	PairDifferences(ctx context.Context, name string) ([]*replica.Differences, error)
-	GroupDifferences(ctx context.Context, name string) ([]*replica.Differences, error)
+	PairResyncDifferences(ctx context.Context, name string, o replica.ResyncOptions) ([]*replica.Differences, error)
+	GroupResyncDifferences(ctx context.Context, name string, o replica.ResyncOptions) ([]*replica.Differences, error)
 }
 
 // volume is what this package needs of a volume. [*replica.Volume] is one.

@@ -21,20 +21,22 @@ type question struct {
 	wait   time.Duration
 }
 
-// differencesKeys are the options of differences.
-var differencesKeys = []key{{name: "ranges", words: []string{"yes", "no"}}}
+// differencesKeys are the options of differences: those of a resync ask what that would overwrite.
+var differencesKeys = append([]key{{name: "ranges", words: []string{"yes", "no"}}}, resyncKeys...)
 
 // question returns what a command without a run asks for.
 func (o object) question(c commander, opts options) *question {
 	if o.kind == siteObject {
 		return markerQuestion(c, opts)
 	}
-	ask := c.PairDifferences
+	ask := c.PairResyncDifferences
 	if o.kind == groupObject {
-		ask = c.GroupDifferences
+		ask = c.GroupResyncDifferences
 	}
 	return &question{
-		ask:    func(ctx context.Context) ([]*replica.Differences, error) { return ask(ctx, o.name) },
+		ask: func(ctx context.Context) ([]*replica.Differences, error) {
+			return ask(ctx, o.name, resyncOptions(opts))
+		},
 		ranges: opts.get("ranges", "yes") == "yes",
 	}
 }
@@ -141,6 +143,9 @@ func formatDifferences(d *replica.Differences) string {
 	l.known("both-bytes", d.Both)
 	l.known("overwritten-bytes", d.Overwritten)
 	l.known("resync-bytes", d.Copied)
+	if d.Loses != 0 {
+		l.put("loses", d.Loses.String())
+	}
 	l.put("note", d.Note)
 	return l.String()
 }

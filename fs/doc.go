@@ -66,7 +66,7 @@
 //	              mark
 //	              resync [mode=normal|swap] [discard=here|there]
 //	              takeover [timeout=60s]
-//	              differences [ranges=yes|no]
+//	              differences [ranges=yes|no] [mode=swap] [discard=here|there]
 //	              delete [mode=normal|force]
 //	groups/NAME   create [size=SIZE] [volumes=N] [OPTION=VALUE …]
 //	              add-volume size=SIZE
@@ -115,7 +115,9 @@
 // "ok" with text in the form below for each pair (pair role status peer peer-status p-vol-bytes s-vol-bytes both-bytes overwritten-bytes
 // resync-bytes note; "-" is not known) and then, unless ranges=no, one line for each range of bytes: where it was changed (p-vol, s-vol, both),
 // offset and length, ascending. A resync copies all of them; what is s-vol or both was written at the S-VOL and loses. note says what is not
-// known when the peer cannot be asked, and why there is nothing to list where the pair is not split. The text is of one moment, is made as it is
+// known when the peer cannot be asked, and why there is nothing to list where the pair is not split. With mode=swap or discard= it is what a resync
+// with these options would overwrite: only those ranges are listed, overwritten-bytes counts them, a line loses (p-vol, s-vol) says at which side
+// they are, and note which side goes on and why the resync would be refused, if it would. The text is of one moment, is made as it is
 // read, and as long as there are ranges; four open files may have one that is not read to its end, further ones are EBUSY.
 //
 // # Kept sets

@@ -295,12 +295,12 @@ func (s *fakeSite) DeletePair(_ context.Context, name string, o replica.DeleteOp
 	return nil
 }
 
-func (s *fakeSite) PairDifferences(_ context.Context, name string) ([]*replica.Differences, error) {
-	return s.differences, s.call("PairDifferences %s", name)
+func (s *fakeSite) PairResyncDifferences(_ context.Context, name string, o replica.ResyncOptions) ([]*replica.Differences, error) {
+	return s.differences, s.call("PairResyncDifferences %s %+v", name, o)
 }
 
-func (s *fakeSite) GroupDifferences(_ context.Context, name string) ([]*replica.Differences, error) {
-	return s.differences, s.call("GroupDifferences %s", name)
+func (s *fakeSite) GroupResyncDifferences(_ context.Context, name string, o replica.ResyncOptions) ([]*replica.Differences, error) {
+	return s.differences, s.call("GroupResyncDifferences %s %+v", name, o)
 }
 
 func (s *fakeSite) ReserveVolume(_ context.Context, volume, peer string) error {

@@ -35,7 +35,7 @@
 //	          and 2 (commit) of a planned exchange and 4 (resync) are answered by ResyncReady, the last one with Bitmap
 //	          frames behind it; 3 (abort) and 5 (ask) by Result. It is sent to sites with feature bit 4 only.
 //	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
-//	          Batch, PairStates, MirrorOptions and MirrorLag. The directions are independent of each other. The stream is over when either
+//	          Batch, PairStates, MirrorOptions, MirrorLag and MirrorSettings. The directions are independent of each other. The stream is over when either
 //	          side ends its direction.
 //
 // A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
@@ -77,19 +77,21 @@
 //	15 MirrorOptions path watch time in seconds u32, 0 if it is not handed on
 //	16 SwapPairs     group string, list of references, phase u8, token u64, generation u64, wait in milliseconds u32, seq u64, lose u8
 //	17 MirrorLag     newest seq u64, bytes u64, age u64, list of lags; needs feature bit 5 on both sides
+//	18 MirrorSettings number u32, 0 for the group, P-VOL string, list of at most 32 settings; needs feature bit 7 on both sides
 //
 //	reference        name string, generation u64
 //	state            name string, number u32, generation u64, status u8, suspend type u8, consistent bool, seq u64
 //	lag              number u32, bytes u64, age u64
+//	setting          name string, value string
 //	run              equal regions to skip uvarint, regions that may differ uvarint (at least 1)
 //
 // Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair 4 KiB; ReadJournal and MirrorOptions 64
-// bytes; MirrorLag 128 KiB; Bitmap 65 KiB with at most 64 KiB of runs; Batch 2 MiB of records and its 49 bytes; all others 1.25 MiB.
+// bytes; MirrorLag 128 KiB; MirrorSettings 20 KiB; Bitmap 65 KiB with at most 64 KiB of runs; Batch 2 MiB of records and its 49 bytes; all others 1.25 MiB.
 // Hello says how long a body its sender accepts at all, at least 1.25 MiB.
 //
 // Result codes: 0 done, 1 invalid, 2 not found, 3 exists, 4 busy, 5 secondary, 6 no space, 7 unreachable, 8 timeout,
 // 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1).
-// Feature bit 5 says that a side knows of markers among the records; one that does not gets a skip of the same number for each.
+// Feature bit 6 says that a side knows of markers among the records; one that does not gets a skip of the same number for each.
 // Feature bits that a side does not know are ignored. Every number here keeps its meaning for ever; new ones are added.
 //
 // # Memory

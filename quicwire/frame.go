@@ -10,22 +10,23 @@ type Type uint8
 
 // Frame types. 0 is none, so that a run of zeroes is never a frame.
 const (
-	TypeHello         Type = 1
-	TypeResult        Type = 2
-	TypeCreatePair    Type = 3
-	TypeDeletePair    Type = 4
-	TypeSuspendPair   Type = 5
-	TypeResyncPairs   Type = 6
-	TypeResyncReady   Type = 7
-	TypeBitmap        Type = 8
-	TypeMirrorOpen    Type = 9
-	TypeMirrorAccept  Type = 10
-	TypePairStates    Type = 11
-	TypeReadJournal   Type = 12
-	TypeBatch         Type = 13
-	TypeMirrorOptions Type = 15
-	TypeSwapPairs     Type = 16
-	TypeMirrorLag     Type = 17
+	TypeHello          Type = 1
+	TypeResult         Type = 2
+	TypeCreatePair     Type = 3
+	TypeDeletePair     Type = 4
+	TypeSuspendPair    Type = 5
+	TypeResyncPairs    Type = 6
+	TypeResyncReady    Type = 7
+	TypeBitmap         Type = 8
+	TypeMirrorOpen     Type = 9
+	TypeMirrorAccept   Type = 10
+	TypePairStates     Type = 11
+	TypeReadJournal    Type = 12
+	TypeBatch          Type = 13
+	TypeMirrorOptions  Type = 15
+	TypeSwapPairs      Type = 16
+	TypeMirrorLag      Type = 17
+	TypeMirrorSettings Type = 18
 )
 
 // headerSize is the type byte and the u32 length of the body.
@@ -50,22 +51,23 @@ type frameSpec struct {
 }
 
 var frames = map[Type]frameSpec{
-	TypeHello:         {"hello", maxHelloFrame, false, func() Frame { return new(Hello) }},
-	TypeResult:        {"result", 16 << 10, false, func() Frame { return new(Result) }},
-	TypeCreatePair:    {"create-pair", 4 << 10, true, func() Frame { return new(CreatePair) }},
-	TypeDeletePair:    {"delete-pair", MaxControlFrame, true, func() Frame { return new(DeletePair) }},
-	TypeSuspendPair:   {"suspend-pair", MaxControlFrame, true, func() Frame { return new(SuspendPair) }},
-	TypeResyncPairs:   {"resync-pairs", MaxControlFrame, true, func() Frame { return new(ResyncPairs) }},
-	TypeResyncReady:   {"resync-ready", MaxControlFrame, false, func() Frame { return new(ResyncReady) }},
-	TypeBitmap:        {"bitmap", MaxRunBytes + 1024, false, func() Frame { return new(Bitmap) }},
-	TypeMirrorOpen:    {"mirror-open", MaxControlFrame, false, func() Frame { return new(MirrorOpen) }},
-	TypeMirrorAccept:  {"mirror-accept", MaxControlFrame, false, func() Frame { return new(MirrorAccept) }},
-	TypePairStates:    {"pair-states", MaxControlFrame, true, func() Frame { return new(PairStates) }},
-	TypeReadJournal:   {"read-journal", 64, false, func() Frame { return new(ReadJournal) }},
-	TypeBatch:         {"batch", MaxFrame, false, func() Frame { return new(Batch) }},
-	TypeMirrorOptions: {"mirror-options", 64, false, func() Frame { return new(MirrorOptions) }},
-	TypeSwapPairs:     {"swap-pairs", MaxControlFrame, true, func() Frame { return new(SwapPairs) }},
-	TypeMirrorLag:     {"mirror-lag", 128 << 10, false, func() Frame { return new(MirrorLag) }},
+	TypeHello:          {"hello", maxHelloFrame, false, func() Frame { return new(Hello) }},
+	TypeResult:         {"result", 16 << 10, false, func() Frame { return new(Result) }},
+	TypeCreatePair:     {"create-pair", 4 << 10, true, func() Frame { return new(CreatePair) }},
+	TypeDeletePair:     {"delete-pair", MaxControlFrame, true, func() Frame { return new(DeletePair) }},
+	TypeSuspendPair:    {"suspend-pair", MaxControlFrame, true, func() Frame { return new(SuspendPair) }},
+	TypeResyncPairs:    {"resync-pairs", MaxControlFrame, true, func() Frame { return new(ResyncPairs) }},
+	TypeResyncReady:    {"resync-ready", MaxControlFrame, false, func() Frame { return new(ResyncReady) }},
+	TypeBitmap:         {"bitmap", MaxRunBytes + 1024, false, func() Frame { return new(Bitmap) }},
+	TypeMirrorOpen:     {"mirror-open", MaxControlFrame, false, func() Frame { return new(MirrorOpen) }},
+	TypeMirrorAccept:   {"mirror-accept", MaxControlFrame, false, func() Frame { return new(MirrorAccept) }},
+	TypePairStates:     {"pair-states", MaxControlFrame, true, func() Frame { return new(PairStates) }},
+	TypeReadJournal:    {"read-journal", 64, false, func() Frame { return new(ReadJournal) }},
+	TypeBatch:          {"batch", MaxFrame, false, func() Frame { return new(Batch) }},
+	TypeMirrorOptions:  {"mirror-options", 64, false, func() Frame { return new(MirrorOptions) }},
+	TypeSwapPairs:      {"swap-pairs", MaxControlFrame, true, func() Frame { return new(SwapPairs) }},
+	TypeMirrorLag:      {"mirror-lag", 128 << 10, false, func() Frame { return new(MirrorLag) }},
+	TypeMirrorSettings: {"mirror-settings", 20 << 10, false, func() Frame { return new(MirrorSettings) }},
 }
 
 // String gives the frame's name as messages and logs use it.

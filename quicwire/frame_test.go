@@ -38,6 +38,7 @@ func examples() []Frame {
 		&MirrorOptions{PathWatch: 0xa1a2a3a4},
 		&SwapPairs{Group: "default", Pairs: refs, Phase: SwapCommit, Token: 0xb1b2b3b4b5b6b7b8, Generation: 0xc1c2c3c4c5c6c7c8, Wait: 0xd1d2d3d4, Seq: 0xe1e2e3e4, Lose: LosePVOL},
 		&MirrorLag{NewestSeq: 0xb1b2, Bytes: 0xb3b4, Age: 0xb5b6, Pairs: []PairLag{{Number: 7, Bytes: 0xb7b8, Age: 0xb9ba}, {Number: 8, Bytes: 12, Age: 13}}},
+		&MirrorSettings{Number: 7, Volume: "db", Settings: []Setting{{Name: "priority", Value: "1"}, {Name: "error-level", Value: "lu"}}},
 	}
 }
 
@@ -181,6 +182,10 @@ func TestLargestFramesFit(t *testing.T) {
 	for i := range refs {
 		refs[i].Name, states[i].Name = long, long
 	}
+	settings := make([]Setting, MaxSettings)
+	for i := range settings {
+		settings[i] = Setting{long, long}
+	}
 	full := []Frame{
 		&Hello{Site: long},
 		&Result{Message: strings.Repeat("m", MaxMessage), Detail: make([]byte, MaxDetail)},
@@ -197,6 +202,7 @@ func TestLargestFramesFit(t *testing.T) {
 		&ReadJournal{},
 		&Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)},
 		&MirrorLag{Pairs: make([]PairLag, MaxPairs)},
+		&MirrorSettings{Volume: long, Settings: settings},
 	}
 	for _, f := range full {
 		b, err := AppendFrame(nil, f)
@@ -226,6 +232,10 @@ func TestFieldsOverTheirLimit(t *testing.T) {
 		"refs":          &ResyncPairs{Pairs: make([]PairRef, MaxPairs+1)},
 		"state name":    &PairStates{Pairs: []PairState{{Name: long}}},
 		"states":        &ResyncReady{Pairs: make([]PairState, MaxPairs+1)},
+		"settings":      &MirrorSettings{Settings: make([]Setting, MaxSettings+1)},
+		"setting":       &MirrorSettings{Settings: []Setting{{Name: long}}},
+		"value":         &MirrorSettings{Settings: []Setting{{Value: long}}},
+		"P-VOL":         &MirrorSettings{Volume: long},
 		"lags":          &MirrorLag{Pairs: make([]PairLag, MaxPairs+1)},
 		"mirror group":  &MirrorOpen{Group: long},
 		"accept":        &MirrorAccept{Message: strings.Repeat("m", MaxMessage+1)},
@@ -272,6 +282,8 @@ func TestMalformedBodies(t *testing.T) {
 		{"a flag that is neither 0 nor 1", TypeDeletePair, "0000" + u64 + "02" + "00"},
 		{"more pairs than the body can hold", TypePairStates, "0010"},
 		{"more pairs than allowed", TypePairStates, "0110" + strings.Repeat("00", 4097*minPairState)},
+		{"more settings than the body can hold", TypeMirrorSettings, "00000000" + "0000" + "0200" + strings.Repeat("00", 7)},
+		{"more settings than allowed", TypeMirrorSettings, "00000000" + "0000" + "2100" + strings.Repeat("00", 33*minSetting)},
 		{"more lags than the body can hold", TypeMirrorLag, u64 + u64 + u64 + "0200" + strings.Repeat("00", 39)},
 		{"a name over its limit", TypeDeletePair, "0001" + strings.Repeat("61", 256) + u64 + "00" + "00"},
 		{"a run of no regions", TypeBitmap, bitmap + "0000"},

@@ -13,6 +13,8 @@ const (
 	MaxDetail = 4096
 	// MaxPairs is the most pairs in one frame: a journal group has at most 4096 volumes.
 	MaxPairs = 4096
+	// MaxSettings is the most options of one object in a MirrorSettings: some times what any object has.
+	MaxSettings = 32
 	// MaxBatchData is the most bytes of records in one Batch, as sent and as unpacked, so that buffers of one size serve both.
 	// Twice the largest record keeps a batch near full whatever the sizes in it.
 	MaxBatchData = 2 << 20
@@ -74,6 +76,8 @@ const (
 	// idleTimeout is how long nothing may arrive before a connection counts as lost: long enough for a route to change,
 	// short enough to be well below any path watch time (minutes).
 	idleTimeout = 10 * time.Second
+	// ackDelay is how long a peer may hold an acknowledgement back: QUIC's own default, which no site changes.
+	ackDelay = 25 * time.Millisecond
 	// handshakeTimeout bounds a dial to an address that does not answer.
 	handshakeTimeout = 5 * time.Second
 	// helloTimeout bounds the exchange of Hello after the handshake.

@@ -61,7 +61,7 @@ func mirrorCarries(t Type, fromSecondary bool) bool {
 		return true
 	case TypeReadJournal:
 		return fromSecondary
-	case TypeBatch, TypeMirrorOptions, TypeMirrorLag:
+	case TypeBatch, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings:
 		return !fromSecondary
 	}
 	return false
@@ -73,7 +73,7 @@ func (s *MirrorStream) Peer() string { return s.conn.peer.name }
 // Agreement gives what the two sites have in common.
 func (s *MirrorStream) Agreement() Agreement { return s.conn.agreed }
 
-// Send sends f: ReadJournal or PairStates from the secondary, MirrorAccept, Batch, PairStates, MirrorOptions or MirrorLag from the primary. It returns when all
+// Send sends f: ReadJournal or PairStates from the secondary, MirrorAccept, Batch, PairStates, MirrorOptions, MirrorLag or MirrorSettings from the primary. It returns when all
 // of it is handed to QUIC; it blocks while the peer does not receive. The fields and data of f may be used again afterwards.
 // If ctx ends meanwhile, the whole stream ends, because half a frame may have been sent.
 func (s *MirrorStream) Send(ctx context.Context, f Frame) error {

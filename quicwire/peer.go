@@ -34,6 +34,7 @@ type peer struct {
 	lived   time.Duration // how long the last epoch was
 	downErr error         // why the last epoch ended
 	dialErr error         // why the last dial failed, nil after a success
+	packets uint64        // that came over connections which were live once, see Pulse
 }
 
 // SetPeer makes a site known under a name, or changes its address or key. While it has no live connection it is dialled at addr,
@@ -223,6 +224,7 @@ func (p *peer) add(c *conn) error {
 		dead = append(dead, p.conns[0])
 		p.conns = slices.Delete(p.conns, 0, 1)
 	}
+	p.leave(dead...)
 	for _, old := range dead {
 		p.e.wg.Go(func() { old.close(replaced) })
 	}
@@ -250,6 +252,7 @@ func (p *peer) remove(c *conn, err error) {
 	if i < 0 {
 		return
 	}
+	p.leave(c)
 	if p.conns = slices.Delete(p.conns, i, i+1); len(p.conns) == 0 {
 		p.endEpoch(err)
 		wake(p.lost)

@@ -13,13 +13,14 @@ type Features uint64
 
 // Feature bits.
 const (
-	FeatureS2    Features = 1 << 0 // batches packed with s2
-	FeatureZstd  Features = 1 << 1 // batches packed with zstd
-	FeaturePaths Features = 1 << 2 // reserved: one mirror session over several connections
-	FeatureDelta Features = 1 << 3 // reserved: delta resync between two secondaries
-	FeatureSwap  Features = 1 << 4 // SwapPairs is served: takeover with a reachable primary, and resync with exchanged roles
-	FeatureLag   Features = 1 << 5 // MirrorLag is understood
-	FeatureMark  Features = 1 << 6 // markers among the control records; who lacks it gets a skip of the same number instead
+	FeatureS2       Features = 1 << 0 // batches packed with s2
+	FeatureZstd     Features = 1 << 1 // batches packed with zstd
+	FeaturePaths    Features = 1 << 2 // reserved: one mirror session over several connections
+	FeatureDelta    Features = 1 << 3 // reserved: delta resync between two secondaries
+	FeatureSwap     Features = 1 << 4 // SwapPairs is served: takeover with a reachable primary, and resync with exchanged roles
+	FeatureLag      Features = 1 << 5 // MirrorLag is understood
+	FeatureMark     Features = 1 << 6 // markers among the control records; who lacks it gets a skip of the same number instead
+	FeatureSettings Features = 1 << 7 // MirrorSettings is understood
 )
 
 // Agreement is what two sites have in common. It holds for one connection.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -172,8 +173,8 @@ func (g *group) drainVolume(ctx context.Context, a *attachment) error {
 	return nil
 }
 
-// forgetPair removes a released pair from the site's table and tidies the group up when it was the last one: a master group forgets its
-// peer, a restore group, made on demand, goes.
+// forgetPair removes a released pair from the site's table and tidies the group up when it was the last one: a group that was made on demand goes,
+// and one of an operator stays and forgets its peer, whichever role they had last.
 func (s *Site) forgetPair(p *pair) {
 	s.mu.Lock()
 	delete(s.pairs, p.name)
@@ -181,18 +182,34 @@ func (s *Site) forgetPair(p *pair) {
 	g := p.group
 	g.mu.Lock()
 	last := len(g.pairs) == 0
-	if last && g.session != nil {
+	g.mu.Unlock()
+	if last {
+		s.endMirror(g)
+	}
+}
+
+// madeOnDemand reports whether the group was made for a peer's pairs: its name has an @, which those that operators give have not.
+func (g *group) madeOnDemand() bool { return strings.Contains(g.name, "@") }
+
+// endMirror tidies up a group that has no pairs any more.
+func (s *Site) endMirror(g *group) {
+	g.mu.Lock()
+	if g.session != nil {
 		g.session.cancel()
 	}
-	if last && g.role == Primary {
-		g.rec.Peer, g.rec.PeerGroup = "", ""
+	if g.pulling != nil {
+		g.pulling.cancel()
 	}
-	role, rec := g.role, g.rec
+	if !g.madeOnDemand() {
+		if g.role == Secondary { // behind an exchange of the roles
+			g.role, g.rec.Role = RoleNone, RoleNone
+		}
+		g.rec.Peer, g.rec.PeerGroup, g.rec.Handed = "", "", nil
+		g.mergeHanded()
+	}
+	rec := g.rec
 	g.mu.Unlock()
-	if !last {
-		return
-	}
-	if role == Secondary {
+	if g.madeOnDemand() {
 		s.wg.Go(func() { s.dropGroup(g) })
 		return
 	}

@@ -129,11 +129,11 @@ func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions)
 	if err := g.serves(); err != nil && len(pairs) > 0 {
 		return err
 	}
-	in := CmdDelete
+	in, secondary := CmdDelete, g.role == Secondary // the group has another role, or none, when its last pair is gone
 	if o.Force {
 		in = CmdForceDelete
 	}
-	if o.Force && g.role == Secondary {
+	if o.Force && secondary {
 		g.force(pairs)
 	}
 	if o.Force && g.role == Primary {
@@ -150,7 +150,7 @@ func (g *group) deletePairs(ctx context.Context, pairs []*pair, o DeleteOptions)
 	for i, p := range torn {
 		p.remark(ctx, "%s", whys[i])
 	}
-	if g.role == Secondary {
+	if secondary {
 		for _, p := range pairs {
 			p.remarkLeft(ctx)
 		}

@@ -139,7 +139,7 @@ func otherRole(r Role) Role {
 
 // sendStates tells the peer this side's states when they differ from what it was told.
 func (f *feedSession) sendStates() error {
-	if err := errors.Join(f.sendOptions(), f.sendLag()); err != nil {
+	if err := errors.Join(f.sendOptions(), f.sendSettings(), f.sendLag()); err != nil {
 		return err
 	}
 	f.g.mu.Lock()

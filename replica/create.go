@@ -266,6 +266,7 @@ func (s *Site) joinPair(ctx context.Context, g *group, v *Volume, name string, r
 	s.mu.Lock()
 	s.pairs[name] = p
 	s.mu.Unlock()
+	g.setting.Add(1)
 	g.afterStart(ctx, r, []*pair{p})
 	g.announce(p, change{in: CmdCreateFull, by: callerOf(ctx)})
 	g.tell()

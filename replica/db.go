@@ -65,7 +65,8 @@ type groupRecord struct {
 	RingSize  int
 	NextPair  uint32            // last pair number given in the group; numbers are never used again
 	Failed    string            // the journal was given up for this reason; it is made anew at the next start
-	Options   map[string]string // those that were set, by name
+	Options   map[string]string // those that were set here, by name
+	Handed    map[string]string `json:",omitempty"` // those that were set at the other side while that was the primary, see settings.go
 }
 
 // marksRecord are a group's marks as of its last checkpoint.
@@ -103,7 +104,8 @@ type pairRecord struct {
 	Torn         bool        `json:",omitempty"` // secondary: its store took no bytes and it was given up, see attachment.torn
 	Since        time.Time
 	LastError    string
-	Options      map[string]string // those that were set, by name
+	Options      map[string]string // those that were set here, by name
+	Handed       map[string]string `json:",omitempty"` // those that were set at the other side while that was the primary, see settings.go
 }
 
 // noStop is the StopSeq of a pair that is being replicated.

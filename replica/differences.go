@@ -44,13 +44,14 @@ type Differences struct {
 	Role        Role // of this side
 	Status      Status
 	Peer        string
-	PeerStatus  Status // as the peer said now, SMPL if it said nothing
-	PVOL        int64  // changed at the P-VOL only; all that was changed there where the S-VOL's changes are not known
-	SVOL        int64  // changed at the S-VOL only; all that was changed there where the P-VOL's changes are not known
-	Both        int64  // changed on both sides
-	Overwritten int64  // what was written at the S-VOL and a resync overwrites
-	Copied      int64  // what a resync copies
-	Note        string // what is not known, or why there is nothing to list; "" if there is nothing to say
+	PeerStatus  Status  // as the peer said now, SMPL if it said nothing
+	PVOL        int64   // changed at the P-VOL only; all that was changed there where the S-VOL's changes are not known
+	SVOL        int64   // changed at the S-VOL only; all that was changed there where the P-VOL's changes are not known
+	Both        int64   // changed on both sides
+	Overwritten int64   // what was written at the S-VOL and a resync overwrites; of one with options at the side that Loses
+	Copied      int64   // what a resync copies
+	Loses       Changed // of a resync with options: where Overwritten is, ChangedPVOL or ChangedSVOL; 0 else
+	Note        string  // what is not known, or why there is nothing to list; "" if there is nothing to say
 
 	// Next gives the first range that ends behind an offset, ascending; ok is false when there is none.
 	Next func(from int64) (r ChangedRange, ok bool)

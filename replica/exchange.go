@@ -139,6 +139,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 		p.att.start.Store(uint64(noStop))
 		g.rec.NextPair = max(g.rec.NextPair, p.rec.Number)
 	}
+	g.mergeHanded()
 	return func() {
 		g.restoreMu.Lock()
 		defer g.restoreMu.Unlock()
@@ -150,6 +151,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 			p.att.start.Store(uint64(rec.StartSeq))
 			p.applyAccess()
 		}
+		g.mergeHanded()
 	}
 }
 

@@ -37,15 +37,21 @@ type feedSession struct {
 	bases   []base // guarded by g.mu: base records not restored by the peer yet, oldest first
 	states  []quicwire.PairState
 	options quicwire.MirrorOptions // that the peer was told
-	lag     *quicwire.MirrorLag    // that the peer is to be told, guarded by g.mu
-	lagged  bool                   // it was told of some lag last, guarded by g.mu
+	setting uint64                 // the count of group.setting at which it was told what is set
+	handed  map[uint32]*quicwire.MirrorSettings
+	lag     *quicwire.MirrorLag // that the peer is to be told, guarded by g.mu
+	lagged  bool                // it was told of some lag last, guarded by g.mu
 }
 
 // ServeMirror implements [quicwire.Handler]: a secondary opens a mirror toward this site.
 func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.MirrorOpen, stream *quicwire.MirrorStream) {
+	turning := s.turning(open.Group) // before the roles are looked at: it may end at any moment
 	g, err := s.mirrorGroup(peer, open)
 	if err != nil {
-		if KindOf(err) != KindBusy && s.firstIn(time.Minute, "mirror "+peer+" "+open.Group) {
+		switch {
+		case turning: // the peer gave its role up and opens the mirror before this side has taken the role
+			s.log.Debug("mirror refused while the roles are exchanged", "group", open.Group, "peer", peer, "reason", err)
+		case KindOf(err) != KindBusy && s.firstIn(time.Minute, "mirror "+peer+" "+open.Group):
 			s.events.add(slog.LevelWarn, "peer/"+peer, "mirror of group %q refused: %v", open.Group, err)
 		}
 		refusal := &quicwire.MirrorAccept{Code: resultCode(KindOf(err)), Message: err.Error(), Session: open.Session}
@@ -79,6 +85,17 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 	if mine && err != nil && g.ctx.Err() == nil && !errors.Is(err, context.Canceled) {
 		s.log.Info("mirror session ended", "group", g.name, "peer", peer, "reason", err)
 	}
+}
+
+// turning reports whether a takeover of the group of that name, or an exchange of its roles, is under way at this side.
+func (s *Site) turning(name string) bool {
+	g := s.groupByName(name)
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.taking
 }
 
 // mirrorGroup finds the master group that the peer means and may have.

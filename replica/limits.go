@@ -89,6 +89,14 @@ const (
 	// takeoverDefault and takeoverMax are how long a takeover waits for the primary and for what it still has to send.
 	takeoverDefault = time.Minute
 	takeoverMax     = time.Hour
+	// silenceMin is how long a primary is silent at least before a takeover goes on without it. On a short link QUIC has asked five times by then. A
+	// process that gets no processor for so long is a rare thing on a host that serves volumes, and hosts wait for the end of it at the S-VOL.
+	silenceMin = 500 * time.Millisecond
+	// silenceProbes is the same in probe timeouts, for a long link or one whose round trip varies: within it what was sent is sent again three
+	// times, twice each, and there is time for the answer to the last. Seven packets in a row have to be lost, or their answers.
+	silenceProbes = 8
+	// silenceLooks is how often it is looked within that time whether something came.
+	silenceLooks = 16
 	// mirrorWait is how long a takeover waits for the mirror of a primary that is connected: longer than the pause between two attempts.
 	mirrorWait = 2*pullRetryMax + time.Second
 	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the

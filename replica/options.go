@@ -36,8 +36,9 @@ var levelNames = [...]string{"group", "lu"}
 // String returns "group" or "lu".
 func (l ErrorLevel) String() string { return levelNames[l] }
 
-// GroupOptions are the options of a journal group and its mirror on this side. They are set on each side by itself; only path watch time
-// is handed on, if [GroupOptions.ForwardPathWatch] says so.
+// GroupOptions are the options of a journal group and its mirror on this side. What was set at the primary, but for UseOfCache, is handed on to the
+// secondary, which works with it once it is the primary itself, unless something else was set there. Path watch time it takes over at once
+// if [GroupOptions.ForwardPathWatch] says so.
 type GroupOptions struct {
 	InflowControl    bool          // primary: a journal over its high-water mark slows host writes, before it is full
 	OverflowWatch    time.Duration // primary: data overflow watch, how long a journal may stay full with inflow control; 0–600 s
@@ -48,10 +49,10 @@ type GroupOptions struct {
 	UseOfCache       bool          // secondary: received records may wait in the ring; if not, each batch is flushed before the next is taken
 }
 
-// PairOptions are the options of one pair on this side.
+// PairOptions are the options of one pair on this side. What was set at the primary holds at the secondary too, unless something else was set there.
 type PairOptions struct {
 	Priority   int        // primary: 1 is copied first, 256 last
-	ErrorLevel ErrorLevel // both sides; the secondary takes it over from the create
+	ErrorLevel ErrorLevel // both sides
 }
 
 // SiteOptions are the options of a whole site.

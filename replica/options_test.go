@@ -103,7 +103,7 @@ func (n *node) optionWords(group, pair string) map[string][]string {
 	return map[string][]string{"site": n.site.Status().Options, "group": n.groupStatus(group).Options, "pair": n.status(pair).Options}
 }
 
-// TestOptionsPersist: options hold over a clean restart and a crash, and are those of their side alone.
+// TestOptionsPersist: options hold over a clean restart and a crash, and the secondary is handed those that the primary works with.
 func TestOptionsPersist(t *testing.T) {
 	t.Parallel()
 	d := newDuo(t)
@@ -136,9 +136,11 @@ func TestOptionsPersist(t *testing.T) {
 	d.a.crash(nil)
 	d.a.open()
 	same("after a crash")
-	if have := d.b.optionWords("g@tokyo", "x"); !maps.EqualFunc(have, there, slices.Equal[[]string]) {
-		t.Errorf("at the peer: %v, had %v", have, there)
-	}
+	there["group"] = []string{"inflow-control=no", "overflow-watch=0s", "path-watch=1h", "forward-path-watch=no", "copy-pace=high", "line-speed=10M", "use-of-cache=yes"}
+	there["pair"] = want["pair"]
+	d.wait("the peer has what is the primary's", func() bool {
+		return maps.EqualFunc(d.b.optionWords("g@tokyo", "x"), there, slices.Equal[[]string])
+	})
 	refused(t, d.a.site.SetGroup(ctx, "nix", map[string]string{"copy-pace": "low"}), KindNotFound)
 	refused(t, d.a.site.SetPair(ctx, "nix", map[string]string{"priority": "1"}), KindNotFound)
 	refused(t, d.a.site.SetPair(ctx, "x", map[string]string{"priority": "0"}), KindInvalid)

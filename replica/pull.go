@@ -89,9 +89,10 @@ func (g *group) mirrorEnded(err error) {
 	g.mirrorError = text
 	g.pulling = nil
 	g.setLinked(false)
+	peer := g.rec.Peer
 	g.mu.Unlock()
 	if fresh {
-		g.site.log.Info("mirror session ended", "group", g.name, "peer", g.rec.Peer, "reason", err)
+		g.site.log.Info("mirror session ended", "group", g.name, "peer", peer, "reason", err)
 	}
 }
 
@@ -203,7 +204,7 @@ func (p *pullSession) accepted() error {
 		}
 	}
 	if a.Code != quicwire.ResultDone {
-		g.meetSecondary(g.rec.Peer, a.Pairs)
+		g.meetSecondary(p.stream.Peer(), a.Pairs)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -212,6 +213,9 @@ func (p *pullSession) accepted() error {
 			g.compare(nil, true) // the primary has no such group, or no pairs in it: they are gone
 		}
 		return fmt.Errorf("group %s: the primary refused the mirror: %s", g.name, a.Message)
+	}
+	if g.role != Secondary {
+		return fmt.Errorf("group %s: it has lost its last pair", g.name)
 	}
 	g.compare(a.Pairs, true)
 	g.pulling = p
@@ -253,6 +257,8 @@ func (p *pullSession) receive() error {
 				p.g.handed.Store(int64(d))
 				kick(p.g.watchReq)
 			}
+		case *quicwire.MirrorSettings:
+			p.takeSettings(m)
 		case *quicwire.MirrorLag:
 			p.g.toldOfLag(m)
 		default:

@@ -2,7 +2,9 @@ package replica
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"pairfs/journal"
@@ -127,7 +129,7 @@ func (g *group) resyncWith(ctx context.Context, which func() []*pair, o ResyncOp
 			return g.site.ask(ctx, g.rec.Peer, req, keepTimeout)
 		})
 	}
-	return refuse(KindInvalid, "mode=swap makes the side that was taken over the primary, and discard=%s would give up what it has: leave one of them out", o.Discard)
+	return wrongOptions(o)
 }
 
 // peerGroup is what the peer calls the group.
@@ -171,7 +173,7 @@ func (g *group) turnResync(ctx context.Context, pairs []*pair, lose uint8) error
 	defer letGo()
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
-	x := &exchange{generation: randomID()}
+	x := &exchange{generation: g.nextHistory(pairs)}
 	x.ask = func(ctx context.Context, pairs []*pair) error { return g.askTurn(ctx, pairs, lose, x) }
 	if err := g.turn(ctx, CmdSwap, x); err != nil {
 		if x.last != 0 {
@@ -180,6 +182,19 @@ func (g *group) turnResync(ctx context.Context, pairs []*pair, lose uint8) error
 		return err
 	}
 	return nil
+}
+
+// nextHistory names the history that begins when this side, which was taken over, becomes the primary. It follows from the histories that end and
+// from the side, so an exchange that is given again, because its answer was lost, names the same one: its request may still be on its way, and
+// come when the other one was granted and has not begun. It would grant the same once more. Nothing of a history is ever sent before it
+// has begun, and then there is no second one that begins from the same.
+func (g *group) nextHistory(pairs []*pair) uint64 {
+	h := fnv.New64a()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, epochOf(pairs)))
+	_, _ = h.Write([]byte(g.site.identity.Fingerprint().String()))
+	return h.Sum64() | 1
 }
 
 // askTurn asks the old primary to become the secondary; what it marks is merged into the maps here.

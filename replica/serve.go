@@ -63,7 +63,7 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 		}
 	case *quicwire.SuspendPair:
 		what = fmt.Sprintf("end of a resync of %s", counted(len(m.Pairs), "pair"))
-		err = s.serveUndo(peer, m)
+		err = s.serveUndo(ctx, peer, m)
 	case *quicwire.PairStates:
 		return s.serveStates(peer, m)
 	default:
@@ -103,7 +103,7 @@ func (s *Site) takeSecondary(g *group, peer string, v *Volume, m *quicwire.Creat
 		CopyNone: m.Copy == quicwire.CopyNone, StopSeq: noStop, Since: s.wall(),
 	}
 	if ErrorLevel(m.ErrorLevel) == LevelLU {
-		rec.Options = map[string]string{"error-level": LevelLU.String()}
+		rec.Handed = map[string]string{"error-level": LevelLU.String()}
 	}
 	p := g.attach(v, m.Pair, rec)
 	err := g.commit([]*attachment{p.att}, func(tx *bolt.Tx) error {
@@ -185,21 +185,24 @@ func (s *Site) serveDelete(ctx context.Context, peer string, m *quicwire.DeleteP
 }
 
 // serveUndo splits pairs again whose resync was granted here and could not begin at the primary.
-func (s *Site) serveUndo(peer string, m *quicwire.SuspendPair) error {
+func (s *Site) serveUndo(ctx context.Context, peer string, m *quicwire.SuspendPair) error {
 	for _, ref := range m.Pairs {
 		p, err := s.servedPair(peer, ref.Name, ref.Generation)
 		if err != nil {
 			return err
 		}
-		if err := p.group.undoStart(p); err != nil {
+		if err := p.group.undoStart(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (g *group) undoStart(p *pair) error {
-	g.cmd.Lock()
+// undoStart splits one again. Who asks may have given up, and begun anew what is to be undone.
+func (g *group) undoStart(ctx context.Context, p *pair) error {
+	if err := g.lockServed(ctx); err != nil {
+		return err
+	}
 	defer g.cmd.Unlock()
 	g.mu.Lock()
 	granted := p.rec.State.Role == Secondary && p.rec.Starting

@@ -45,6 +45,7 @@ func (g *group) set(set map[string]string) error {
 	session := g.session
 	g.mu.Unlock()
 	g.useOptions(next)
+	g.setting.Add(1)
 	if session != nil {
 		kick(session.wake)
 	}
@@ -60,9 +61,7 @@ func (g *group) useOptions(o GroupOptions) {
 
 // loadOptions takes the options from the group's record.
 func (g *group) loadOptions() {
-	o, unknown := stored(groupOptions, defaultGroupOptions(g.site.cfg.PathWatch), g.rec.Options)
-	g.useOptions(o)
-	g.site.tellUnknown(g.object(), unknown)
+	g.site.tellUnknown(g.object(), g.mergeHanded())
 }
 
 // SetPair changes options of a pair on this side; otherwise as [Site.SetGroup].
@@ -78,6 +77,7 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 		}
 		g.mu.Lock()
 		p.opts, p.rec.Options = next, mergeOptions(pairOptions, have, next, set)
+		session := g.session
 		g.mu.Unlock()
 		if err := g.persist(p); err != nil {
 			g.mu.Lock()
@@ -86,6 +86,10 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 			return fault(KindInternal, err, "pair %s: its options cannot be stored", name)
 		}
 		s.slots.rank(p, next.Priority)
+		g.setting.Add(1)
+		if session != nil {
+			kick(session.wake)
+		}
 		s.events.add(slog.LevelInfo, p.object(), "set: %s", setWords(set))
 		return nil
 	})
@@ -93,8 +97,7 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 
 // loadOptions takes the options from the pair's record.
 func (p *pair) loadOptions() {
-	var unknown []string
-	p.opts, unknown = stored(pairOptions, defaultPairOptions(), p.rec.Options)
+	unknown := p.mergeHanded()
 	p.group.site.tellUnknown(p.object(), unknown)
 }
 

@@ -120,7 +120,7 @@ func (c *Config) features() quicwire.Features {
 	if c.older {
 		return 0
 	}
-	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark
+	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings
 }
 
 func (c *Config) fill() error {
@@ -234,8 +234,8 @@ func (s *Site) begin() {
 	}
 	for _, g := range s.groups {
 		g.start()
-		if g.role == Secondary && !used[g] {
-			s.wg.Go(func() { s.dropGroup(g) })
+		if !used[g] && (g.madeOnDemand() || g.role == Secondary) { // the daemon ended before it came to that
+			s.wg.Go(func() { s.endMirror(g) })
 		}
 	}
 }

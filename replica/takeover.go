@@ -12,7 +12,8 @@ import (
 
 // TakeoverOptions says how to take over.
 type TakeoverOptions struct {
-	// Timeout is how long the primary is waited for, and what it still has to send; 0 means a minute. See takeoverMax.
+	// Timeout is how long the primary is waited for, and what it still has to send; 0 means a minute. See takeoverMax. A primary of which nothing
+	// is heard counts as lost much earlier (silenceBound), and after half of Timeout in any case.
 	Timeout time.Duration
 }
 
@@ -99,8 +100,14 @@ func (g *group) takeover(ctx context.Context, which func() []*pair, o TakeoverOp
 	if len(pairs) == 0 {
 		return refuse(KindBusy, "group %s has no pairs", g.name)
 	}
-	g.awaitPeerPair(ctx, pairs, o.Timeout/2)
-	switch kind := g.takeoverKind(pairs); kind {
+	watched, endVigil := g.keepVigil(ctx, o.Timeout)
+	defer endVigil()
+	g.awaitPeerPair(watched, pairs, o.Timeout/2)
+	kind := g.takeoverKind(pairs)
+	if why := silent(watched); why != nil && kind != takeoverNone && kind != takeoverNop { // whatever it said before
+		return g.svolTakeover(ctx, takeoverSSUS, pairs, why)
+	}
+	switch kind {
 	case takeoverNop:
 		return g.takeoverNothing(ctx, pairs)
 	case takeoverNone:
@@ -109,14 +116,14 @@ func (g *group) takeover(ctx context.Context, which func() []*pair, o TakeoverOp
 		if err := g.wholeGroup(pairs, "take over the group"); err != nil {
 			return err
 		}
-		err := g.swapTakeover(ctx, pairs, o.Timeout)
+		err := g.swapTakeover(ctx, watched, pairs, o.Timeout)
 		if err == nil || !errors.Is(err, errPeerLost) {
 			return err
 		}
 		g.site.events.add(slog.LevelWarn, g.object(), "the roles could not be exchanged: %v", err)
-		return g.svolTakeover(ctx, takeoverSSUS, pairs)
+		return g.svolTakeover(ctx, takeoverSSUS, pairs, lostBy(err))
 	default:
-		return g.svolTakeover(ctx, kind, pairs)
+		return g.svolTakeover(ctx, kind, pairs, nil)
 	}
 }
 
@@ -196,8 +203,8 @@ func (g *group) takeoverNothing(ctx context.Context, pairs []*pair) error {
 	return nil
 }
 
-// svolTakeover makes the S-VOLs writable with what is here.
-func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair) error {
+// svolTakeover makes the S-VOLs writable with what is here. why, if not nil, is how the primary was found to be lost.
+func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair, why *lostPrimary) error {
 	letGo := g.holdPull()
 	defer letGo()
 	g.cmd.Lock()
@@ -217,6 +224,9 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair) er
 		}
 	}
 	text := heldWords(seq, at) + lostWords(kind, g.rec.Peer, uint64(seq), uint64(newest), heard)
+	if why != nil {
+		text += "; " + why.Error()
+	}
 	if err := g.run(ctx, CmdTakeover, done, runOptions{taken: at}); err != nil {
 		return err
 	}

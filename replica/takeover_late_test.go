@@ -436,3 +436,81 @@ func TestOldPrimaryIsAnImage(t *testing.T) {
 		}
 	}
 }
+
+// TestNoWarningWhileTurning: the old primary opens the mirror before the new one has taken its role; that is no event. Two secondaries that meet
+// without a takeover under way are.
+func TestNoWarningWhileTurning(t *testing.T) {
+	t.Parallel()
+	d, _ := twoPaired(t)
+	end, err := d.b.site.groupByName("g@tokyo").beginTaking()
+	must(t, err)
+	d.a.giveUp("g")
+	refusedThere := func() bool {
+		g := d.a.site.groupByName("g")
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return strings.Contains(g.mirrorError, "is not replicated to site tokyo")
+	}
+	d.wait("the mirror was refused", refusedThere)
+	if texts := d.b.told("peer/tokyo", "mirror of group"); len(texts) > 0 {
+		t.Errorf("an exchange under way is told as %q", texts)
+	}
+	end()
+	d.wait("it is told", func() bool { return len(d.b.told("peer/tokyo", "mirror of group")) > 0 })
+}
+
+// TestStaleExchange: the request of an exchange that was given up, because no answer came, comes when the exchange was given again, was granted and
+// has not begun here. It grants the same history again, and the roles are exchanged all the same.
+func TestStaleExchange(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	d.cut()
+	d.b.takeOver("g@tokyo", takeoverSSUS)
+	d.heal()
+	d.wait("the old primary knows", func() bool { return d.a.status("x").Suspend == TakenOver && d.a.status("y").Suspend == TakenOver })
+	a, b := d.a.site.groupByName("g"), d.b.site.groupByName("g@tokyo")
+	stale := &quicwire.SwapPairs{
+		Group: "g", Pairs: b.refs(b.allPairs()), Phase: quicwire.SwapResync, Seq: uint64(b.journal.Marks().LastSeq), Generation: b.nextHistory(b.allPairs()),
+	}
+	grant := func() error {
+		pairs, err := a.swapPairs("osaka", stale.Pairs)
+		if err == nil {
+			_, err = a.giveRole(context.Background(), pairs, stale)
+		}
+		return err
+	}
+	letGo := a.holdPull() // the start record does not arrive
+	must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
+	w.node = d.b
+	w.some(newRand(testSeed(t)), 30)
+	must(t, grant())
+	letGo()
+	d.b.awaitBoth(PAIR, "x", "y")
+	refused(t, grant(), KindNotFound)
+	w.some(newRand(testSeed(t)), 30)
+	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
+	w.check(d.a, everyAck)
+	d.wantEqual("x", "y")
+}
+
+// TestUndoOfOneThatGaveUp: what is undone for somebody who has given up, and may have begun anew, stays.
+func TestUndoOfOneThatGaveUp(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g := d.b.site.groupByName("g@tokyo")
+	g.cmd.Lock()
+	err := g.run(t.Context(), EvPeerResync, []*pair{g.pairs["x"]}, runOptions{})
+	g.cmd.Unlock()
+	must(t, err)
+	ended, stop := context.WithCancel(context.Background())
+	stop()
+	undo := &quicwire.SuspendPair{Pairs: g.refs([]*pair{g.pairs["x"]})}
+	if err := d.b.site.serveUndo(ended, "tokyo", undo); err == nil || d.b.status("x").Status != COPY {
+		t.Errorf("undone for nobody: %v, %s", err, d.b.status("x").Status)
+	}
+	must(t, d.b.site.serveUndo(context.Background(), "tokyo", undo))
+	if st := d.b.status("x"); st.Status != PSUS {
+		t.Errorf("undone it is %s", st.Status)
+	}
+}

@@ -19,45 +19,45 @@ var errPeerLost = errors.New("the primary was lost on the way")
 
 // swapTakeover exchanges the roles while the primary can be reached. First what it still has is taken while its hosts write on; then it
 // holds them, and says at which number; when that is here it gives its role up. The primary decides: until it has answered the commit it lets
-// hosts go on if this side is not heard of.
-func (g *group) swapTakeover(ctx context.Context, pairs []*pair, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// hosts go on if this side is not heard of. What waits for the primary has the context of the vigil over it, watched.
+func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit time.Duration) error {
+	watched, cancel := context.WithTimeout(watched, limit)
 	defer cancel()
-	g.drainNear(ctx, limit/2)
+	g.drainNear(watched, limit/2)
 	token, generation := randomID(), randomID()
 	req := &quicwire.SwapPairs{Group: g.rec.PeerGroup, Pairs: g.refs(pairs), Phase: quicwire.SwapPrepare, Token: token, Wait: uint32(min(limit, fenceMax) / time.Millisecond)}
 	began := time.Now()
-	ready, err := g.askSwap(ctx, req)
+	ready, err := g.askSwap(watched, req)
 	if err != nil {
 		return err
 	}
 	given, err := g.givenUp(ready, pairs)
 	if err != nil {
-		g.abortSwap(token, pairs)
+		g.abortSwap(token, pairs, err)
 		return err
 	}
 	seq := journal.Seq(ready.LastSeq)
-	if err := g.awaitSeq(ctx, seq, pairs); err != nil {
-		g.abortSwap(token, pairs)
+	if err := g.awaitSeq(watched, seq, pairs); err != nil {
+		g.abortSwap(token, pairs, err)
 		return err
 	}
 	letGo := g.holdPull()
 	defer letGo()
 	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
-		g.abortSwap(token, pairs)
+		g.abortSwap(token, pairs, err)
 		return fault(KindInternal, err, "group %s cannot take over", g.name)
 	}
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
 	if err := g.stillAt(seq, pairs); err != nil {
-		g.abortSwap(token, pairs)
+		g.abortSwap(token, pairs, err)
 		return err
 	}
 	if given != 0 {
 		generation = given
 	} else {
 		req.Phase, req.Generation, req.Wait = quicwire.SwapCommit, generation, 0
-		if _, err := g.askSwap(ctx, req); err != nil {
+		if _, err := g.askSwap(watched, req); err != nil {
 			return err
 		}
 	}
@@ -116,8 +116,14 @@ func (g *group) refs(pairs []*pair) (refs []quicwire.PairRef) {
 func (g *group) askSwap(ctx context.Context, req *quicwire.SwapPairs) (*quicwire.ResyncReady, error) {
 	peer := g.rec.Peer
 	answer, err := g.site.endpoint.Request(ctx, peer, req)
+	if why := silent(ctx); err != nil && why != nil {
+		return nil, why
+	}
 	if err = g.site.remoteError(peer, err); err != nil {
-		if k := KindOf(err); k == KindUnreachable || errors.Is(err, context.DeadlineExceeded) { // one that was killed a moment ago does not answer
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, &lostPrimary{peer + " is heard, but did not answer in the time that was given"}
+		}
+		if KindOf(err) == KindUnreachable {
 			return nil, fmt.Errorf("%w: %w", errPeerLost, err)
 		}
 		return nil, err
@@ -157,7 +163,10 @@ func (g *group) awaitSeq(ctx context.Context, seq journal.Seq, pairs []*pair) er
 			return nil
 		case !linked:
 			return fmt.Errorf("group %s: %w at sequence number %d of %d", g.name, errPeerLost, here, seq)
-		case pause(ctx, time.Millisecond) != nil:
+		case pause(ctx, time.Millisecond) == nil:
+		case silent(ctx) != nil:
+			return silent(ctx)
+		default:
 			return refuse(KindTimeout, "group %s: of what %s still had to send only sequence number %d of %d arrived in time: nothing was changed; give it more time (timeout=), or slow its hosts down", g.name, g.rec.Peer, here, seq)
 		}
 	}
@@ -186,8 +195,13 @@ func stillPaired(pairs []*pair) error {
 	return nil
 }
 
-// abortSwap lets the primary's hosts go on. If it cannot be told they do by themselves.
-func (g *group) abortSwap(token uint64, pairs []*pair) {
+// abortSwap lets the primary's hosts go on. If it cannot be told they do by themselves; one that is lost is not waited for.
+func (g *group) abortSwap(token uint64, pairs []*pair, why error) {
 	req := &quicwire.SwapPairs{Group: g.rec.PeerGroup, Pairs: g.refs(pairs), Phase: quicwire.SwapAbort, Token: token}
-	_ = g.site.ask(g.ctx, g.rec.Peer, req, historyWait)
+	tell := func() { _ = g.site.ask(g.ctx, g.rec.Peer, req, historyWait) }
+	if errors.Is(why, errPeerLost) {
+		g.site.wg.Go(tell)
+		return
+	}
+	tell()
 }

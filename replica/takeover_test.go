@@ -367,6 +367,30 @@ func TestKilledBehindAnExchange(t *testing.T) {
 	d.wantEqual("x", "y")
 }
 
+// TestKilledBehindAResync: what a primary replays of the time before the resync is equal at the S-VOL, and makes no second history.
+func TestKilledBehindAResync(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	w.some(newRand(testSeed(t)), 50)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	w.some(newRand(testSeed(t)), 50)
+	d.a.resync("g", "x", "y")
+	d.a.crash(nil)
+	d.wait("the link is down", func() bool { return !d.b.linked() })
+	d.b.takeOver("g@tokyo", takeoverSSUS)
+	d.a.open()
+	d.wait("the old primary knows", func() bool { return d.a.status("x").TakenOver && d.a.status("y").TakenOver })
+	for _, v := range []string{"x", "y"} {
+		if st := d.a.status(v); st.Suspend != TakenOver || st.Different != 0 {
+			t.Errorf("%s is %s (%s) with %d bytes that are equal: %s", v, st.Status, st.Suspend, st.Different, st.LastError)
+		}
+	}
+	must(t, d.b.site.ResyncGroupWith(context.Background(), "g@tokyo", ResyncOptions{Swap: true}))
+	d.b.awaitBoth(PAIR, "x", "y")
+	d.b.suspend("g@tokyo", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
+}
+
 // TestTakeoverWhilePrimaryIsSilent: a primary that died a moment ago is connected as far as anybody knows, and does not answer.
 func TestTakeoverWhilePrimaryIsSilent(t *testing.T) {
 	t.Parallel()

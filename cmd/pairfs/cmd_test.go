@@ -50,7 +50,6 @@ func TestUsage(t *testing.T) {
 		{"pair takeover p --timeout=0s", "is no time to wait"},
 		{"group takeover g --timeout=soon", "timeout"},
 		{"pair resync p --discard=both", "must be one of"},
-		{"group resync g --swap --dry-run", "without --swap"},
 		{"pair wait p", "expected"},
 		{"pair wait p PAIRED", `"PAIRED" is not a state`},
 		{"pair wait p PAIR --timeout=soon", "timeout"},

@@ -14,7 +14,8 @@ import (
 
 // differencesFlags are the options of a list of differences, of a pair and of a group alike.
 type differencesFlags struct {
-	Summary bool `help:"Totals only, without the list of ranges."`
+	Summary bool   `help:"Totals only, without the list of ranges."`
+	options string // of the resync that is asked about, each behind a blank; then what it would overwrite is listed
 	jsonFlag
 }
 
@@ -36,7 +37,7 @@ func (c *groupDifferencesCmd) Run(a *app) error { return c.print(a, "groups", c.
 
 // dryRunFlag is the option of a resync, of a pair and of a group alike.
 type dryRunFlag struct {
-	DryRun bool `help:"Change nothing; say what would be copied, and how much of it was written at the S-VOL and would be overwritten."`
+	DryRun bool `help:"Change nothing; say what would be copied, and how much of it was written at the S-VOL and would be overwritten. With --swap or --discard list the ranges that the side which loses would give up."`
 }
 
 // print asks the site and prints its answer as it comes: the list may be longer than what memory should hold.
@@ -45,7 +46,7 @@ func (f differencesFlags) print(a *app, dir, name string) error {
 	if err != nil {
 		return err
 	}
-	line := "differences"
+	line := "differences" + f.options
 	if f.Summary {
 		line += " ranges=no"
 	}

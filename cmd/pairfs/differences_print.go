@@ -23,10 +23,14 @@ func (t *differencesText) head(s state) error {
 	if there == "-" {
 		there = "not asked"
 	}
+	loser := "S-VOL"
+	if s.get("loses") == "p-vol" {
+		loser = "P-VOL"
+	}
 	_, err := fmt.Fprintf(t.w, "%s: %s, %s here, %s at %s\n", s.get("pair"), s.get("role"), s.get("status"), there, s.get("peer"))
 	for _, row := range []struct{ key, text string }{
 		{"p-vol-bytes", "changed at the P-VOL only"}, {"s-vol-bytes", "changed at the S-VOL only"}, {"both-bytes", "changed on both sides"},
-		{"resync-bytes", "a resync copies"}, {"overwritten-bytes", "of that written at the S-VOL and overwritten"},
+		{"resync-bytes", "a resync copies"}, {"overwritten-bytes", "of that written at the " + loser + " and overwritten"},
 	} {
 		if err == nil && s.has(row.key) {
 			_, err = fmt.Fprintf(t.w, "  %-45s %s\n", row.text, sizeText(s.get(row.key)))

@@ -13,7 +13,7 @@ import (
 
 // takeoverFlags are the options of a takeover, of a pair and of a group alike.
 type takeoverFlags struct {
-	Timeout time.Duration `default:"60s" help:"How long to wait for the primary and for what it still has to send, up to an hour. When it is over nothing was changed, and the exit status is 3."`
+	Timeout time.Duration `default:"60s" help:"How long to wait for the primary and for what it still has to send, up to an hour. When it is over nothing was changed, and the exit status is 3. A primary of which nothing at all is heard counts as lost after half a second, later on a long link, and after half of this time in any case."`
 	jsonFlag
 }
 
@@ -38,11 +38,9 @@ func (f resyncFlags) line() string {
 
 // resync gives the command, or says what it would do.
 func (f resyncFlags) resync(a *app, dir, name string) error {
-	if f.DryRun && f.line() != "resync" {
-		return usagef("--dry-run says what a resync from the primary does, without --swap and --discard; the list of what either side has is that of differences")
-	}
 	if f.DryRun {
-		return differencesFlags{Summary: true}.print(a, dir, name)
+		options := strings.TrimPrefix(f.line(), "resync")
+		return differencesFlags{Summary: options == "", options: options}.print(a, dir, name)
 	}
 	return a.command(dir, name, f.line(), false)
 }

@@ -1,0 +1,116 @@
+package replica
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ranges are all ranges that a list gives.
+func (d *Differences) ranges() (all []ChangedRange) {
+	for from := int64(0); ; {
+		r, ok := d.Next(from)
+		if !ok {
+			return all
+		}
+		all, from = append(all, r), r.Offset+r.Length
+	}
+}
+
+// TestDryResync: where both sides wrote, each way to choose is asked at each side: it lists what would lose, with bytes, and changes nothing; the
+// resync that is given then keeps exactly that aside.
+func TestDryResync(t *testing.T) {
+	t.Parallel()
+	d, _, _ := bothWrote(t) // region 5 of x at both sides
+	ctx := context.Background()
+	more := make([]byte, 2*regionSize)
+	if _, err := d.b.vol("x").WriteAt(ctx, more, 8*regionSize, true); err != nil { // the winner there alone
+		t.Fatal(err)
+	}
+	before := map[string]PairStatus{}
+	for _, n := range []*node{d.a, d.b} {
+		for _, v := range []string{"x", "y"} {
+			before[n.cfg.Name+v] = n.status(v)
+		}
+	}
+	both := ChangedRange{ChangedBoth, 5 * regionSize, regionSize}
+	only := ChangedRange{ChangedSVOL, 8 * regionSize, 2 * regionSize}
+	for _, c := range []struct {
+		at    *node
+		group string
+		o     ResyncOptions
+		loses Changed
+		want  []ChangedRange
+		note  string
+	}{
+		{d.a, "g", ResyncOptions{Discard: SideHere}, ChangedPVOL, []ChangedRange{both}, "osaka goes on; what tokyo alone has is kept aside there"},
+		{d.a, "g", ResyncOptions{Discard: SideHere, Swap: true}, ChangedPVOL, []ChangedRange{both}, "osaka goes on"},
+		{d.a, "g", ResyncOptions{Discard: SideThere}, ChangedSVOL, []ChangedRange{both, only}, "tokyo goes on; what osaka alone has is kept aside there"},
+		{d.a, "g", ResyncOptions{Swap: true}, ChangedPVOL, []ChangedRange{both}, "it would be refused: tokyo has what osaka lacks"},
+		{d.b, "g@tokyo", ResyncOptions{Discard: SideHere}, ChangedSVOL, []ChangedRange{both, only}, "tokyo goes on"},
+		{d.b, "g@tokyo", ResyncOptions{Discard: SideThere}, ChangedPVOL, []ChangedRange{both}, "osaka goes on"},
+		{d.b, "g@tokyo", ResyncOptions{Swap: true}, ChangedPVOL, []ChangedRange{both}, "it would be refused: tokyo has"},
+	} {
+		all, err := c.at.site.GroupResyncDifferences(ctx, c.group, c.o)
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%s %+v: %v, %v", c.at.cfg.Name, c.o, all, err)
+		}
+		x, y := all[0], all[1]
+		bytes := int64(0)
+		for _, r := range c.want {
+			bytes += r.Length
+		}
+		if got := x.ranges(); !slices.Equal(got, c.want) || x.Overwritten != bytes || x.Loses != c.loses || !strings.HasPrefix(x.Note, c.note) {
+			t.Errorf("%s %+v: %v, %d bytes, %s, %q", c.at.cfg.Name, c.o, got, x.Overwritten, x.Loses, x.Note)
+		}
+		if got := y.ranges(); len(got) != 0 || y.Overwritten != 0 || strings.Contains(y.Note, "refused") {
+			t.Errorf("%s %+v: y is said to lose %v, %d bytes, %q", c.at.cfg.Name, c.o, got, y.Overwritten, y.Note)
+		}
+	}
+	for _, n := range []*node{d.a, d.b} {
+		for _, v := range []string{"x", "y"} {
+			if now, was := n.status(v), before[n.cfg.Name+v]; now.Status != was.Status || now.Different != was.Different || now.Generation != was.Generation || now.LastError != was.LastError {
+				t.Errorf("%s at %s changed from %+v to %+v", v, n.cfg.Name, was, now)
+			}
+		}
+		if left, _ := os.ReadDir(filepath.Join(n.cfg.StateDir, "kept")); len(left) > 0 {
+			t.Errorf("%s kept %v", n.cfg.Name, left)
+		}
+	}
+	must(t, d.a.site.ResyncGroupWith(ctx, "g", ResyncOptions{Discard: SideThere}))
+	d.a.awaitBoth(PAIR, "x", "y")
+	kept, err := d.b.site.Kept()
+	if err != nil || len(kept) != 1 || kept[0].Bytes != both.Length+only.Length {
+		t.Errorf("the resync kept %+v, %v", kept, err)
+	}
+}
+
+// TestDryResyncRefusals: what the command refuses the question refuses, or says so.
+func TestDryResyncRefusals(t *testing.T) {
+	t.Parallel()
+	d, _ := twoPaired(t)
+	ctx := context.Background()
+	_, err := d.a.site.PairResyncDifferences(ctx, "x", ResyncOptions{Swap: true})
+	refused(t, err, KindBusy) // a part of the group
+	_, err = d.a.site.GroupResyncDifferences(ctx, "g", ResyncOptions{Swap: true, Discard: SideThere})
+	refused(t, err, KindInvalid)
+	_, err = d.a.site.GroupResyncDifferences(ctx, "nix", ResyncOptions{Swap: true})
+	refused(t, err, KindNotFound)
+	_, err = d.a.site.PairResyncDifferences(ctx, "nix", ResyncOptions{Swap: true})
+	refused(t, err, KindNotFound)
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	for n, group := range map[*node]string{d.a: "g", d.b: "g@tokyo"} {
+		all, err := n.site.GroupResyncDifferences(ctx, group, ResyncOptions{Swap: true})
+		if err != nil || len(all) != 2 || !strings.HasPrefix(all[0].Note, "it would be refused now: pair x is ") || !strings.Contains(all[0].Note, "not taken over") {
+			t.Errorf("at %s: %+v, %v", n.cfg.Name, all, err)
+		}
+	}
+	d.cut()
+	all, err := d.a.site.PairResyncDifferences(ctx, "x", ResyncOptions{Discard: SideThere})
+	if err != nil || all[0].Overwritten != -1 || !strings.Contains(all[0].Note, "what was written at the S-VOL is not known") {
+		t.Errorf("with the link down: %+v, %v", all[0], err)
+	}
+}
