@@ -24,7 +24,7 @@ func (d *Differences) ranges() (all []ChangedRange) {
 // resync that is given then keeps exactly that aside.
 func TestDryResync(t *testing.T) {
 	t.Parallel()
-	d, _, _ := bothWrote(t) // region 5 of x at both sides
+	d, _, _ := bothWrote(t) // region 5 of x at both sides, another one at each
 	ctx := context.Background()
 	more := make([]byte, 2*regionSize)
 	if _, err := d.b.vol("x").WriteAt(ctx, more, 8*regionSize, true); err != nil { // the winner there alone
@@ -37,7 +37,8 @@ func TestDryResync(t *testing.T) {
 		}
 	}
 	both := ChangedRange{ChangedBoth, 5 * regionSize, regionSize}
-	only := ChangedRange{ChangedSVOL, 8 * regionSize, 2 * regionSize}
+	here := ChangedRange{ChangedPVOL, onlyHere * regionSize, regionSize}
+	there := []ChangedRange{both, {ChangedSVOL, 8 * regionSize, 2 * regionSize}, {ChangedSVOL, onlyThere * regionSize, regionSize}}
 	for _, c := range []struct {
 		at    *node
 		group string
@@ -46,13 +47,13 @@ func TestDryResync(t *testing.T) {
 		want  []ChangedRange
 		note  string
 	}{
-		{d.a, "g", ResyncOptions{Discard: SideHere}, ChangedPVOL, []ChangedRange{both}, "osaka goes on; what tokyo alone has is kept aside there"},
-		{d.a, "g", ResyncOptions{Discard: SideHere, Swap: true}, ChangedPVOL, []ChangedRange{both}, "osaka goes on"},
-		{d.a, "g", ResyncOptions{Discard: SideThere}, ChangedSVOL, []ChangedRange{both, only}, "tokyo goes on; what osaka alone has is kept aside there"},
-		{d.a, "g", ResyncOptions{Swap: true}, ChangedPVOL, []ChangedRange{both}, "it would be refused: tokyo has what osaka lacks"},
-		{d.b, "g@tokyo", ResyncOptions{Discard: SideHere}, ChangedSVOL, []ChangedRange{both, only}, "tokyo goes on"},
-		{d.b, "g@tokyo", ResyncOptions{Discard: SideThere}, ChangedPVOL, []ChangedRange{both}, "osaka goes on"},
-		{d.b, "g@tokyo", ResyncOptions{Swap: true}, ChangedPVOL, []ChangedRange{both}, "it would be refused: tokyo has"},
+		{d.a, "g", ResyncOptions{Discard: SideHere}, ChangedPVOL, []ChangedRange{both, here}, "osaka goes on; what tokyo alone has is kept aside there"},
+		{d.a, "g", ResyncOptions{Discard: SideHere, Swap: true}, ChangedPVOL, []ChangedRange{both, here}, "osaka goes on"},
+		{d.a, "g", ResyncOptions{Discard: SideThere}, ChangedSVOL, there, "tokyo goes on; what osaka alone has is kept aside there"},
+		{d.a, "g", ResyncOptions{Swap: true}, ChangedPVOL, []ChangedRange{both, here}, "it would be refused: tokyo has what osaka lacks"},
+		{d.b, "g@tokyo", ResyncOptions{Discard: SideHere}, ChangedSVOL, there, "tokyo goes on"},
+		{d.b, "g@tokyo", ResyncOptions{Discard: SideThere}, ChangedPVOL, []ChangedRange{both, here}, "osaka goes on"},
+		{d.b, "g@tokyo", ResyncOptions{Swap: true}, ChangedPVOL, []ChangedRange{both, here}, "it would be refused: tokyo has"},
 	} {
 		all, err := c.at.site.GroupResyncDifferences(ctx, c.group, c.o)
 		if err != nil || len(all) != 2 {
@@ -83,7 +84,7 @@ func TestDryResync(t *testing.T) {
 	must(t, d.a.site.ResyncGroupWith(ctx, "g", ResyncOptions{Discard: SideThere}))
 	d.a.awaitBoth(PAIR, "x", "y")
 	kept, err := d.b.site.Kept()
-	if err != nil || len(kept) != 1 || kept[0].Bytes != both.Length+only.Length {
+	if err != nil || len(kept) != 1 || kept[0].Bytes != 4*regionSize {
 		t.Errorf("the resync kept %+v, %v", kept, err)
 	}
 }
