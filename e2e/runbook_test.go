@@ -257,6 +257,15 @@ func (s *stage) connected() {
 	})
 }
 
+// answered waits until osaka answers a request of tokyo: behind a short cut both may count as connected before that, or as they were.
+func (s *stage) answered() {
+	s.t.Helper()
+	Until(s.t, LinkLimit, "osaka answers", func() bool {
+		_, err := s.tokyo.Paste("pairfs group resync default --dry-run")
+		return err == nil
+	})
+}
+
 // fillTo writes at tokyo until the pair has the status.
 func (s *stage) fillTo(status string) {
 	s.t.Helper()
@@ -310,7 +319,7 @@ var runbookDeeds = map[string]func(s *stage){
 	"the link is back": func(s *stage) {
 		s.put(s.tokyo, "late")
 		s.link.Cut(false)
-		s.connected()
+		s.answered()
 	},
 	"the journal fills": func(s *stage) {
 		s.link.Cut(true)
