@@ -120,6 +120,8 @@ const (
 	heldRetryMin = 250 * time.Millisecond
 	heldRetryMax = 30 * time.Second
 
+	// rescueTick is how often a flush looks whether what a failed journal held is in the stores.
+	rescueTick = 5 * time.Millisecond
 	// failRetry is the pause before what a failed journal held is brought to the stores again.
 	failRetry = time.Second
 

@@ -282,8 +282,38 @@ func (v *Volume) Sync(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		a.group.journalFailed(err)
-		return fault(KindInternal, err, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its last-error", v.Name(), a.group.name)
+		return v.syncRescued(ctx, a, err)
+	}
+	return nil
+}
+
+// syncRescued ends a flush that found the journal failed. What it covers is in the ring still and is being brought into the stores, durable, so
+// the promise can be kept; a file system that is told of a failed flush gives itself up. It fails where the stores take nothing either. The
+// mode lock is not held: who gives the journal up takes it.
+func (v *Volume) syncRescued(ctx context.Context, a *attachment, cause error) error {
+	g := a.group
+	g.journalFailed(cause)
+	for !a.direct.Load() {
+		if e := g.storeErr.Load(); e != nil {
+			return *e
+		}
+		if g.ctx.Err() != nil {
+			return fault(KindInternal, cause, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its last-error", v.Name(), g.name)
+		}
+		if err := pause(ctx, rescueTick); err != nil {
+			return err
+		}
+		v.mode.RLock()
+		gone := v.att != a
+		v.mode.RUnlock()
+		if gone {
+			return v.Sync(ctx) // of a pair that was deleted meanwhile
+		}
+	}
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	if err := v.store.sync(); err != nil {
+		return v.storeError(err, "flushed", 0)
 	}
 	return nil
 }
