@@ -104,8 +104,8 @@
 //
 //	done      everything before the marker is restored at the secondary, in its stores and checkpointed; it stays done while pairs are split
 //	waiting   not yet, and timeout (0s unless given, 60s at most) is over
-//	broken    a pair was suspended before the marker was restored, as far as this side knows. What the primary counts is what the secondary
-//	          had confirmed then; the secondary knows where its volume stopped
+//	broken    a pair was suspended before the marker was restored, as far as this side knows. The secondary knows where its volume stopped.
+//	          The primary counts what it has confirmed; while it is not heard that may be less than it restored, and the note says so
 //	changed   the history is another one: a pair of the marker was resynced, swapped, deleted or created anew. A resync counts from when the
 //	          secondary grants it, and a pair that joins the group later does not
 //

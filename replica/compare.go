@@ -69,6 +69,10 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if known {
 			p.peerStatus = Status(t.Status)
 		}
+		p.peerStop = 0
+		if st := Status(t.Status); known && t.Consistent && (st.suspended() || st == SSWS) {
+			p.peerStop = journal.Seq(t.Seq)
+		}
 		p.gone, p.missing = !known && sure, !known
 		p.unheard = p.unheard && !known && !sure
 		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
@@ -109,6 +113,21 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			f.text = fmt.Sprintf("%s says that the pair is %s (%s): see the events there, then resync from the primary", g.rec.Peer, Status(t.Status).On(otherRole(p.rec.State.Role)), SuspendType(t.SuspendType))
 		}
 		g.report(f)
+	}
+	g.countHeld()
+	g.moves()
+}
+
+// countHeld counts what the secondary has confirmed of suspended pairs since they were: of each what is restored there, up to where its S-VOL
+// stopped. Later numbers are none of that pair's. Requires mu.
+func (g *group) countHeld() {
+	for _, p := range g.pairs {
+		if st := p.rec.State; st.Role == Primary && !st.Status.active() && p.peerStop != 0 {
+			if held := min(g.peerRestore, p.peerStop, p.rec.StopSeq); held > p.rec.HeldSeq {
+				p.rec.HeldSeq = held
+				g.storeSoon()
+			}
+		}
 	}
 }
 

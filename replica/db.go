@@ -96,7 +96,7 @@ type pairRecord struct {
 	SplitSeq     journal.Seq // secondary, while Starting: where it was split, for it still is an image of that moment
 	StartSeq     journal.Seq // updates from this number on are replicated
 	StopSeq      journal.Seq // updates up to this number are; noStop while replicating
-	HeldSeq      journal.Seq // primary, suspended: what the peer had confirmed as restored of this pair when it was suspended
+	HeldSeq      journal.Seq // primary, suspended: what the peer has confirmed as restored of this pair, as far as was heard; see [group.countHeld]
 	PairSeq      journal.Seq // number of the control record that ended the copy, 0 before
 	TakenSeq     journal.Seq `json:",omitempty"` // with State.TookOver: the S-VOL had everything up to this number when it was taken over
 	TakenTime    int64       `json:",omitempty"` // when the record of TakenSeq was made, 0 if that is not known

@@ -69,7 +69,7 @@
 // record, so a marker needs no state: it carries a checksum over the generations of its pairs, by which both sides find them (marker.go has the
 // rules). For that to be true at every moment a secondary tells that a volume was given up or its pair deleted before it confirms a number behind
 // which records of it were dropped, no checkpoint passes over a volume that was given up before that is stored, and a primary keeps with a
-// suspended pair what was confirmed of it then: later numbers of the group are none of that pair's.
+// suspended pair what was confirmed of it, up to where the secondary says that it stopped: later numbers of the group are none of that pair's.
 //
 // # States
 //

@@ -135,7 +135,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 		} // else granted before and not begun: the peer still names the history before that
 		p.rec.Generation = x.generation
 		p.rec.ControlSeq, p.rec.PairSeq = last, 0
-		p.peerStatus, p.gone, p.missing, p.unheard = SMPL, false, false, false
+		p.peerStatus, p.peerStop, p.gone, p.missing, p.unheard = SMPL, 0, false, false, false
 		p.att.start.Store(uint64(noStop))
 		g.rec.NextPair = max(g.rec.NextPair, p.rec.Number)
 	}

@@ -265,6 +265,7 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 	g.peerDurable = max(g.peerDurable, min(journal.Seq(m.DurableSeq), f.lastSeq)) // it cannot have more than it was sent
 	before := g.peerRestore
 	g.peerRestore = max(g.peerRestore, min(journal.Seq(m.RestoredSeq), f.lastSeq))
+	g.countHeld()
 	g.moves()
 	if g.peerRestore > before && g.journal.Usage().Used > g.journal.Usage().Capacity/2 {
 		g.kickCheckpoint()

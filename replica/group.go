@@ -91,12 +91,12 @@ type group struct {
 	storeErr   atomic.Pointer[error] // why the stores take no bytes, nil while they do
 	io         atomic.Pointer[ioGate]
 
-	opts    atomic.Pointer[GroupOptions]
-	setting atomic.Uint64 // primary: counts what was set, and pairs that came
-	untaken atomic.Bool   // secondary: what was handed on is in memory and not stored yet
-	handed  atomic.Int64  // secondary: path watch time that the primary handed on, in nanoseconds, 0 when it is taken over
-	slow    *pacer        // host writes under inflow control
-	line    *pacer        // what the mirror sends
+	opts     atomic.Pointer[GroupOptions]
+	setting  atomic.Uint64 // primary: counts what was set, and pairs that came
+	unstored atomic.Bool   // what was learned of the other side is in memory and not stored yet, see [group.storeLearned]
+	handed   atomic.Int64  // secondary: path watch time that the primary handed on, in nanoseconds, 0 when it is taken over
+	slow     *pacer        // host writes under inflow control
+	line     *pacer        // what the mirror sends
 
 	sent, received, baseSent, waited atomic.Uint64
 	usage                            usageMeter

@@ -22,8 +22,9 @@ import (
 //
 //	changed   a pair of it is not there any more, or has another generation, or its start record stands behind the marker, or the
 //	          secondary has granted the resync that this record will begin. Pairs that joined the group later do not matter.
-//	broken    the pair was suspended, and the marker was not restored before, as far as this side knows. A primary counts what the secondary
-//	          had confirmed when the pair was suspended; the secondary knows where its volume stopped.
+//	broken    the pair was suspended, and the marker was not restored before, as far as this side knows. The secondary knows where its volume
+//	          stopped. A primary counts what the secondary has confirmed, up to where that says that the volume stopped; when it does not hear
+//	          the secondary that may be less than is restored there, and the note says so.
 //	done      everything before the marker is in the stores of the S-VOLs and checkpointed. It stays done while the pairs are split.
 //	waiting   none of these
 //
@@ -86,6 +87,7 @@ type markerFacts struct {
 	start     journal.Seq // of the pair; 0 at a secondary whose first start record has not come
 	stop      journal.Seq
 	starting  bool        // secondary, replicated: a resync was granted, its start record has not come
+	there     journal.Seq // primary, suspended: the secondary is heard and has everything up to there; noStop if it has not said yet where it stopped
 	restored  journal.Seq // everything up to it is in the store of the S-VOL, as this side knows
 	unsure    bool        // primary: the secondary may have deleted the pair, or given its S-VOL up
 	torn      bool        // secondary: the S-VOL was given up
@@ -107,7 +109,7 @@ func (f markerFacts) state() MarkerState {
 		return MarkerBroken
 	case f.restored >= f.seq:
 		return MarkerDone
-	case goesOn, f.role == Secondary && !f.unmovable: // what the secondary has it restores
+	case goesOn, f.role == Secondary && !f.unmovable, f.seq <= f.there: // what the secondary has it restores
 		return MarkerWaiting
 	}
 	return MarkerBroken
@@ -158,6 +160,12 @@ func (p *pair) markerFacts(m Marker) markerFacts {
 		return f
 	}
 	f.restored = p.rec.HeldSeq
+	if f.there = p.peerStop; p.peerStatus.active() {
+		f.there = noStop // it is about to hear of the suspension
+	}
+	if !g.linked || p.gone || p.missing {
+		f.there = 0
+	}
 	if st.Status.active() {
 		f.restored = g.peerRestore
 		f.unsure = p.asked || p.missing || p.peerStatus == Deleting

@@ -26,6 +26,9 @@ func TestMarkerRule(t *testing.T) {
 		{"a flush that ends behind it", markerFacts{role: Primary, status: Suspending, start: 1, stop: 12, image: true, restored: 9}, MarkerWaiting},
 		{"split behind it, with everything confirmed", markerFacts{role: Primary, status: PSUS, start: 1, stop: 12, image: true, restored: 12}, MarkerDone},
 		{"purged before it was confirmed", markerFacts{role: Primary, status: PSUS, start: 1, stop: 12, image: true, restored: 9}, MarkerBroken},
+		{"purged before it was confirmed, and the secondary has it", markerFacts{role: Primary, status: PSUS, start: 1, stop: 12, image: true, there: 11, restored: 9}, MarkerWaiting},
+		{"purged before it was confirmed, and the secondary stopped before it", markerFacts{role: Primary, status: PSUS, start: 1, stop: 12, image: true, there: 9, restored: 9}, MarkerBroken},
+		{"purged before it was placed", markerFacts{role: Primary, status: PSUS, start: 1, stop: 9, image: true, there: noStop, restored: 9}, MarkerBroken},
 		{"suspended by an error before it", markerFacts{role: Primary, status: PSUE, start: 1, stop: 9, image: true, restored: 9}, MarkerBroken},
 		{"confirmed, but the S-VOL was given up meanwhile", markerFacts{role: Primary, status: PSUE, start: 1, stop: 12, restored: 10}, MarkerBroken},
 		{"resynced since", markerFacts{role: Primary, status: COPY, start: 11, stop: noStop, restored: 20}, MarkerChanged},
@@ -441,6 +444,50 @@ func TestMarkerOfADeletedVolume(t *testing.T) {
 	y = d.a.marker("y")
 	d.heal()
 	d.a.awaitMarker(y, MarkerBroken)
+}
+
+// TestMarkerConfirmedLate: the pair is purged when the marker has arrived and is not restored yet. Both sides come to the same; a primary that
+// does not hear the secondary says that it does not know.
+func TestMarkerConfirmedLate(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		d, w, rng := differ(t)
+		ctx := context.Background()
+		w.some(rng, 20)
+		own := d.b.site.groupByName("g@tokyo")
+		own.restoreMu.Lock() // nothing is restored
+		m := d.a.marker("g")
+		d.wait("it has arrived", func() bool {
+			own.mu.Lock()
+			defer own.mu.Unlock()
+			return own.lastSeq >= journal.Seq(m.Seq)
+		})
+		if lost {
+			d.cut()
+		}
+		must(t, d.a.site.SuspendGroup(ctx, "g", SuspendOptions{Purge: true}))
+		if lost {
+			if st := d.a.awaitMarker(m, MarkerBroken); !strings.Contains(st.Note, "whether it has restored it since is not known here") {
+				t.Errorf("%+v", st)
+			}
+		} else {
+			if st := d.a.state(m); st != MarkerWaiting {
+				t.Errorf("the primary, which hears the secondary, says %s", st)
+			}
+		}
+		own.restoreMu.Unlock()
+		d.b.awaitMarker(m, MarkerDone)
+		if lost {
+			if st := d.a.state(m); st != MarkerBroken {
+				t.Errorf("the primary cannot know, and says %s", st)
+			}
+			d.heal()
+		}
+		d.wait("the primary has heard of it", func() bool { return d.a.state(m) == MarkerDone })
+		d.wait("and stored that", func() bool { return !d.a.site.groupByName("g").unstored.Load() })
+		d.a.reopen()
+		d.a.awaitMarker(m, MarkerDone)
+	}
 }
 
 // TestMarkerWithOlderPeer: a peer that knows of no markers gets a skip, and the primary knows what is restored all the same.

@@ -128,6 +128,9 @@ func (g *group) markerNote(st MarkerStatus, p *pair) string {
 	case MarkerChanged:
 		return fmt.Sprintf("pair %s was resynced, swapped, deleted or created anew since: place a new marker", p.name)
 	case MarkerBroken:
+		if g.role == Primary && !p.gone && !g.linked && p.rec.State.Suspend != DeletePairToRCU {
+			return fmt.Sprintf("pair %s is %s (%s), and %s had not confirmed the marker when it was heard last: whether it has restored it since is not known here; ask there, or resync the pair, wait for PAIR and place a new marker", p.name, here, p.rec.State.Suspend, at)
+		}
 		return fmt.Sprintf("pair %s is %s (%s) and was suspended before the marker was restored: resync it, wait for PAIR and place a new marker", p.name, here, p.rec.State.Suspend)
 	}
 	link := ""

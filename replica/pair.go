@@ -36,6 +36,7 @@ type pair struct {
 	copyStart  time.Time   // for the rate and the estimate
 	copyTotal  int64       // bytes marked when the copy began
 	peerStatus Status      // as the other side said last
+	peerStop   journal.Seq // primary: where the S-VOL, suspended and an image of one moment, stopped, as the other side said last; 0 if it is none
 	gone       bool        // the other side said that it has no such pair
 	unheard    bool        // it is from before this start, and the other side has said nothing of it since
 	missing    bool        // the last list of the other side had no word of it, perhaps because that was older than the pair

@@ -104,7 +104,7 @@ func (p *pullSession) takeSettings(m *quicwire.MirrorSettings) {
 		}
 		g.rec.Handed = set
 		g.mergeHanded()
-		g.handedSoon()
+		g.storeSoon()
 		return
 	}
 	a := g.members[m.Number]
@@ -118,26 +118,26 @@ func (p *pullSession) takeSettings(m *quicwire.MirrorSettings) {
 	rec.RemoteVolume, rec.Handed = m.Volume, set
 	a.pair.mergeHanded()
 	g.site.slots.rank(a.pair, a.pair.opts.Priority)
-	g.handedSoon()
+	g.storeSoon()
 }
 
-// handedSoon lets what was handed on be stored.
-func (g *group) handedSoon() {
-	g.untaken.Store(true)
+// storeSoon lets what was learned of the other side be stored.
+func (g *group) storeSoon() {
+	g.unstored.Store(true)
 	kick(g.watchReq)
 }
 
-// storeHanded makes what was handed on durable; the next time if a command is under way. A state that is stored anyway takes it along.
-func (g *group) storeHanded() {
-	if !g.untaken.Load() || !g.cmd.TryLock() {
+// storeLearned makes what was learned of the other side durable, options and what it confirmed; the next time if a command is under way. A state that is stored anyway takes it along.
+func (g *group) storeLearned() {
+	if !g.unstored.Load() || !g.cmd.TryLock() {
 		return
 	}
 	defer g.cmd.Unlock()
-	g.untaken.Store(false)
+	g.unstored.Store(false)
 	if err := g.storeStates(g.allPairs()); err != nil {
-		g.untaken.Store(true)
-		if g.site.firstIn(releaseRetryMax, "handed "+g.name) {
-			g.site.events.add(slog.LevelError, g.object(), "what %s has set cannot be stored: %v", g.rec.Peer, err)
+		g.unstored.Store(true)
+		if g.site.firstIn(releaseRetryMax, "learned "+g.name) {
+			g.site.events.add(slog.LevelError, g.object(), "what %s has told cannot be stored: %v", g.rec.Peer, err)
 		}
 	}
 }

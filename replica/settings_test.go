@@ -51,7 +51,7 @@ func TestRemoteVolume(t *testing.T) {
 		named("behind an exchange")
 	}
 	s.wait("it is stored", func() bool {
-		return !s.a.site.groupByName("g").untaken.Load() && !s.b.site.groupByName("g@tokyo").untaken.Load()
+		return !s.a.site.groupByName("g").unstored.Load() && !s.b.site.groupByName("g@tokyo").unstored.Load()
 	})
 	for _, n := range []*node{s.a, s.b} {
 		n.close()
@@ -101,7 +101,7 @@ func TestOptionsTravel(t *testing.T) {
 	// The same behind a takeover without the primary, with both sides started anew in between.
 	must(t, s.a.site.SetGroup(ctx, "g", map[string]string{"overflow-watch": "20s"}))
 	shows(s.b, "g@tokyo", "overflow-watch=20s")
-	s.wait("it is stored", func() bool { return !s.b.site.groupByName("g@tokyo").untaken.Load() })
+	s.wait("it is stored", func() bool { return !s.b.site.groupByName("g@tokyo").unstored.Load() })
 	s.b.crash(nil)
 	s.a.crash(nil)
 	s.b.open()

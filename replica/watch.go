@@ -13,7 +13,7 @@ import (
 // to their end; and at what the primary handed on.
 func (g *group) watch() {
 	g.followPathWatch()
-	g.storeHanded()
+	g.storeLearned()
 	g.watchPairs()
 	g.releaseRest()
 	g.keepAlive()
