@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing/synctest"
+	"time"
 
 	"pairfs/journal"
 )
@@ -14,7 +15,7 @@ import (
 // time brings, and time stands still as long as this one does not wait. So what is read here is one moment of both sites.
 func (w *world) look() {
 	w.t.Helper()
-	synctest.Wait()
+	w.still()
 	for _, s := range w.sites {
 		s.disks.change(func(d *simDisks) { d.looking = true })
 		defer s.disks.change(func(d *simDisks) { d.looking = false })
@@ -46,6 +47,25 @@ func (w *world) look() {
 	}
 	if w.t.Failed() {
 		w.t.FailNow()
+	}
+}
+
+// still waits until nothing moves and every volume can be read at once. A read waits while a change of the volume's state waits for the requests
+// under way, and those for a disk: time passes then, and the world goes on.
+func (w *world) still() {
+	var one [1]byte
+	for passed := true; passed; {
+		synctest.Wait()
+		began := time.Now()
+		for _, s := range w.sites {
+			if s.site == nil {
+				continue
+			}
+			for _, v := range s.site.Volumes() {
+				_, _ = v.ReadAt(one[:], 0)
+			}
+		}
+		passed = time.Since(began) > 0
 	}
 }
 
