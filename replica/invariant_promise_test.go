@@ -101,6 +101,7 @@ func TestI2PowerCut(t *testing.T) {
 			t.Errorf("%d bytes of base records were sent after the power cut: no resync may be needed", sent)
 		}
 	}
+	d.wait("the link is up", d.a.linked) // or the flush is given up, and the rest marked
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everySynced)
 	d.wantEqual("x", "y")

@@ -304,7 +304,7 @@ func (w *world) revive(s *simSite) {
 func (w *world) found() {
 	w.t.Helper()
 	for _, g := range w.groups {
-		if g.lost && g.at(g.home, g.name) != nil {
+		if g.lost && g.at(g.home, g.master()) != nil {
 			g.lost = false
 			w.verify("I2 after a power cut", g.w.h.check(g.w.images(g.home.node), everySynced))
 			g.w.forgetLost(g.home.node)
