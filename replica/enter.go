@@ -9,12 +9,20 @@ import (
 
 // commitStates makes the new states durable together with the bitmaps, then lets hosts and peer see them.
 func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o runOptions) error {
+	stops := false
 	g.mu.Lock()
 	for _, p := range pairs {
 		g.enter(p, in, outs[p], o)
+		stops = stops || p.rec.State.Role == Secondary && !p.rec.State.Status.active()
 	}
 	g.mu.Unlock()
-	err := g.storeStates(pairs)
+	err := error(nil)
+	if stops {
+		err = g.receivedIsDurable()
+	}
+	if err == nil {
+		err = g.storeStates(pairs)
+	}
 	g.mu.Lock()
 	for _, p := range pairs {
 		p.applyAccess()
@@ -31,6 +39,16 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
 	}
 	return nil
+}
+
+// receivedIsDurable returns when what a secondary received is on its disk. An S-VOL that stops names the last number that it has, and behind a
+// takeover the primary believes that and marks nothing before it: so a power cut must not take any of it away once the state is stored.
+// A journal that has failed holds nothing more: the stores have it, see [group.failOver].
+func (g *group) receivedIsDurable() error {
+	if g.journal.Err() != nil {
+		return nil
+	}
+	return g.journal.Sync(g.ctx, g.journal.Marks().Reserved)
 }
 
 // storeStates makes the states of pairs and their group durable as they are, together with the bitmaps.

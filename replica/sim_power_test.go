@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pairfs/journal"
 )
 
 // TestSimPowerCut: the power cut of a simulated run takes what was acknowledged and not flushed, or it would prove nothing; what a failed flush
@@ -116,6 +118,54 @@ func TestStatesNameWhatIsDurable(t *testing.T) {
 		w.until("both sides follow", func() bool { return tokyo.status("x").Status == PAIR && w.peerOf(tokyo).status("x").Status == PAIR })
 		w.finish()
 	})
+}
+
+// TestStopNamesWhatIsDurable: a secondary that stores where its S-VOLs stopped, or up to where they have everything behind a takeover, has all of
+// that whatever a power cut takes: the primary does not mark what it is told to be there.
+func TestStopNamesWhatIsDurable(t *testing.T) {
+	for name, stop := range map[string]func(*Site) error{
+		"split":    func(s *Site) error { return s.SuspendGroup(context.Background(), "g@tokyo", SuspendOptions{}) },
+		"takeover": func(s *Site) error { return s.TakeoverGroup(context.Background(), "g@tokyo", TakeoverOptions{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				ctx, g, tokyo, osaka := context.Background(), w.groups[0], w.sites[0], w.sites[1]
+				osaka.disks.flushes.Store(int64(time.Minute))
+				must(t, g.w.write(ctx, 0, 8, 8, true))
+				must(t, g.w.write(ctx, 1, 8, 8, true))
+				own, last := g.at(osaka, g.restored()), g.at(tokyo, "g").journal.Marks().LastSeq
+				w.until("it has arrived", func() bool { return osaka.lastSeq("g@tokyo") >= last })
+				tokyo.die(nil)
+				stopped := begin(func() error { return stop(osaka.site) })
+				for ; osaka.storedStop("x") == noStop; time.Sleep(100 * time.Millisecond) {
+					if stopped.ended() {
+						t.Fatalf("it ended with %v", <-stopped.end)
+					}
+				}
+				if at, durable := osaka.storedStop("x"), own.journal.Marks().DurableSeq; at < last || at > durable {
+					t.Errorf("it stopped at number %d, %d was received and %d is durable", at, last, durable)
+				}
+				osaka.losePower(1)
+				must(t, <-stopped.end)
+				osaka.disks.flushes.Store(0)
+				tokyo.start()
+				osaka.start()
+				w.settle()
+				w.look()
+				w.turns = name == "takeover"
+				w.finish()
+			})
+		})
+	}
+}
+
+// storedStop is where a pair stopped as the database of the site says.
+func (n *node) storedStop(name string) journal.Seq {
+	n.t.Helper()
+	all, err := load[pairRecord](n.site.db, bucketPairs)
+	must(n.t, err)
+	return all[name].StopSeq
 }
 
 // TestI4ReplacedIsDurable: a checkpoint passes over a record whose bytes a later one has replaced before they were in the store. The later one has
