@@ -118,3 +118,25 @@ func TestControlOverALostMirror(t *testing.T) {
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
 }
+
+// All pairs that one suspend record names are split in one step: the primary takes what is confirmed of that number for all of them.
+func TestControlIsOneStep(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	d.cut()
+	g := d.b.site.groupByName("g@tokyo")
+	numbers := []uint32{d.b.site.pairByName("x").att.number, d.b.site.pairByName("y").att.number}
+	g.commitMu.Lock()
+	obey := begin(func() error {
+		return g.obeyControl(d.b.lastSeq("g@tokyo")+1, control{op: controlSuspend, typ: PVOLByOperator, numbers: numbers})
+	})
+	err := waitFor(func() bool { return obey.ended() || obey.in("(*group).commit(") })
+	for _, name := range []string{"x", "y"} {
+		if st := d.b.site.pairByName(name).sharedState(); st.Status != PSUS {
+			t.Errorf("pair %s is %s when the split is stored", name, st.Status)
+		}
+	}
+	g.commitMu.Unlock()
+	must(t, err)
+	must(t, <-obey.end)
+}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"pairfs/journal"
 )
 
 // TestI3WriteAhead watches every byte that reaches the stores of both sites: its record was flushed into that site's journal before. The
@@ -116,5 +118,48 @@ func TestI3PeerNotAhead(t *testing.T) {
 	}
 	if seen.Load() == 0 {
 		t.Fatal("no block was seen at the secondary")
+	}
+}
+
+// TestI3BaseIsDurable: what a base record has read may be in the ring alone, so the journal is flushed before it is sent.
+func TestI3BaseIsDurable(t *testing.T) {
+	t.Parallel()
+	disk := &gateFS{FS: journal.OS}
+	d, w, _ := differ(t, withJournal("tokyo", disk))
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.cut() // no session copies
+	g, p := d.a.site.groupByName("g"), d.a.site.pairByName("x")
+	open := disk.shut()
+	must(t, w.write(t.Context(), 0, 5, 1, false))
+	g.mu.Lock()
+	was := p.rec.State
+	p.rec.State.Status, p.rec.PairSeq, p.copier = COPY, 0, &copier{pair: p, held: newBitmap(p.rec.Size)}
+	f := &feedSession{g: g, ctx: t.Context(), buf: make([]byte, batchMax), lastSeq: p.rec.StartSeq}
+	g.mu.Unlock()
+	send := begin(func() error { _, err := f.sendBase(); return err })
+	d.wait("it waits for a flush", func() bool { return send.ended() || send.in("(*Journal).Sync(") })
+	if send.ended() || len(f.out) == 0 {
+		t.Errorf("a base record of %d bytes goes out while the flush of what it holds is under way", len(f.out))
+	}
+	open()
+	must(t, <-send.end)
+	g.mu.Lock()
+	p.rec.State, p.copier = was, nil
+	g.mu.Unlock()
+}
+
+// TestI3CursorIsDurable: what is sent comes from a cursor, which gives nothing before it is durable.
+func TestI3CursorIsDurable(t *testing.T) {
+	t.Parallel()
+	disk := &gateFS{FS: journal.OS}
+	d, w, _ := differ(t, withJournal("tokyo", disk))
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	g := d.a.site.groupByName("g")
+	open := disk.shut()
+	defer open()
+	cursor := g.journal.NewCursor(g.journal.Marks().Durable)
+	must(t, w.write(t.Context(), 0, 5, 1, false))
+	if n, _, err := cursor.Read(make([]byte, batchMax), batchMax); n != 0 || err != nil {
+		t.Errorf("%d bytes that are not durable were read: %v", n, err)
 	}
 }

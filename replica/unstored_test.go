@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -170,4 +171,48 @@ func TestGivenUpUnstored(t *testing.T) {
 	d.a.awaitBoth(PAIR, "x", "y")
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
+}
+
+// TestTakenUnstored: a secondary that could not store that it took the role is none that hosts may write: started anew it would know nothing of it.
+func TestTakenUnstored(t *testing.T) {
+	t.Parallel()
+	d, w := twoPaired(t)
+	d.a.giveUp("g")
+	g := d.b.site.groupByName("g@tokyo")
+	letGo := g.holdPull()
+	d.b.crash(func() {
+		defer letGo()
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+		if err := g.turn(context.Background(), EvSwapped, &exchange{generation: randomID(), last: g.journal.Marks().LastSeq}); err == nil {
+			t.Error("the role was taken in a database that was closed")
+		}
+		if r := d.b.role("g@tokyo"); r != Secondary {
+			t.Errorf("the group is %s", r)
+		}
+		d.b.writesRefused("x", "y")
+	})
+	d.b.open()
+	w.check(d.b, everyAck)
+}
+
+// TestDeleteUnstored: a record of a pair whose delete is not stored is not left out: a start would bring the pair back without it.
+func TestDeleteUnstored(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	d.cut()
+	g, p := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	d.b.crash(func() {
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+		if err := g.run(context.Background(), EvPeerDelete, []*pair{p}, runOptions{}); err == nil {
+			t.Error("a delete was stored in a database that was closed")
+		}
+		rec := &journal.Record{Kind: journal.KindUpdate, Volume: p.att.number, Seq: d.b.lastSeq("g@tokyo") + 1, Length: blockSize}
+		if _, err := g.target(rec); !errors.Is(err, errUnstored) {
+			t.Errorf("a record of the pair: %v", err)
+		}
+	})
+	d.b.open()
+	d.b.await(PAIR, "x", "y")
 }
