@@ -163,3 +163,48 @@ func TestI8SecondaryStoreFails(t *testing.T) {
 	d.mend()
 	w.check(d.b, everyAck)
 }
+
+// TestI8RescueFirst: hosts write to the stores of a group whose journal failed when these have what the journal held, and not before: what was
+// rescued later would come over what they write.
+func TestI8RescueFirst(t *testing.T) {
+	t.Parallel()
+	disk := newWatchedFS()
+	var bad atomic.Uint64 // the write that the store does not take
+	d, w, _ := differ(t, withJournal("tokyo", disk), withStores("tokyo", probe(func(_, what string, p []byte, _ int64) error {
+		for _, n := range numbersIn(p) {
+			if n == bad.Load() {
+				return unix.EIO
+			}
+		}
+		return nil
+	})))
+	g := d.a.site.groupByName("g")
+	goOn := g.stopRestore()
+	defer goOn()
+	must(t, w.write(t.Context(), 0, 7, 1, false))
+	bad.Store(w.h.next)
+	giveUp(disk, "sync")
+	goOn()
+	g.kickRestore()
+	d.wait("the rescue was tried", func() bool { return g.storeErr.Load() != nil && !g.cmdTaken() })
+	if err := w.write(t.Context(), 0, 7, 1, false); err == nil {
+		t.Error("a host wrote over what is not rescued yet")
+	}
+	bad.Store(0)
+	d.wait("hosts write to the stores", d.a.site.pairByName("x").att.direct.Load)
+	must(t, w.write(t.Context(), 0, 7, 1, false))
+	w.check(d.a, everyAck)
+	disk.failWith(nil)
+	d.a.discard()
+	d.a.open()
+	w.check(d.a, everyAck)
+}
+
+// cmdTaken reports whether a change of states is under way.
+func (g *group) cmdTaken() bool {
+	if !g.cmd.TryLock() {
+		return true
+	}
+	g.cmd.Unlock()
+	return false
+}

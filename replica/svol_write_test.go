@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -93,4 +94,29 @@ func TestSVOLWriteAtTheSecondary(t *testing.T) {
 	d.a.await(PSUS, "x", "y")
 	d.wait("the group is linked", d.a.linked)
 	d.mend()
+}
+
+// TestResyncWaitsForWrites: a resync is granted when no write to the S-VOL is under way any more: it would be in no map that the primary gets.
+func TestResyncWaitsForWrites(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	d.a.suspend("g", SuspendOptions{SVOLWrite: true}, "x", "y")
+	g, p := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	p.att.vol.mode.RLock() // a host's write has found the volume writable
+	grant := begin(func() error {
+		g.cmd.Lock()
+		defer g.cmd.Unlock()
+		return g.run(context.Background(), EvPeerResync, []*pair{p}, runOptions{})
+	})
+	err := waitFor(func() bool { return grant.ended() || grant.in("(*Volume).barrier(") })
+	granted := grant.ended()
+	err = errors.Join(err, p.att.obtain(t.Context(), make([]byte, blockSize), 9*regionSize, false))
+	p.att.vol.mode.RUnlock()
+	must(t, errors.Join(err, <-grant.end))
+	if granted {
+		t.Error("the resync was granted while a write was under way")
+	}
+	d.a.resync("g", "x", "y")
+	d.a.suspend("g", SuspendOptions{}, "x", "y")
+	d.wantEqual("x", "y")
 }
