@@ -184,7 +184,7 @@ func TestTakeoverOfALostPrimary(t *testing.T) {
 const onlyHere, onlyThere = 20, 40
 
 // bothWrote takes over while the link is down and hosts go on at the primary: two histories, which have written one region both and another one
-// each.
+// each, in both volumes.
 func bothWrote(t *testing.T, options ...duoOption) (*duo, []byte, []byte) {
 	t.Helper()
 	d, _ := twoPaired(t, options...)
@@ -195,14 +195,16 @@ func bothWrote(t *testing.T, options ...duoOption) (*duo, []byte, []byte) {
 	copy(there, "written at osaka behind the takeover")
 	for n, b := range map[*node][]byte{d.a: here, d.b: there} {
 		for _, region := range []int64{5, map[*node]int64{d.a: onlyHere, d.b: onlyThere}[n]} {
-			if _, err := n.vol("x").WriteAt(context.Background(), b, region*regionSize, true); err != nil {
-				t.Fatal(err)
+			for _, v := range []string{"x", "y"} {
+				if _, err := n.vol(v).WriteAt(context.Background(), b, region*regionSize, true); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
 	d.heal()
-	d.a.await(PSUE, "x")
-	d.b.await(PSUE, "x")
+	d.a.await(PSUE, "x", "y")
+	d.b.await(PSUE, "x", "y")
 	for _, n := range []*node{d.a, d.b} {
 		if st := n.status("x"); st.Suspend != BothWritten || !strings.Contains(st.LastError, "discard=") {
 			t.Fatalf("%s says %s (%s): %s", n.cfg.Name, st.Status, st.Suspend, st.LastError)
@@ -220,10 +222,15 @@ func bothWrote(t *testing.T, options ...duoOption) (*duo, []byte, []byte) {
 	return d, here, there
 }
 
-// kept returns the content of the kept image of the site at an offset.
+// kept returns the content of the kept image of pair x of the site at an offset, keptOf that of a pair.
 func (n *node) kept(off int64, length int) string {
 	n.t.Helper()
-	all, err := filepath.Glob(filepath.Join(n.cfg.StateDir, "kept", "x-*", "image"))
+	return n.keptOf("x", off, length)
+}
+
+func (n *node) keptOf(pair string, off int64, length int) string {
+	n.t.Helper()
+	all, err := filepath.Glob(filepath.Join(n.cfg.StateDir, "kept", pair+"-*", "image"))
 	if err != nil || len(all) != 1 {
 		n.t.Fatalf("kept images: %v, %v", all, err)
 	}
@@ -270,8 +277,10 @@ func TestBothWrote(t *testing.T) {
 				}
 			}
 			for _, region := range []int64{5, theirs} {
-				if got := loser.kept(region*regionSize, len(lost)); got != string(lost) {
-					t.Fatalf("kept was %q", got[:40])
+				for _, v := range []string{"x", "y"} {
+					if got := loser.keptOf(v, region*regionSize, len(lost)); got != string(lost) {
+						t.Fatalf("kept of %s was %q", v, got[:40])
+					}
 				}
 			}
 			loser.writesRefused("x", "y")
