@@ -1,7 +1,9 @@
 package journal_test
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"testing"
 
@@ -231,4 +233,41 @@ func TestHead(t *testing.T) {
 	visit := func(*journal.Record) error { return journaltest.ErrInjected }
 	_, _, err = journal.Open(o, journal.Head{}, 0, visit)
 	wantIs(t, err, journaltest.ErrInjected)
+}
+
+// TestRecoveredIsDurable: what Open found is durable when it returns, on every journal volume, though the process that wrote it died before its flush:
+// it may have been in a cache only.
+func TestRecoveredIsDurable(t *testing.T) {
+	for seed := range uint64(6) {
+		j, fsys, o := newJournal(t, 2)
+		for j.Marks().Reserved < journal.MinVolumeSize-journal.PageSize-16<<10 {
+			r := update(t, j, 4<<10)
+			syncTo(t, j, r.End)
+			j.Release(r.End)
+		}
+		fsys.Inject(func(op journaltest.Op) error {
+			if op.Kind == journaltest.OpSync {
+				return errors.New("the process dies here")
+			}
+			return nil
+		})
+		update(t, j, 8<<10) // the last of the first journal volume
+		last := update(t, j, 8<<10)
+		if j.Sync(context.Background(), last.End) == nil {
+			t.Fatal("a flush that failed ended well")
+		}
+		fsys.Kill()
+		fsys.Inject(nil)
+		_, rec, _ := open(t, o, journal.Head{}, 0)
+		if rec.LastSeq != last.Seq {
+			t.Fatalf("what was written up to %d is found up to %d", last.Seq, rec.LastSeq)
+		}
+		fsys.Crash(seed, 4096)
+		j, again, list := open(t, o, journal.Head{}, rec.Tail)
+		if again.LastSeq != last.Seq {
+			t.Errorf("seed %d: it was open up to %d, and a power cut left %d", seed, last.Seq, again.LastSeq)
+		}
+		checkUpdates(t, list, 1, last.Seq)
+		closeOK(t, j)
+	}
 }

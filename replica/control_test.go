@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ func TestControlKeptUntilObeyed(t *testing.T) {
 	d.a.pair("g", "v")
 	g := d.b.site.groupByName("g@tokyo")
 	g.cmd.Lock() // the pull cannot obey
+	letGo := sync.OnceFunc(g.cmd.Unlock)
+	defer letGo()
 	must(t, d.a.site.SuspendGroup(t.Context(), "g", SuspendOptions{SVOLWrite: true}))
 	d.wait("the suspend record is there", func() bool {
 		g.mu.Lock()
@@ -44,7 +47,7 @@ func TestControlKeptUntilObeyed(t *testing.T) {
 		must(t, g.restorePass())
 		must(t, g.doCheckpoint(t.Context()))
 	}
-	d.b.crash(func() { g.cmd.Unlock() })
+	d.b.crash(letGo)
 	d.b.open()
 	d.b.await(PSUS, "v")
 	if st := d.b.status("v"); !st.SVOLWrite {

@@ -62,3 +62,18 @@ func TestRestoredIsDurable(t *testing.T) {
 		t.Errorf("%d base records are flying, %d bytes under way, %d remembered", p.copier.flying, p.copier.under, len(f.bases))
 	}
 }
+
+// TestBaseStaysMarked: a region is unmarked when its base record is in the peer's store. One that only its journal holds goes with that journal.
+func TestBaseStaysMarked(t *testing.T) {
+	p := copying(2)
+	p.copier = &copier{pair: p, held: newBitmap(p.rec.Size), flying: 2, under: 2 * regionSize}
+	f := &feedSession{bases: []base{{ordinal: 1, copier: p.copier, first: 0, n: 1}, {ordinal: 2, copier: p.copier, first: 1, n: 1}}}
+	f.settleBases(2, 1)
+	if p.att.bits.test(0) || !p.att.bits.test(1) || p.copier.flying != 0 || p.copier.under != regionSize || len(f.bases) != 1 {
+		t.Errorf("marked %v %v, %d under way, %d bytes, %d left", p.att.bits.test(0), p.att.bits.test(1), p.copier.flying, p.copier.under, len(f.bases))
+	}
+	f.settleBases(2, 2)
+	if p.att.bits.any() || len(f.bases) != 0 {
+		t.Errorf("marked: %v, %d left", p.att.bits.any(), len(f.bases))
+	}
+}

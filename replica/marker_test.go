@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -393,6 +394,8 @@ func TestMarkerOfAGivenUpVolume(t *testing.T) {
 	must(t, d.b.site.SetPair(t.Context(), "x", map[string]string{"error-level": "lu"}))
 	there := d.b.site.groupByName("g@tokyo")
 	there.cmd.Lock() // that it was given up is not stored yet
+	letGo := sync.OnceFunc(there.cmd.Unlock)
+	defer letGo()
 	sick.Store(true)
 	w.some(rng, 20)
 	x, y := d.a.marker("x"), d.a.marker("y")
@@ -406,7 +409,7 @@ func TestMarkerOfAGivenUpVolume(t *testing.T) {
 			t.Fatalf("the primary says %s", st)
 		}
 	}
-	there.cmd.Unlock()
+	letGo()
 	d.a.awaitMarker(x, MarkerBroken)
 	d.b.awaitMarker(x, MarkerBroken)
 	d.a.awaitMarker(y, MarkerDone)
