@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,10 +17,11 @@ func TestDiscardKeepsFirst(t *testing.T) {
 		t.Run(string(lose), func(t *testing.T) {
 			t.Parallel()
 			for _, step := range []string{"make", "write", "sync all"} {
-				fail := step
+				var full atomic.Bool
+				full.Store(true)
 				d, here, there := bothWrote(t, func(name string, c *Config) {
-					c.keptStep = func(step string) error {
-						if step == fail {
+					c.keptStep = func(now string) error {
+						if now == step && full.Load() {
 							return unix.ENOSPC
 						}
 						return nil
@@ -39,7 +41,7 @@ func TestDiscardKeepsFirst(t *testing.T) {
 				}
 				d.a.writesRefused("x", "y")
 				must(t, errors.Join(d.b.vol("x").Writable(), d.b.vol("y").Writable()))
-				fail = ""
+				full.Store(false)
 				must(t, d.a.site.ResyncGroupWith(context.Background(), "g", ResyncOptions{Discard: lose}))
 				d.a.awaitBoth(PAIR, "x", "y")
 				loser, lost := d.b, there

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -100,20 +101,23 @@ func TestI5GivenUp(t *testing.T) {
 			})))
 			must(t, d.b.site.SetPair(t.Context(), "x", map[string]string{"error-level": "lu"}))
 			d.b.restoreAll("g@tokyo")
-			g := d.a.site.groupByName("g")
-			g.cmd.Lock() // the primary does not come to what it hears
+			g, there := d.a.site.groupByName("g"), d.b.site.groupByName("g@tokyo")
+			g.cmd.Lock()     // the primary does not come to what it hears
+			there.cmd.Lock() // and the secondary not to suspend the pair before it has everything
 			sick.Store(true)
 			w.some(rng, 30)
-			must(t, w.write(t.Context(), 0, 5, 1, true))
+			err := w.write(t.Context(), 0, 5, 1, true)
 			last := g.journal.Marks().LastSeq
-			d.b.await(PSUE, "x")
-			err := waitFor(func() bool {
+			err = errors.Join(err, waitFor(func() bool { return d.b.lastSeq("g@tokyo") >= last && there.givingUp() != nil }))
+			there.cmd.Unlock()
+			err = errors.Join(err, waitFor(func() bool {
 				g.mu.Lock()
 				defer g.mu.Unlock()
 				return g.peerRestore >= last
-			})
+			}))
 			g.cmd.Unlock()
 			must(t, err)
+			d.b.await(PSUE, "x")
 			d.a.await(PSUE, "x")
 			if fails == "sync" {
 				d.b.wantWhole("x")
