@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -142,4 +143,28 @@ func TestControlIsOneStep(t *testing.T) {
 	g.commitMu.Unlock()
 	must(t, err)
 	must(t, <-obey.end)
+}
+
+// A control record is obeyed when it is durable here, and not before: a power cut would leave a state that names a number which nothing has.
+func TestControlIsDurableFirst(t *testing.T) {
+	t.Parallel()
+	disk := &gateFS{FS: journal.OS}
+	d, _, _ := differ(t, withJournal("osaka", disk))
+	d.cut()
+	g, q := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x")
+	last := d.b.lastSeq("g@tokyo")
+	payload := control{op: controlSuspend, typ: PVOLByOperator, numbers: []uint32{q.att.number}}.encode()
+	rec := journal.Record{Kind: journal.KindControl, Seq: last + 1, Length: uint64(len(payload)), Payload: payload, Time: 1}
+	rec.CRC = journal.ChecksumRecord(&rec)
+	p := &pullSession{g: g, ctx: t.Context(), wake: make(chan struct{}, 1)}
+	open := disk.shut()
+	take := begin(func() error { return p.record(&rec, &touched{}) })
+	err := waitFor(func() bool { return take.ended() || take.in("(*Journal).Sync(") })
+	st, at := q.sharedState(), d.b.lastSeq("g@tokyo")
+	open()
+	must(t, errors.Join(err, <-take.end))
+	if st.Status != PAIR || at != last {
+		t.Errorf("a record that is not durable made the pair %s, and number %d counts as received behind %d", st.Status, at, last)
+	}
+	d.b.await(PSUS, "x")
 }
