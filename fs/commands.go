@@ -234,7 +234,7 @@ func timed(value string) error {
 // counted checks that a value is a number from 1; the site knows how many there may be.
 func counted(value string) error {
 	if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 1 || n > math.MaxInt32 {
-		return invalid("%q is no number from 1", value)
+		return invalid("%q is no number from 1 on", value)
 	}
 	return nil
 }

@@ -16,13 +16,13 @@ const sizeUnits = "KMGTPE"
 func ParseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "kKmMgGtTpPeEiIbB")
 	unit := s[len(digits):]
-	mult, err := unitFactor(s, unit)
-	if err != nil {
-		return 0, err
-	}
 	whole, frac, hasFrac := strings.Cut(digits, ".")
 	if !allDigits(whole) || hasFrac && (!allDigits(frac) || len(frac) > 9) {
 		return 0, fmt.Errorf("%q is not a size; write a number of bytes or one with an IEC unit, as in 10GiB", s)
+	}
+	mult, err := unitFactor(s, unit)
+	if err != nil {
+		return 0, err
 	}
 	n, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil || n > math.MaxInt64/mult {

@@ -233,9 +233,10 @@ func (g *group) learnTakeover(ctx context.Context, pairs []*pair, seq journal.Se
 
 // mayLose refuses an exchange that would overwrite what this side alone has, unless that is asked for; then it is kept aside first.
 func (g *group) mayLose(ctx context.Context, pairs []*pair, m *quicwire.SwapPairs) error {
+	me := g.site.cfg.Name
 	for _, p := range pairs {
 		if n := p.att.bits.bytes(); n > 0 && m.Lose != quicwire.LosePVOL {
-			return refuse(KindBusy, "pair %s: %s; resync discard=there at %s gives that up (it is kept aside at %s first), discard=here goes on from %s instead", p.name, g.histories(p, n, -1), g.rec.Peer, g.site.cfg.Name, g.site.cfg.Name)
+			return refuse(KindBusy, "pair %s: %s; resync discard=here at %s gives that up (it is kept aside there first), discard=there at %s goes on from %s instead", p.name, g.histories(p, n, -1), me, me, me)
 		}
 	}
 	return g.keepLost(ctx, pairs, "the roles were exchanged behind a takeover")

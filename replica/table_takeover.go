@@ -74,7 +74,7 @@ var takeoverRules = []rule{
 	{Secondary, in(PAIR, PSUS, PSUE, PFUS), CmdTakeover, Accept, SSWS, NoSuspend, do(ActSettle, ActTellPeer), ""},
 	{Secondary, in(COPY), CmdTakeover, Refuse, 0, 0, nil, "the copy is not complete, so the S-VOL is no image of anything yet"},
 	{Secondary, in(Suspending, Deleting), CmdTakeover, Refuse, 0, 0, nil, "the pair is changing its state: wait for the end"},
-	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), CmdSwap, Refuse, 0, 0, nil, "it was not taken over: takeover first; while the primary can be reached that exchanges the roles itself"},
+	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), CmdSwap, Refuse, 0, 0, nil, "the S-VOL was not taken over, so nothing is to be swapped: a plain resync copies from the primary; a takeover at the S-VOL exchanges the roles"},
 	{Secondary, in(Deleting), CmdSwap, Refuse, 0, 0, nil, "the pair is being deleted"},
 	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending), CmdDiscard, Refuse, 0, 0, nil, "a resync copies from the primary: run it there"},
 	{Secondary, in(Deleting), CmdDiscard, Refuse, 0, 0, nil, "the pair is being deleted"},
