@@ -48,7 +48,7 @@ func (r *raidCall) waitFor(t *raidTarget, seconds int, done func() (bool, error)
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return raidf(exEWSTOT, "%s after %d s", t.statuses(), seconds)
+		return raidf(exEWSTOT, "after %d s %s", seconds, t.statuses())
 	case errors.Is(err, context.Canceled):
 		return raidf(exCOMERR, "interrupted: %s", t.statuses())
 	}

@@ -186,7 +186,7 @@ func (s site) openError(name string, err error) error {
 	case errors.Is(err, unix.ENOENT) && slices.Contains(everyMount, name):
 		said = fmt.Sprintf("the site of %s was stopped meanwhile", s.mnt)
 	case errors.Is(err, unix.ENOENT):
-		said = fmt.Sprintf("no %s at the site of %s", objectName(name), s.mnt)
+		said = fmt.Sprintf("no %s at the site of %s%s", objectName(name), s.mnt, s.others(name))
 	case errors.Is(err, unix.EINVAL):
 		said = fmt.Sprintf("%q is not a name for a %s: %s", filepath.Base(name), strings.Fields(objectName(name))[0], nameRule)
 	case errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ECONNABORTED):
@@ -207,6 +207,29 @@ func objectName(name string) string {
 		return "pair " + base
 	}
 	return strings.TrimSuffix(filepath.Clean(dir), "s") + " " + base
+}
+
+// others says what there is where a name was not found, for who mistyped it or is at the other site.
+func (s site) others(name string) string {
+	const atMost = 8
+	dir, _ := filepath.Split(name)
+	entries, err := os.ReadDir(s.path(dir))
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, e := range entries {
+		if dir != "" || !e.IsDir() && !slices.Contains(ctlNames, e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		return ", which has none"
+	}
+	if len(names) > atMost {
+		names = append(names[:atMost], "…")
+	}
+	return "; there is " + strings.Join(names, ", ")
 }
 
 // nameRule is what names are made of.
