@@ -60,9 +60,10 @@ check: ## formatting, go vet, go.mod
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 
+# Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time.
 .PHONY: unit
 unit: ## tests of the packages, with the race detector
-	$(GO) test -race -shuffle=on -timeout 20m $(UNIT)
+	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m $(UNIT)
 
 SEEDS ?= 200
 
@@ -73,7 +74,7 @@ sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and f
 
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
-	$(GO) test -shuffle=on -timeout 20m $(E2E)
+	$(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: e2e-long
