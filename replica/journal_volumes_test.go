@@ -14,6 +14,7 @@ import (
 func (n *node) journalIs(when, group string, numbers ...int) {
 	n.t.Helper()
 	var st GroupStatus
+	low, high := int64(len(numbers))*journalMin-int64(len(numbers))<<16, int64(len(numbers))*journalMin
 	err := waitFor(func() bool { // a volume that leaves goes when nothing in it is needed
 		st = n.groupStatus(group)
 		var have []int
@@ -23,10 +24,9 @@ func (n *node) journalIs(when, group string, numbers ...int) {
 			}
 		}
 		n.site.groupByName(group).kickCheckpoint()
-		return slices.Equal(have, numbers) && len(st.JournalVolumes) == len(numbers)
+		return slices.Equal(have, numbers) && len(st.JournalVolumes) == len(numbers) && low <= st.Capacity && st.Capacity <= high // one that joins is being filled
 	})
-	low, high := int64(len(numbers))*journalMin-int64(len(numbers))<<16, int64(len(numbers))*journalMin
-	if err != nil || st.Capacity < low || st.Capacity > high {
+	if err != nil {
 		n.t.Fatalf("%s: journal volumes %+v with a capacity of %d, want %v (%v)", when, st.JournalVolumes, st.Capacity, numbers, err)
 	}
 }

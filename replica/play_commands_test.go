@@ -198,7 +198,13 @@ func (c *playCall) heal() string {
 	return ""
 }
 
-func (c *playCall) kill() string { c.at.crash(nil); c.p.codes[c.at] = 0; return "" }
+// kill kills the daemon. What was held up of its restores goes on at that moment, for what waits there has to end with it.
+func (c *playCall) kill() string {
+	f := c.p.faults[c.at]
+	c.at.crash(func() { f.letGoOf("restore") })
+	c.p.codes[c.at] = 0
+	return ""
+}
 
 func (c *playCall) open() string { c.at.open(); return "" }
 

@@ -90,6 +90,17 @@ func (f *playFaults) hold(what string, goOn func()) {
 	f.held[what] = goOn
 }
 
+// letGoOf ends one hold, if there is one.
+func (f *playFaults) letGoOf(what string) {
+	f.mu.Lock()
+	goOn := f.held[what]
+	delete(f.held, what)
+	f.mu.Unlock()
+	if goOn != nil {
+		goOn()
+	}
+}
+
 // letGo ends every hold.
 func (f *playFaults) letGo() {
 	f.mu.Lock()
