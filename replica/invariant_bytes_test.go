@@ -134,20 +134,28 @@ func TestI7Primary(t *testing.T) {
 	w.check(d.b, everyAck)
 }
 
+// nextRecord makes a duo without a link and gives, for the group at the secondary, which has everything up to number last, the bytes of the record
+// that would come next.
+func nextRecord(t *testing.T) (d *duo, w *writer, g *group, last uint64, data []byte) {
+	t.Helper()
+	d, w, _ = differ(t)
+	must(t, w.write(context.Background(), 0, 7, 1, true))
+	last = d.a.groupStatus("g").AppendedSeq
+	d.wait("it arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
+	d.cut()
+	g = d.b.site.groupByName("g@tokyo")
+	rec := journal.Record{Kind: journal.KindUpdate, Volume: d.b.site.pairByName("x").att.number, Seq: journal.Seq(last + 1), Offset: 7 * blockSize, Length: blockSize, Payload: make([]byte, blockSize), Time: 1}
+	fillBlock(rec.Payload, 9999, 0, 7)
+	data, err := journal.EncodeRecord(nil, &rec)
+	must(t, err)
+	return d, w, g, last, data
+}
+
 // TestI7Receive gives the secondary a batch with one bit turned over, at every place of a record: nothing of it is used, and an event
 // names the sequence numbers.
 func TestI7Receive(t *testing.T) {
 	t.Parallel()
-	d, w, _ := differ(t)
-	must(t, w.write(context.Background(), 0, 7, 1, true))
-	last := d.a.groupStatus("g").AppendedSeq
-	d.wait("it arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
-	d.cut()
-	g := d.b.site.groupByName("g@tokyo")
-	rec := journal.Record{Kind: journal.KindUpdate, Volume: d.b.site.pairByName("x").att.number, Seq: journal.Seq(last + 1), Offset: 7 * blockSize, Length: blockSize, Payload: make([]byte, blockSize), Time: 1}
-	fillBlock(rec.Payload, 9999, 0, 7)
-	good, err := journal.EncodeRecord(nil, &rec)
-	must(t, err)
+	d, w, g, last, good := nextRecord(t)
 	for bit := 0; bit < 8*len(good); bit += 1 + bit/64 {
 		if at := bit / 8; at >= 8 && at < 16 || at >= 52 && at < 56 || at >= 60 && at < 64 {
 			continue // position, mark and seal belong to the journal that a record was read from, not to the record
@@ -172,17 +180,8 @@ func TestI7Receive(t *testing.T) {
 // on with it, so the restore finds that.
 func TestI7OwnChecksum(t *testing.T) {
 	t.Parallel()
-	d, w, _ := differ(t)
-	must(t, w.write(context.Background(), 0, 7, 1, true))
-	last := d.a.groupStatus("g").AppendedSeq
-	d.wait("it arrives", func() bool { return d.b.groupStatus("g@tokyo").AppendedSeq >= last })
-	d.cut()
-	g := d.b.site.groupByName("g@tokyo")
-	rec := journal.Record{Kind: journal.KindUpdate, Volume: d.b.site.pairByName("x").att.number, Seq: journal.Seq(last + 1), Offset: 7 * blockSize, Length: blockSize, Payload: make([]byte, blockSize), Time: 1}
-	fillBlock(rec.Payload, 9999, 0, 7)
-	data, err := journal.EncodeRecord(nil, &rec)
-	must(t, err)
-	rec, _, err = journal.Parse(data)
+	d, _, g, last, data := nextRecord(t)
+	rec, _, err := journal.Parse(data)
 	must(t, err)
 	rec.Payload[1000] ^= 4
 	p := &pullSession{g: g, ctx: context.Background(), wake: make(chan struct{}, 1)}
