@@ -166,13 +166,13 @@ func (n *node) crash(between func()) {
 	s.mu.RLock()
 	groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)
 	s.mu.RUnlock()
-	ended, stop := context.WithCancel(context.Background())
-	stop()
-	_ = s.endpoint.Close(ended)
 	for _, g := range groups {
 		g.closeSessions()
 		g.cancel()
 		g.wg.Wait()
+	}
+	_ = s.endpoint.Close(context.Background()) // a mirror that still copies reads the ring
+	for _, g := range groups {
 		_ = g.journal.Close()
 	}
 	s.wg.Wait()

@@ -264,11 +264,17 @@ func (s *Site) abandon() error {
 }
 
 // Close ends the site: everything acknowledged is in the journals and stores, flushed, and the marks say so. Host I/O has to have ended.
+// If ctx ends while calls of a peer are still served, Close gives up: they read the rings, so everything stays open for the end of the
+// process to let go of, and the next start finds what a kill leaves.
 func (s *Site) Close(ctx context.Context) error {
 	var err error
 	s.closed.Do(func() {
 		s.switchOff(ctx)
 		errs := []error{s.endpoint.Close(ctx)}
+		if errs[0] != nil && ctx.Err() != nil {
+			err = fmt.Errorf("calls of a peer do not end; the next start goes on as after a kill: %w", errs[0])
+			return
+		}
 		s.cmd.Lock() // a group may be on its way out
 		s.closing = true
 		s.cmd.Unlock()
