@@ -82,6 +82,7 @@ type Site struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	closed sync.Once
+	ended  error // what Close came to
 }
 
 type peer struct {
@@ -265,38 +266,39 @@ func (s *Site) abandon() error {
 
 // Close ends the site: everything acknowledged is in the journals and stores, flushed, and the marks say so. Host I/O has to have ended.
 // If ctx ends while calls of a peer are still served, Close gives up: they read the rings, so everything stays open for the end of the
-// process to let go of, and the next start finds what a kill leaves.
+// process to let go of, and the next start finds what a kill leaves. Only the first call closes; others return what that came to.
 func (s *Site) Close(ctx context.Context) error {
-	var err error
-	s.closed.Do(func() {
-		s.switchOff(ctx)
-		errs := []error{s.endpoint.Close(ctx)}
-		if errs[0] != nil && ctx.Err() != nil {
-			err = fmt.Errorf("calls of a peer do not end; the next start goes on as after a kill: %w", errs[0])
-			return
+	s.closed.Do(func() { s.ended = s.close(ctx) })
+	return s.ended
+}
+
+// close is what the first Close does.
+func (s *Site) close(ctx context.Context) error {
+	s.switchOff(ctx)
+	errs := []error{s.endpoint.Close(ctx)}
+	if errs[0] != nil && ctx.Err() != nil {
+		return fmt.Errorf("calls of a peer do not end; the next start goes on as after a kill: %w", errs[0])
+	}
+	s.cmd.Lock() // a group may be on its way out
+	s.closing = true
+	s.cmd.Unlock()
+	s.mu.RLock()
+	groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)
+	s.mu.RUnlock()
+	for _, g := range groups {
+		if e := g.stop(ctx); e != nil {
+			errs = append(errs, fmt.Errorf("stop group %s: %w", g.name, e))
 		}
-		s.cmd.Lock() // a group may be on its way out
-		s.closing = true
-		s.cmd.Unlock()
-		s.mu.RLock()
-		groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)
-		s.mu.RUnlock()
-		for _, g := range groups {
-			if e := g.stop(ctx); e != nil {
-				errs = append(errs, fmt.Errorf("stop group %s: %w", g.name, e))
-			}
-		}
-		s.cancel()
-		s.wg.Wait()
-		for _, v := range volumes {
-			errs = append(errs, v.store.sync(), v.store.close())
-		}
-		errs = append(errs, s.closeHistory(), s.db.close())
-		_ = os.Remove(s.ringDir) // goes only when no ring is left
-		s.events.close()
-		err = errors.Join(errs...)
-	})
-	return err
+	}
+	s.cancel()
+	s.wg.Wait()
+	for _, v := range volumes {
+		errs = append(errs, v.store.sync(), v.store.close())
+	}
+	errs = append(errs, s.closeHistory(), s.db.close())
+	_ = os.Remove(s.ringDir) // goes only when no ring is left
+	s.events.close()
+	return errors.Join(errs...)
 }
 
 func (s *Site) storePath(name string) string { return filepath.Join(s.cfg.StateDir, "volumes", name) }
