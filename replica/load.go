@@ -160,7 +160,7 @@ func (s *Site) loadPair(name string, rec pairRecord) error {
 		return fmt.Errorf("pair %s: site.db names group %q and volume %q, which it does not have: run pairfs check", name, rec.Group, rec.Volume)
 	}
 	if v.Size() != rec.Size {
-		return fmt.Errorf("pair %s: the store of volume %s has %d bytes, the pair has %d: the store was changed behind pairfs; restore it, or make it that size and resync", name, rec.Volume, v.Size(), rec.Size)
+		return fmt.Errorf("pair %s: the store of volume %s has %d bytes, the pair has %d: the store was changed behind pairfs; put back the one that it had; or, if that is lost, move %s away and start with --without-store=%s", name, rec.Volume, v.Size(), rec.Size, s.storePath(rec.Volume), rec.Volume)
 	}
 	p := g.attach(v, name, rec)
 	p.leaving = rec.State.Status == Deleting

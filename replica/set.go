@@ -33,18 +33,23 @@ func (g *group) set(set map[string]string) error {
 		return err
 	}
 	g.mu.Lock()
-	rec := g.rec
+	options := mergeOptions(groupOptions, g.rec.Options, next, set)
 	g.mu.Unlock()
-	rec.Options = mergeOptions(groupOptions, rec.Options, next, set)
-	err = g.site.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, g.name, rec) })
+	err = g.site.db.update(func(tx *bolt.Tx) error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		rec := g.rec
+		rec.Options = options
+		return put(tx, bucketGroups, g.name, rec)
+	})
 	if err != nil {
 		return fault(KindInternal, err, "group %s: its options cannot be stored", g.name)
 	}
 	g.mu.Lock()
-	g.rec.Options = rec.Options
+	g.rec.Options = options
+	g.mergeHanded() // the other side may have handed something on meanwhile
 	session := g.session
 	g.mu.Unlock()
-	g.useOptions(next)
 	g.setting.Add(1)
 	if session != nil {
 		kick(session.wake)
@@ -76,16 +81,18 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 			return err
 		}
 		g.mu.Lock()
-		p.opts, p.rec.Options = next, mergeOptions(pairOptions, have, next, set)
-		session := g.session
+		p.rec.Options = mergeOptions(pairOptions, have, next, set)
+		p.mergeHanded() // the other side may have handed something on meanwhile
+		session, priority := g.session, p.opts.Priority
 		g.mu.Unlock()
 		if err := g.persist(p); err != nil {
 			g.mu.Lock()
-			p.opts, p.rec.Options = had, have
+			p.rec.Options = have
+			p.mergeHanded()
 			g.mu.Unlock()
 			return fault(KindInternal, err, "pair %s: its options cannot be stored", name)
 		}
-		s.slots.rank(p, next.Priority)
+		s.slots.rank(p, priority)
 		g.setting.Add(1)
 		if session != nil {
 			kick(session.wake)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"pairfs/quicwire"
 )
@@ -91,7 +92,9 @@ func (p *pullSession) takeSettings(m *quicwire.MirrorSettings) {
 	g := p.g
 	set := map[string]string{}
 	for _, s := range m.Settings {
-		set[s.Name] = s.Value
+		if utf8.ValidString(s.Name) && utf8.ValidString(s.Value) { // the database would store other words, and longer ones than the wire takes
+			set[s.Name] = s.Value
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -2,6 +2,8 @@ package replica
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -113,6 +115,34 @@ func TestOptionsTravel(t *testing.T) {
 	shows(s.b, "g@tokyo", "inflow-control=yes", "overflow-watch=20s", "path-watch=7m", "copy-pace=medium", "line-speed=100M", "priority=9", "error-level=group")
 }
 
+// TestSetBesideHanded: what the primary hands on while an option is set at the secondary, and is being stored, holds there too.
+func TestSetBesideHanded(t *testing.T) {
+	t.Parallel()
+	s := onePaired(t)
+	ctx := context.Background()
+	g := s.b.site.groupByName("g@tokyo")
+	s.wait("what was set before has come", func() bool { return slices.Contains(s.b.status("p").Options, "error-level=lu") })
+	disk, err := s.b.site.db.db.Begin(true) // nothing is stored before it ends
+	must(t, err)
+	set := begin(func() error { return s.b.site.SetGroup(ctx, "g@tokyo", map[string]string{"copy-pace": "high"}) })
+	s.wait("it is being stored", func() bool { return set.ended() || set.in("(*DB).Update(") })
+	err = s.a.site.SetGroup(ctx, "g", map[string]string{"overflow-watch": "7m"})
+	if err == nil {
+		err = waitFor(func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.rec.Handed["overflow-watch"] == "7m"
+		})
+	}
+	must(t, errors.Join(err, disk.Rollback()))
+	must(t, <-set.end)
+	for _, want := range []string{"copy-pace=high", "overflow-watch=7m"} {
+		if got := s.b.groupStatus("g@tokyo").Options; !slices.Contains(got, want) {
+			t.Errorf("%s is lost: %v", want, got)
+		}
+	}
+}
+
 // TestHandedOn: what was set at a side goes over what was handed to it, what stays at a side is not handed on, and their number is bounded.
 func TestHandedOn(t *testing.T) {
 	got := handedOn(map[string]string{"a": "1", "use-of-cache": "no"}, map[string]string{"a": "2", "b": "3"})
@@ -140,7 +170,7 @@ func TestForeignSettings(t *testing.T) {
 	session := g.pulling
 	g.mu.Unlock()
 	for _, m := range []*quicwire.MirrorSettings{
-		{Settings: []quicwire.Setting{{Name: "copy-pace", Value: "reckless"}, {Name: "of-tomorrow", Value: "yes"}, {}}},
+		{Settings: []quicwire.Setting{{Name: "copy-pace", Value: "reckless"}, {Name: "of-tomorrow", Value: "yes"}, {Name: "no-words", Value: "\xff"}, {}}},
 		{Number: 99, Volume: "db", Settings: []quicwire.Setting{{Name: "priority", Value: "1"}}},
 		{Number: 1, Volume: "../db", Settings: []quicwire.Setting{{Name: "priority", Value: "1"}}},
 		{Number: 1, Volume: "db", Settings: []quicwire.Setting{{Name: "priority", Value: "0"}, {Name: "error-level", Value: "lu"}}},
@@ -155,5 +185,12 @@ func TestForeignSettings(t *testing.T) {
 	defer g.mu.Unlock()
 	if g.rec.Handed["of-tomorrow"] != "yes" {
 		t.Errorf("kept is %v", g.rec.Handed)
+	}
+	b, err := json.Marshal(g.rec) // as the database keeps it
+	must(t, err)
+	var again groupRecord
+	must(t, json.Unmarshal(b, &again))
+	if !maps.Equal(again.Handed, g.rec.Handed) {
+		t.Errorf("kept is %q, and behind a restart %q", g.rec.Handed, again.Handed)
 	}
 }

@@ -110,7 +110,7 @@ func forgetVolumes(tx *bolt.Tx, gone []givenUp, pairs map[string]pairRecord) err
 		if !ok || rec.Role != Primary {
 			continue
 		}
-		rec.Peer, rec.PeerGroup = "", ""
+		rec.Peer, rec.PeerGroup, rec.Handed = "", "", nil // as endMirror does
 		if err := put(tx, bucketGroups, g.rec.Group, rec); err != nil {
 			return err
 		}

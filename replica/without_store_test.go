@@ -77,6 +77,7 @@ func TestLostStoreOfSecondary(t *testing.T) {
 	d.b.reopen()
 	d.a.awaitBoth(PAIR, "x", "y", "z")
 	must(t, w.write(t.Context(), 0, 9, 1, true))
+	d.inStep("x", "y", "z") // a flush without a link ends in marks
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	d.a.suspend("h", SuspendOptions{}, "z")
 	d.wantEqual("x", "y", "z")
@@ -86,6 +87,13 @@ func TestLostStoreOfSecondary(t *testing.T) {
 // secondary has, which was taken over, becomes the volume of both sites.
 func TestLostStoreOfPrimary(t *testing.T) {
 	d, w, goOn := threePaired(t, func(d *duo) *node { return d.a })
+	h := d.a.site.groupByName("h")
+	h.mu.Lock()
+	h.rec.Handed = map[string]string{"copy-pace": "high"} // by osaka, when that was the primary
+	h.mu.Unlock()
+	h.cmd.Lock()
+	must(t, h.storeStates(h.allPairs()))
+	h.cmd.Unlock()
 	d.a.crash(goOn)
 	d.a.loseStore("z")
 	d.b.takeOver("h@tokyo", takeoverSSUS)
@@ -99,6 +107,9 @@ func TestLostStoreOfPrimary(t *testing.T) {
 	if _, err := d.a.site.Volume("z"); KindOf(err) != KindNotFound || d.a.status("z").Status != SMPL || d.a.groupStatus("h").Peer != "" {
 		t.Errorf("the volume without a store is still there: %v, %+v, %+v", err, d.a.status("z"), d.a.groupStatus("h"))
 	}
+	if got := d.a.groupStatus("h").Options; !slices.Contains(got, "copy-pace=low") {
+		t.Errorf("the group goes by what the peer of its last pair handed on: %v", got)
+	}
 	if d.a.tells("volume/z", "whose S-VOL is at osaka: take over there") != 1 {
 		t.Errorf("what was given up is not told: %v", d.a.site.Events())
 	}
@@ -110,6 +121,7 @@ func TestLostStoreOfPrimary(t *testing.T) {
 	if !bytes.Equal(had, readAll(t, d.b.vol("z"))) {
 		t.Error("what the secondary had is not what it has")
 	}
+	d.inStep("x", "y")
 	d.b.suspend("k", SuspendOptions{}, "z")
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	d.wantEqual("x", "y", "z")
@@ -148,4 +160,23 @@ func TestWithoutStoreRefused(t *testing.T) {
 	if _, err := d.a.site.Volume("x"); err != nil || len(d.a.site.Volumes()) != 1 {
 		t.Errorf("the site has %d volumes: %v", len(d.a.site.Volumes()), err)
 	}
+}
+
+// TestStoreOfAnotherSize: an empty file in the place of a paired volume's store is not served, and nobody is told to make it as long as the pair: it would
+// be taken for the volume. It is given up as a store that is missing.
+func TestStoreOfAnotherSize(t *testing.T) {
+	d, _, goOn := threePaired(t, func(d *duo) *node { return d.b })
+	d.b.crash(goOn)
+	store := d.b.cfg.StateDir + "/volumes/z"
+	must(t, os.Truncate(store, 0))
+	d.b.cfg.WithoutStores = []string{"z"}
+	refused(t, d.b.tryOpen(), KindExists)
+	d.b.cfg.WithoutStores = nil
+	says(t, d.b.tryOpen(), "move "+store+" away and start with --without-store=z")
+	must(t, os.Remove(store))
+	d.b.cfg.WithoutStores = []string{"z"}
+	d.b.open()
+	d.b.cfg.WithoutStores = nil
+	d.a.await(PSUS, "z")
+	d.a.awaitBoth(PAIR, "x", "y")
 }
