@@ -202,9 +202,10 @@ func (r *replay) record(rec *journal.Record) error {
 	}
 	var err error
 	if !a.torn.Load() {
-		if err = a.applyToStore(rec); err != nil && a.mayTear() {
-			a.replayErr = err
-			a.tear()
+		if err = a.applyToStore(rec); err != nil {
+			if torn, _ := a.tear(); torn {
+				a.replayErr = err
+			}
 		}
 	}
 	if a.torn.Load() { // given up: see giveUp

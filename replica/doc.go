@@ -114,7 +114,8 @@
 //	new primary, behind its first write         its journal is replayed; what it received before the exchange is not its hosts'
 //
 // A primary is lost when its connection is, or when nothing at all is heard of it for half a second or some probe timeouts of QUIC, although it
-// is asked all the time (vigil.go): hosts do not wait for the ten seconds of QUIC. One that is only slow is heard.
+// is asked all the time (vigil.go): hosts do not wait for the ten seconds of QUIC. One that is only slow is heard; it counts as lost when it does not
+// answer for longer than one that works may take (answerMax).
 // Without the primary everything that arrived is brought into the stores, and the pair is SSWS. Until that is settled both sides remember it
 // ([PairState].TookOver): the S-VOL stays writable whatever happens to the pair, the P-VOL is not written from the moment on when it has
 // heard of it, and marks what it has behind the number that the S-VOL named. If that is anything, and hosts of the P-VOL wrote it, there are two

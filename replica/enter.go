@@ -9,9 +9,10 @@ import (
 
 // commitStates makes the new states durable together with the bitmaps, then lets hosts and peer see them.
 func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o runOptions) error {
-	stops := false
+	stops, before := false, make([]pairRecord, len(pairs))
 	g.mu.Lock()
-	for _, p := range pairs {
+	for i, p := range pairs {
+		before[i] = p.rec
 		g.enter(p, in, outs[p], o)
 		stops = stops || p.rec.State.Role == Secondary && !p.rec.State.Status.active()
 	}
@@ -24,7 +25,12 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		err = g.storeStates(pairs)
 	}
 	g.mu.Lock()
-	for _, p := range pairs {
+	for i, p := range pairs {
+		if err != nil && in.command() && p.rec.State.lets(before[i].State) {
+			defer g.mu.Unlock()
+			g.takeBack(pairs, before)
+			return fault(KindInternal, err, "group %s: that hosts may write could not be stored, so they may not: nothing was changed; mend the disk of the state directory", g.name)
+		}
 		p.applyAccess()
 		if p.leaving = err == nil && p.rec.State.Status == Deleting; p.leaving && in != EvPeerDelete {
 			g.tellFirst() // the primary did not ask for it
@@ -39,6 +45,22 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
 	}
 	return nil
+}
+
+// lets reports whether hosts may write an S-VOL in this state which they might not in the one before.
+func (s PairState) lets(before PairState) bool {
+	return s.Role == Secondary && before.Role == Secondary && s.mayWrite() && !before.mayWrite()
+}
+
+// takeBack lets a command come to nothing whose states are not stored and would let hosts write S-VOLs: the next start would know nothing of it, and
+// replicate over what they wrote. Requires mu.
+func (g *group) takeBack(pairs []*pair, before []pairRecord) {
+	for i, p := range pairs {
+		was := &before[i]
+		p.rec.State, p.rec.StopSeq, p.rec.Since, p.rec.LastError = was.State, was.StopSeq, was.Since, was.LastError
+		p.rec.TakenSeq, p.rec.TakenTime = was.TakenSeq, was.TakenTime
+		p.applyAccess()
+	}
 }
 
 // receivedIsDurable returns when what a secondary received is on its disk. An S-VOL that stops names the last number that it has, and behind a

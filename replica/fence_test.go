@@ -76,6 +76,8 @@ func TestFenceIsTheLast(t *testing.T) {
 	must(t, err)
 	_, err = g.appendControl(t.Context(), controlAlive, nil, 0, nil)
 	must(t, err)
+	_, err = g.serveCommit(t.Context(), &quicwire.SwapPairs{Token: 7})
+	refused(t, err, KindInvalid) // it names no history
 	_, err = g.serveCommit(t.Context(), &quicwire.SwapPairs{Token: 7, Generation: randomID()})
 	refused(t, err, KindBusy)
 	must(t, w.write(t.Context(), 0, 3, 1, true)) // hosts go on

@@ -17,25 +17,23 @@ import (
 // S-VOL that is split is never given up: it is the image of a moment that somebody keeps, or hosts write it, and the journal holds the only
 // copy of what its store did not take.
 
-// mayGiveUp reports whether a failure of the volume's store is that pair's alone.
-func (g *group) mayGiveUp(a *attachment, err error) bool {
-	return !errors.Is(err, errChecksum) && g.journal.Err() == nil && a.mayTear()
-}
-
-// mayTear reports whether the S-VOL may be given up alone.
+// mayTear reports whether the S-VOL may be given up alone. Requires group.mu. At the moment at which it is taken over it may not: hosts are about to
+// be told that it has everything, and the journal has what its store does not take.
 func (a *attachment) mayTear() bool {
 	g := a.group
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.role == Secondary && a.pair.opts.ErrorLevel == LevelLU && a.pair.rec.State.Status.active()
+	return g.role == Secondary && !g.whole && a.pair.opts.ErrorLevel == LevelLU && a.pair.rec.State.Status.active()
 }
 
-// tear makes the S-VOL no image of one moment any more, and reports whether it was one.
-func (a *attachment) tear() bool {
+// tear makes the S-VOL no image of one moment any more, if it may be given up. It reports whether it is given up by now, and whether that is new.
+func (a *attachment) tear() (torn, fresh bool) {
 	a.group.mu.Lock()
 	defer a.group.mu.Unlock()
+	if a.torn.Load() || !a.mayTear() {
+		return a.torn.Load(), false
+	}
 	a.pair.rec.Torn, a.pair.rec.State.Consistent = true, false
-	return !a.torn.Swap(true)
+	a.torn.Store(true)
+	return true, true
 }
 
 // putTorn stores the pairs whose volumes were given up, in the transaction that lets go of what they lack.
@@ -53,12 +51,27 @@ func (g *group) putTorn(tx *bolt.Tx) error {
 	return nil
 }
 
-// giveUp takes the volume out of the restore. It may be called with restoreMu held.
-func (g *group) giveUp(a *attachment, err error) {
-	if !a.tear() {
-		return
+// giveUp takes the volume out of the restore if what failed is that pair's alone, and reports whether it is out. It may be called with restoreMu held.
+func (g *group) giveUp(a *attachment, err error) bool {
+	if errors.Is(err, errChecksum) || g.journal.Err() != nil {
+		return a.torn.Load()
 	}
-	g.tellGivenUp(a, err)
+	torn, fresh := a.tear()
+	if fresh {
+		g.tellGivenUp(a, err)
+	}
+	return torn
+}
+
+// keepWhole lets no S-VOL be given up alone until the function that it gives is called. cmd is held.
+func (g *group) keepWhole() (letGo func()) {
+	set := func(on bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.whole = on
+	}
+	set(true)
+	return func() { set(false) }
 }
 
 func (g *group) tellGivenUp(a *attachment, err error) {
@@ -99,11 +112,9 @@ func (g *group) markInstead(a *attachment, upTo uint64) {
 // restoreVolume writes what the overlay of a volume holds of records before upTo to its store, or marks it.
 func (g *group) restoreVolume(w *restoreWriter, a *attachment, upTo uint64) error {
 	if !a.torn.Load() {
-		err := w.volume(a, upTo)
-		if err == nil || !g.mayGiveUp(a, err) {
+		if err := w.volume(a, upTo); err == nil || !g.giveUp(a, err) {
 			return err
 		}
-		g.giveUp(a, err)
 	}
 	g.markInstead(a, upTo)
 	return nil
@@ -118,8 +129,7 @@ func (g *group) flushVolume(a *attachment) error {
 	if err == nil {
 		return nil
 	}
-	if a.torn.Load() || g.mayGiveUp(a, err) {
-		g.giveUp(a, err)
+	if g.giveUp(a, err) {
 		a.bits.fill()
 		return nil
 	}

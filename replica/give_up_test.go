@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,56 @@ func TestSplitIsNotGivenUp(t *testing.T) {
 		osaka.start()
 		own.check(osaka.node, everyAck)
 		g.dirty["x"], g.dirty["y"] = true, true
+		w.finish()
+	})
+}
+
+// TestGivenUpIsNotTakenOver: an S-VOL that was given up alone, and whose pair is in PAIR until that can be stepped, is not gone on with: it lacks what
+// was marked instead.
+func TestGivenUpIsNotTakenOver(t *testing.T) {
+	inLU(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		ctx := context.Background()
+		w.until("both say PAIR", func() bool { return osaka.status("x").PeerStatus == "PAIR" && osaka.status("y").PeerStatus == "PAIR" })
+		own := g.at(osaka, g.restored())
+		own.cmd.Lock() // no fact is obeyed
+		goOn := sync.OnceFunc(own.cmd.Unlock)
+		defer goOn()
+		osaka.disks.change(func(d *simDisks) { d.stores = unix.EIO })
+		must(t, g.w.write(ctx, 0, 7, 3, true))
+		w.until("it was given up", own.members[1].torn.Load)
+		for _, in := range []Input{CmdTakeover, EvSwapped} {
+			_, _, err := own.stepAll(in, own.allPairs())
+			refused(t, err, KindBusy)
+			says(t, err, "no image of one moment")
+		}
+		refused(t, own.awaitSeq(ctx, 0, own.allPairs()), KindBusy)
+		goOn()
+		osaka.disks.change((*simDisks).well)
+		w.until("the pair is suspended", func() bool { return osaka.status("x").Status == PSUE && tokyo.status("x").Status == PSUE })
+		w.finish()
+	})
+}
+
+// TestNotGivenUpAtATakeover: at the moment at which a group is taken over a store that takes nothing is no reason to give its S-VOL up alone: what it
+// did not take stays in the journal.
+func TestNotGivenUpAtATakeover(t *testing.T) {
+	inLU(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		ctx := context.Background()
+		own := g.at(osaka, g.restored())
+		own.cmd.Lock()
+		letGo := own.keepWhole()
+		osaka.disks.change(func(d *simDisks) { d.stores = unix.EIO })
+		must(t, g.w.write(ctx, 0, 7, 3, true))
+		w.until("the store was tried", func() bool { return ailing(osaka.site) })
+		for _, p := range own.allPairs() {
+			if p.att.torn.Load() {
+				t.Errorf("%s was given up", p.name)
+			}
+		}
+		letGo()
+		own.cmd.Unlock()
+		osaka.disks.change((*simDisks).well)
+		w.until("the stores take it", func() bool { return !ailing(osaka.site) })
 		w.finish()
 	})
 }

@@ -58,6 +58,7 @@ type group struct {
 	pullHeld         int         // secondary: by how many no mirror session may be opened
 	pullEnd          func()      // secondary: ends the session that is open or being opened and waits for it; nil while there is none
 	taking           bool        // secondary: a takeover, or an exchange of the roles, is under way
+	whole            bool        // secondary: it is taken over at this moment, and no S-VOL of it is given up alone
 	newestSeq        journal.Seq // secondary: what the primary said last
 	newestTime       int64
 	lastHeard        time.Time

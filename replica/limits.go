@@ -102,6 +102,9 @@ const (
 	// fenceMax bounds how long a primary holds host writes for an exchange of the roles that its peer does not complete: less than the
 	// time after which hosts and their file systems take a disk for dead.
 	fenceMax = 20 * time.Second
+	// answerMax is how long a primary that is heard may take to answer in an exchange of the roles: a command there may be under way for servedWait, and
+	// it holds its hosts for fenceMax at most. One that takes longer stands still.
+	answerMax = servedWait + fenceMax
 	// servedWait is how long a peer's request waits for a command that is under way here: less than the peer waits for the answer.
 	servedWait = 5 * time.Second
 	// swapNear is how many records may be missing at the secondary when the primary begins to hold host writes.

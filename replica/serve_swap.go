@@ -119,6 +119,9 @@ func (g *group) serveCommit(ctx context.Context, m *quicwire.SwapPairs) (quicwir
 		return nil, err
 	}
 	defer g.cmd.Unlock()
+	if m.Generation == 0 {
+		return nil, refuse(KindInvalid, "the request to exchange the roles of group %s names no history", g.name)
+	}
 	f := g.takeFence(m.Token)
 	if f == nil {
 		return nil, refuse(KindBusy, "site %s lets its hosts write again, the exchange took too long or something else came between: try again", g.site.cfg.Name)

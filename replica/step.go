@@ -86,7 +86,7 @@ func lookup(s PairState, i Input) (rule, bool) {
 			}
 		}
 	}
-	if i == CmdTakeover && s.Role == Secondary && !s.Consistent && s.Status.suspended() {
+	if s.Role == Secondary && !s.Consistent && noImage(s.Status, i) {
 		return noImageRule, true
 	}
 	for _, r := range typedRules {
@@ -106,6 +106,12 @@ func lookup(s PairState, i Input) (rule, bool) {
 
 // noImageRule refuses to take over what was never an image of one moment, or is none any more.
 var noImageRule = rule{verdict: Refuse, why: "the S-VOL is no image of one moment, so there is nothing to go on with: resync from the primary, or delete the pair to get at the volume as it is"}
+
+// noImage reports whether hosts would go on with an S-VOL by the input. In PAIR it is no image from the moment on at which it was given up, alone,
+// until its pair is suspended for that.
+func noImage(s Status, i Input) bool {
+	return i == CmdTakeover && (s == PAIR || s.suspended()) || i == EvSwapped && s == PAIR
+}
 
 func (r *rule) fits(s PairState, i Input) bool {
 	return r.role == s.Role && r.input == i && slices.Contains(r.from, s.Status)

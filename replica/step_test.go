@@ -22,7 +22,7 @@ func goldenStates() []PairState {
 			if role == Secondary && st == Suspending {
 				continue // a secondary obeys a suspend record at once
 			}
-			s := PairState{Role: role, Status: st}
+			s := PairState{Role: role, Status: st, Consistent: role == Secondary && st == PAIR}
 			if st == Suspending {
 				s.Suspend = PVOLByOperator
 			}
@@ -161,7 +161,7 @@ func TestTablesComplete(t *testing.T) {
 
 // TestStepInvariants checks what must hold of every transition whatever the tables say.
 func TestStepInvariants(t *testing.T) {
-	for _, s := range goldenStates() {
+	for _, s := range append(goldenStates(), PairState{Role: Secondary, Status: PAIR}) { // the last was given up a moment ago
 		for i := Input(0); i < numInput; i++ {
 			out := Step(s, i)
 			if out.Verdict != Accept {
@@ -169,6 +169,9 @@ func TestStepInvariants(t *testing.T) {
 					t.Errorf("%v %s: %s changed the state to %v", s, i, out.Verdict, out.State)
 				}
 				continue
+			}
+			if s.Role == Secondary && !s.Consistent && (i == CmdTakeover || i == EvSwapped) {
+				t.Errorf("I4: %v %s goes on with what is no image of one moment", s, i)
 			}
 			has := map[Action]bool{}
 			for _, a := range out.Actions {

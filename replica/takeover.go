@@ -7,13 +7,15 @@ import (
 	"log/slog"
 	"time"
 
+	"pairfs/journal"
 	"pairfs/quicwire"
 )
 
 // TakeoverOptions says how to take over.
 type TakeoverOptions struct {
 	// Timeout is how long the primary is waited for, and what it still has to send; 0 means a minute. See takeoverMax. A primary of which nothing
-	// is heard counts as lost much earlier (silenceBound), and after half of Timeout in any case.
+	// is heard counts as lost much earlier (silenceBound), and after half of Timeout in any case; one that is heard and does not answer counts as lost
+	// only if it had longer than any that works takes (answerMax).
 	Timeout time.Duration
 }
 
@@ -111,7 +113,7 @@ func (g *group) takeover(ctx context.Context, which func() []*pair, o TakeoverOp
 	case takeoverNop:
 		return g.takeoverNothing(ctx, pairs)
 	case takeoverNone:
-		return refuse(KindBusy, "%s has no pair %s any more: delete it here too, the volume is then written like any other", g.rec.Peer, pairs[0].name)
+		return refuse(KindBusy, "%s has no pair %s any more: delete it here too, the volume is then written like any other", g.peerName(), pairs[0].name)
 	case takeoverSwap:
 		if err := g.wholeGroup(pairs, "take over the group"); err != nil {
 			return err
@@ -150,7 +152,7 @@ func (g *group) awaitPeerPair(ctx context.Context, pairs []*pair, d time.Duratio
 	open, stop := context.WithTimeout(ctx, min(d, mirrorWait))
 	defer stop()
 	for {
-		_, up := g.site.endpoint.Connected(g.rec.Peer)
+		_, up := g.site.endpoint.Connected(g.peerName())
 		g.mu.Lock()
 		linked, behind := g.linked, false
 		for _, p := range pairs {
@@ -171,8 +173,9 @@ func (g *group) awaitPeerPair(ctx context.Context, pairs []*pair, d time.Duratio
 
 // takeoverKind decides for all pairs: one that is already taken over has nothing to do, and the others are taken over alike.
 func (g *group) takeoverKind(pairs []*pair) string {
-	_, up := g.site.endpoint.Connected(g.rec.Peer)
-	agreed, _ := g.site.endpoint.Agreed(g.rec.Peer)
+	peer := g.peerName()
+	_, up := g.site.endpoint.Connected(peer)
+	agreed, _ := g.site.endpoint.Agreed(peer)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	kinds := map[string]int{}
@@ -209,21 +212,24 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair, wh
 	defer letGo()
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
-	g.mu.Lock()
-	seq, at, newest, heard := g.lastSeq, g.lastTime, g.newestSeq, g.lastHeard
-	g.mu.Unlock()
-	if at == 0 {
-		if t, ok := g.journal.TimeAt(seq); ok {
-			at = t.UnixNano()
-		}
-	}
+	defer g.keepWhole()()
 	var done []*pair
 	for _, p := range pairs {
 		if !p.takenOver() {
 			done = append(done, p)
 		}
 	}
-	text := heldWords(seq, at) + lostWords(kind, g.rec.Peer, uint64(seq), uint64(newest), heard)
+	g.mu.Lock()
+	last, at, newest, heard := g.lastSeq, g.lastTime, g.newestSeq, g.lastHeard
+	seq, split := allHave(done, last)
+	g.mu.Unlock()
+	if at == 0 || seq != last {
+		at = 0
+		if t, ok := g.journal.TimeAt(seq); ok {
+			at = t.UnixNano()
+		}
+	}
+	text := heldWords(seq, at) + lostWords(kind, split, g.rec.Peer, uint64(last), uint64(newest), heard)
 	if why != nil {
 		text += "; " + why.Error()
 	}
@@ -234,6 +240,19 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair, wh
 	g.site.events.add(slog.LevelWarn, g.object(), "%s", answer)
 	Remark(ctx, answer)
 	return nil
+}
+
+// allHave returns up to which number all S-VOLs of pairs have everything, with last received for the group, and whether one of them was split: what
+// hosts wrote at its P-VOL since is not in what was heard of the primary. Requires mu.
+func allHave(pairs []*pair, last journal.Seq) (seq journal.Seq, split bool) {
+	seq = last
+	for _, p := range pairs {
+		if st := p.rec.State; st.Status.suspended() {
+			seq = min(seq, p.rec.StopSeq)
+			split = split || st.Suspend != MCUPowerOff
+		}
+	}
+	return seq, split
 }
 
 func (p *pair) takenOver() bool {
@@ -251,13 +270,17 @@ func heldWords[S ~uint64](seq S, at int64) string {
 	return text
 }
 
-// lostWords says what is known to be missing at an S-VOL that was taken over. It is a pure function.
-func lostWords(kind, peer string, seq, newest uint64, heard time.Time) string {
+// lostWords says what is known to be missing at S-VOLs that were taken over, of which last was received and newest given, as the primary said last. It
+// is a pure function.
+func lostWords(kind string, split bool, peer string, last, newest uint64, heard time.Time) (text string) {
+	if newest > last {
+		text = fmt.Sprintf("; %s had given %d more when it was heard last, at %s, and may have written since", peer, newest-last, heard.UTC().Format("15:04:05.000 UTC"))
+	}
 	switch {
-	case newest > seq:
-		return fmt.Sprintf("; %s had given %d more when it was heard last, at %s, and may have written since", peer, newest-seq, heard.UTC().Format("15:04:05.000 UTC"))
-	case kind == takeoverSVOL:
-		return "; what hosts wrote at the P-VOL since the split is not here"
+	case split, kind == takeoverSVOL && newest <= last:
+		return text + "; what hosts wrote at the P-VOL since the split is not here"
+	case newest > last:
+		return text
 	case heard.IsZero():
 		return fmt.Sprintf("; %s was not heard since this site was started: what it wrote since is not here", peer)
 	}

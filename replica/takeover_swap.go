@@ -21,13 +21,16 @@ var errPeerLost = errors.New("the primary was lost on the way")
 // holds them, and says at which number; when that is here it gives its role up. The primary decides: until it has answered the commit it lets
 // hosts go on if this side is not heard of. What waits for the primary has the context of the vigil over it, watched.
 func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit time.Duration) error {
-	watched, cancel := context.WithTimeout(watched, limit)
+	within, cancel := context.WithTimeout(watched, limit)
 	defer cancel()
-	g.drainNear(watched, limit/2)
+	g.drainNear(within, limit/2)
 	token, generation := randomID(), randomID()
-	req := &quicwire.SwapPairs{Group: g.rec.PeerGroup, Pairs: g.refs(pairs), Phase: quicwire.SwapPrepare, Token: token, Wait: uint32(min(limit, fenceMax) / time.Millisecond)}
+	req := &quicwire.SwapPairs{Group: g.peerGroup(), Pairs: g.refs(pairs), Phase: quicwire.SwapPrepare, Token: token, Wait: uint32(min(limit, fenceMax) / time.Millisecond)}
 	began := time.Now()
-	ready, err := g.askSwap(watched, req)
+	ready, err := g.askSwap(within, req)
+	if KindOf(err) == KindTimeout {
+		g.abortSwap(token, pairs, err) // it may hold them by now
+	}
 	if err != nil {
 		return err
 	}
@@ -37,7 +40,7 @@ func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit 
 		return err
 	}
 	seq := journal.Seq(ready.LastSeq)
-	if err := g.awaitSeq(watched, seq, pairs); err != nil {
+	if err := g.awaitSeq(within, seq, pairs); err != nil {
 		g.abortSwap(token, pairs, err)
 		return err
 	}
@@ -49,6 +52,7 @@ func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit 
 	}
 	g.cmd.Lock()
 	defer g.cmd.Unlock()
+	defer g.keepWhole()()
 	if err := g.stillAt(seq, pairs); err != nil {
 		g.abortSwap(token, pairs, err)
 		return err
@@ -57,7 +61,7 @@ func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit 
 		generation = given
 	} else {
 		req.Phase, req.Generation, req.Wait = quicwire.SwapCommit, generation, 0
-		if _, err := g.askSwap(watched, req); err != nil {
+		if err := g.askCommit(watched, req); err != nil {
 			return err
 		}
 	}
@@ -114,14 +118,18 @@ func (g *group) refs(pairs []*pair) (refs []quicwire.PairRef) {
 
 // askSwap makes a request that is answered by ResyncReady alone.
 func (g *group) askSwap(ctx context.Context, req *quicwire.SwapPairs) (*quicwire.ResyncReady, error) {
-	peer := g.rec.Peer
+	peer, began := g.peerName(), time.Now()
 	answer, err := g.site.endpoint.Request(ctx, peer, req)
 	if why := silent(ctx); err != nil && why != nil {
 		return nil, why
 	}
 	if err = g.site.remoteError(peer, err); err != nil {
+		took := time.Since(began)
+		if errors.Is(err, context.DeadlineExceeded) && req.Phase == quicwire.SwapPrepare && took < answerMax {
+			return nil, refuse(KindTimeout, "group %s: %s is heard, but did not answer in %v: nothing was changed; give it more time (timeout=), or, if it stands still, suspend the group here and take over again", g.name, peer, took.Round(time.Millisecond))
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, &lostPrimary{peer + " is heard, but did not answer in the time that was given"}
+			return nil, &lostPrimary{fmt.Sprintf("%s is heard, but did not answer for %v, so it counts as lost", peer, took.Round(time.Millisecond))}
 		}
 		if KindOf(err) == KindUnreachable {
 			return nil, fmt.Errorf("%w: %w", errPeerLost, err)
@@ -133,6 +141,14 @@ func (g *group) askSwap(ctx context.Context, req *quicwire.SwapPairs) (*quicwire
 		return nil, refuse(KindInternal, "peer %s answered an exchange of the roles with %s", peer, answer.Type())
 	}
 	return ready, nil
+}
+
+// askCommit asks the primary to give its role up. Everything is here, so the time that the operator gave is not what bounds it.
+func (g *group) askCommit(watched context.Context, req *quicwire.SwapPairs) error {
+	ctx, cancel := context.WithTimeout(watched, answerMax)
+	defer cancel()
+	_, err := g.askSwap(ctx, req)
+	return err
 }
 
 // drainNear waits until little is missing here, for at most d: hosts at the primary are not held for the rest of a long drain.
@@ -149,11 +165,12 @@ func (g *group) drainNear(ctx context.Context, d time.Duration) {
 	}
 }
 
-// awaitSeq waits until everything up to a number has arrived.
+// awaitSeq waits until everything up to a number has arrived. A mirror that is down is opened again while the primary is connected.
 func (g *group) awaitSeq(ctx context.Context, seq journal.Seq, pairs []*pair) error {
 	for {
+		_, up := g.site.endpoint.Connected(g.peerName())
 		g.mu.Lock()
-		here, linked := g.lastSeq, g.linked
+		here, linked := g.lastSeq, g.linked || up && time.Since(g.linkChange) < mirrorWait
 		err := stillPaired(pairs)
 		g.mu.Unlock()
 		switch {
@@ -167,7 +184,7 @@ func (g *group) awaitSeq(ctx context.Context, seq journal.Seq, pairs []*pair) er
 		case silent(ctx) != nil:
 			return silent(ctx)
 		default:
-			return refuse(KindTimeout, "group %s: of what %s still had to send only sequence number %d of %d arrived in time: nothing was changed; give it more time (timeout=), or slow its hosts down", g.name, g.rec.Peer, here, seq)
+			return refuse(KindTimeout, "group %s: of what %s still had to send only sequence number %d of %d arrived in time: nothing was changed; give it more time (timeout=), or slow its hosts down", g.name, g.peerName(), here, seq)
 		}
 	}
 }
@@ -191,17 +208,19 @@ func stillPaired(pairs []*pair) error {
 		if p.rec.State.Role != Secondary || p.rec.State.Status != PAIR {
 			return refuse(KindBusy, "pair %s became %s meanwhile: nothing was changed; a takeover now goes on without the primary's help", p.name, p.rec.State.Status.On(p.rec.State.Role))
 		}
+		if !p.rec.State.Consistent {
+			return refuse(KindBusy, "pair %s: %s", p.name, noImageRule.why)
+		}
 	}
 	return nil
 }
 
-// abortSwap lets the primary's hosts go on. If it cannot be told they do by themselves; one that is lost is not waited for.
+// abortSwap lets the primary's hosts go on. If it cannot be told they do by themselves. One that is lost is not told: this side goes on without it,
+// and what its hosts write before it has heard of that is a second history.
 func (g *group) abortSwap(token uint64, pairs []*pair, why error) {
-	req := &quicwire.SwapPairs{Group: g.rec.PeerGroup, Pairs: g.refs(pairs), Phase: quicwire.SwapAbort, Token: token}
-	tell := func() { _ = g.site.ask(g.ctx, g.rec.Peer, req, historyWait) }
 	if errors.Is(why, errPeerLost) {
-		g.site.wg.Go(tell)
 		return
 	}
-	tell()
+	req := &quicwire.SwapPairs{Group: g.peerGroup(), Pairs: g.refs(pairs), Phase: quicwire.SwapAbort, Token: token}
+	_ = g.site.ask(g.ctx, g.peerName(), req, historyWait)
 }

@@ -216,3 +216,36 @@ func TestDeleteUnstored(t *testing.T) {
 	d.b.open()
 	d.b.await(PAIR, "x", "y")
 }
+
+// TestWritesUnstored: an S-VOL whose takeover could not be stored, or its split with svol-write=enable, is none that hosts may write: started anew it
+// would follow the primary over what they wrote. The command comes to nothing and can be given again.
+func TestWritesUnstored(t *testing.T) {
+	t.Parallel()
+	for name, do := range map[string]func(s *Site) error{
+		"takeover": func(s *Site) error { return s.TakeoverGroup(context.Background(), "g@tokyo", TakeoverOptions{}) },
+		"svol-write": func(s *Site) error {
+			return s.SuspendGroup(context.Background(), "g@tokyo", SuspendOptions{SVOLWrite: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, _, _ := differ(t)
+			d.cut()
+			d.b.crash(func() {
+				says(t, do(d.b.site), "nothing was changed")
+				d.b.writesRefused("x", "y")
+				if st := d.b.status("x"); st.Status != PAIR || st.TakenOver || st.TakenSeq != 0 || st.SVOLWrite || st.SuspendSeq != 0 {
+					t.Errorf("the pair is %+v", st)
+				}
+			})
+			d.b.open()
+			d.b.await(PAIR, "x", "y")
+			must(t, do(d.b.site))
+			for _, v := range []string{"x", "y"} {
+				if !d.b.volumeWritable(v) {
+					t.Errorf("%s cannot be written", v)
+				}
+			}
+		})
+	}
+}

@@ -72,7 +72,7 @@ func (g *group) keepVigil(ctx context.Context, most time.Duration) (watched cont
 
 // listen ends the vigil when nothing comes for too long.
 func (g *group) listen(ctx context.Context, cancel context.CancelCauseFunc, most time.Duration) {
-	u, _ := g.site.endpoint.Pulse(g.rec.Peer)
+	u, _ := g.site.endpoint.Pulse(g.peerName())
 	h := hush{packets: u.Packets, looked: time.Now()}
 	bound := silenceBound(u.Probe, most)
 	for h.quiet < bound {
@@ -80,21 +80,21 @@ func (g *group) listen(ctx context.Context, cancel context.CancelCauseFunc, most
 		if pause(ctx, step) != nil {
 			return
 		}
-		u, _ = g.site.endpoint.Pulse(g.rec.Peer)
+		u, _ = g.site.endpoint.Pulse(g.peerName())
 		h.look(time.Now(), u.Packets, 2*step)
 		bound = silenceBound(u.Probe, most)
 	}
-	cancel(&lostPrimary{fmt.Sprintf("nothing was heard of %s for %v although it was asked all the time, so it counts as lost", g.rec.Peer, h.quiet.Round(time.Millisecond))})
+	cancel(&lostPrimary{fmt.Sprintf("nothing was heard of %s for %v although it was asked all the time, so it counts as lost", g.peerName(), h.quiet.Round(time.Millisecond))})
 }
 
 // keepAsking sends something that has to be answered, again and again: an empty list of states. A request that is not answered in time is
 // taken back, which has to be acknowledged too, so a primary that lives is heard even if it is too busy to serve any.
 func (g *group) keepAsking(ctx context.Context, most time.Duration) {
 	for {
-		u, _ := g.site.endpoint.Pulse(g.rec.Peer)
+		u, _ := g.site.endpoint.Pulse(g.peerName())
 		bound := silenceBound(u.Probe, most)
 		asked, stop := context.WithTimeout(ctx, bound/2)
-		_, _ = g.site.endpoint.Request(asked, g.rec.Peer, &quicwire.PairStates{})
+		_, _ = g.site.endpoint.Request(asked, g.peerName(), &quicwire.PairStates{})
 		stop()
 		if pause(ctx, bound/4) != nil {
 			return

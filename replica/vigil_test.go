@@ -180,3 +180,131 @@ func TestLateAnswerOfASilentPrimary(t *testing.T) {
 		w.until("they are in PAIR", func() bool { return tokyo.status("x").Status == PAIR && osaka.status("x").Status == PAIR })
 	})
 }
+
+// inPair runs a test in a world whose pairs are in PAIR, as both sides know.
+func inPair(t *testing.T, run func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		g, tokyo, osaka := w.groups[0], w.sites[0], w.sites[1]
+		w.until("both say PAIR", func() bool {
+			return tokyo.status("x").LagSeq == 0 && osaka.status("x").PeerStatus == "PAIR" && osaka.status("y").PeerStatus == "PAIR"
+		})
+		run(t, w, g, tokyo, osaka)
+	})
+}
+
+// TestTakeoverInTooLittleTime: a primary that is heard and has less time to answer than one that works may take is not lost: nothing is changed, and its
+// hosts are not held for an exchange that nobody waits for any more.
+func TestTakeoverInTooLittleTime(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		busy func(own *group) (ready func())
+	}{
+		{"a_command", func(own *group) func() { own.cmd.Lock(); return own.cmd.Unlock }},
+		{"a_write", func(own *group) func() { // hosts are held already
+			v := own.pairs["x"].att.vol
+			v.mode.RLock()
+			return v.mode.RUnlock
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+				own := g.at(tokyo, g.master())
+				ready := c.busy(own)
+				time.AfterFunc(3*time.Second, ready)
+				err := osaka.site.TakeoverGroup(context.Background(), g.restored(), TakeoverOptions{Timeout: 2 * time.Second})
+				refused(t, err, KindTimeout)
+				says(t, err, "nothing was changed")
+				w.until("hosts go on", func() bool { return own.fence.Load() == nil && own.cmd.TryLock() })
+				own.cmd.Unlock()
+				must(t, g.w.write(context.Background(), 0, 0, 1, true))
+				for _, s := range w.sites {
+					if st := s.status("x"); st.Status != PAIR || st.TakenOver {
+						t.Errorf("%s says %s", s.cfg.Name, st.Status)
+					}
+				}
+				if answer, _ := w.takeOverAt(osaka, g); !strings.HasPrefix(answer, takeoverSwap+":") {
+					t.Errorf("the answer is %q", answer)
+				}
+			})
+		})
+	}
+}
+
+// TestTakeoverOfAPrimaryThatStands: a primary that is heard and does not answer for longer than one that works may take is gone on without.
+func TestTakeoverOfAPrimaryThatStands(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		v := g.at(tokyo, g.master()).pairs["x"].att.vol
+		v.mode.RLock()
+		answer, took := w.takeOverAt(osaka, g)
+		v.mode.RUnlock()
+		if !strings.HasPrefix(answer, takeoverSSUS+":") || !strings.Contains(answer, "tokyo is heard, but did not answer for ") || took < answerMax {
+			t.Errorf("after %v the answer is %q", took, answer)
+		}
+	})
+}
+
+// TestCommitHasItsOwnTime: what the operator gave for what the primary has to send does not cut off the last question, when all is here: the primary
+// is not lost, and says that it goes on.
+func TestCommitHasItsOwnTime(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		away := g.at(osaka, g.restored())
+		away.cmd.Lock() // a command is under way here, until the time is over
+		time.AfterFunc(3*time.Second, away.cmd.Unlock)
+		err := osaka.site.TakeoverGroup(context.Background(), g.restored(), TakeoverOptions{Timeout: 2 * time.Second})
+		refused(t, err, KindBusy)
+		says(t, err, "lets its hosts write again")
+		if answer, _ := w.takeOverAt(osaka, g); !strings.HasPrefix(answer, takeoverSwap+":") {
+			t.Errorf("the answer is %q", answer)
+		}
+	})
+}
+
+// TestMirrorEndsInAnExchange: a mirror that ends while the last records are waited for is opened again, for the primary is connected.
+func TestMirrorEndsInAnExchange(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		away := g.at(osaka, g.restored())
+		letGo := away.holdPull() // it ends, and is not opened yet
+		time.AfterFunc(time.Second, letGo)
+		must(t, g.w.write(context.Background(), 0, 0, 1, true))
+		last := g.at(tokyo, g.master()).journal.Marks().LastSeq
+		must(t, away.awaitSeq(context.Background(), last, away.allPairs()))
+	})
+}
+
+// TestLostPrimaryIsNotToldToGoOn: hosts of a primary that counts as lost are not let go by the side that goes on without it.
+func TestLostPrimaryIsNotToldToGoOn(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		own, away := g.at(tokyo, g.master()), g.at(osaka, g.restored())
+		own.cmd.Lock()
+		f, err := own.holdWrites(context.Background(), 7, fenceMax)
+		own.cmd.Unlock()
+		must(t, err)
+		away.abortSwap(7, away.allPairs(), &lostPrimary{"it was silent"})
+		time.Sleep(time.Second) // of virtual time
+		if own.fence.Load() != f {
+			t.Error("they go on")
+		}
+		away.abortSwap(7, away.allPairs(), context.Canceled)
+		if own.fence.Load() != nil {
+			t.Error("they are held for an exchange that came to nothing")
+		}
+	})
+}
+
+// TestVigilBesideADelete: the name of the peer goes with the last pair, at any moment of a vigil.
+func TestVigilBesideADelete(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	g := d.b.site.groupByName("g@tokyo")
+	before, _ := d.b.site.endpoint.Pulse("tokyo")
+	_, end := g.keepVigil(t.Context(), time.Minute)
+	d.wait("it listens", func() bool {
+		g.mu.Lock()
+		g.rec.Peer = strings.Clone(g.rec.Peer)
+		g.mu.Unlock()
+		u, _ := d.b.site.endpoint.Pulse("tokyo")
+		return u.Packets > before.Packets+20
+	})
+	end()
+}

@@ -13,7 +13,7 @@ import (
 
 // takeoverFlags are the options of a takeover, of a pair and of a group alike.
 type takeoverFlags struct {
-	Timeout time.Duration `default:"60s" help:"How long to wait for the primary and for what it still has to send, up to an hour. When it is over nothing was changed, and the exit status is 3. A primary of which nothing at all is heard counts as lost after half a second, later on a long link, and after half of this time in any case."`
+	Timeout time.Duration `default:"60s" help:"How long to wait for the primary and for what it still has to send, up to an hour. When it is over nothing was changed, and the exit status is 3. A primary of which nothing at all is heard counts as lost after half a second, later on a long link, and after half of this time in any case; so does one that is heard and gives no answer for 25 seconds, if this time leaves it as many."`
 	jsonFlag
 }
 
