@@ -156,7 +156,8 @@
 // copied-bytes and copied-percent are "-" at an S-VOL whose copy is not complete: only the primary knows what is left, and consistent is no.
 // lag-bytes and lag-seconds of a pair are of its own records that the peer does not hold durably, those of a group of all. At an S-VOL they are
 // what the primary said last, once a second. lag-known is no at an S-VOL while the mirror is down: lag-bytes is "-" and lag-seconds how long ago
-// the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened.
+// the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened. At an S-VOL whose
+// primary was switched off (PSUE, MCU P/S OFF) they are at most what the primary had then and could not bring there, 0 if it brought all.
 //
 // taken-over is yes, on both sides once the primary has heard of it, from a takeover that exchanged no roles (SSWS) until it is settled by a
 // resync or a delete; taken-over-seq and taken-over-time are of the last record that the S-VOL had then. peer-unheard is yes at a primary that

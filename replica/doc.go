@@ -133,7 +133,8 @@
 //
 // While hosts are quiet the primary moves the sequence number on every few seconds, so that lag 0 can be told from silence. A primary that is
 // stopped in good order ends with a record that says so; one that starts moves the number on at once, so that record only counts while it
-// is the last (power.go).
+// is the last (power.go). Where the link does not carry all that is before it in the time that a stop has, the same is said beside the mirror, with
+// what is missing (power_off.go): the S-VOL shows PSUE (MCU P/S OFF) in both cases, and its lag is what it lacks.
 //
 // # Goroutines
 //

@@ -179,6 +179,9 @@ func (g *group) pairPicture(p *pair, all lags, drainLeft int64) PairStatus {
 		l := all.of(p.att)
 		st.LagSeq, st.LagBytes, st.LagTime, st.LagKnown = l.seq, l.bytes, l.time, !l.unknown
 	}
+	if r.State.Suspend == MCUPowerOff {
+		r.Missing.shows(&st, g.lastSeq, g.site.wall().Sub(r.Since))
+	}
 	st.Copied = r.Size - st.Different
 	switch {
 	case r.State.Status == PAIR:

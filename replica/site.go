@@ -74,6 +74,7 @@ type Site struct {
 	peers   map[string]*peer
 
 	invalidate atomic.Pointer[func(*Volume, int64, int64)]
+	ending     atomic.Bool // it is being switched off, see [Site.switchOff]
 
 	refusedMu sync.Mutex
 	told      map[string]time.Time // guarded by refusedMu: when something was told last, see firstIn
@@ -120,7 +121,7 @@ func (c *Config) features() quicwire.Features {
 	if c.older {
 		return 0
 	}
-	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings
+	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings | quicwire.FeaturePowerOff | quicwire.FeaturePathLost
 }
 
 func (c *Config) fill() error {

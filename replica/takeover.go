@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"pairfs/journal"
 	"pairfs/quicwire"
 )
 
@@ -221,6 +222,7 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair, wh
 	for _, p := range pairs {
 		if !p.takenOver() {
 			done = append(done, p)
+			newest = max(newest, p.lastThere())
 		}
 	}
 	text := heldWords(seq, at) + lostWords(kind, g.rec.Peer, uint64(seq), uint64(newest), heard)
@@ -242,6 +244,16 @@ func (p *pair) takenOver() bool {
 	return p.rec.State.TookOver
 }
 
+// lastThere is the last number that the primary had when it was switched off with something that is missing here, 0 if it was not.
+func (p *pair) lastThere() journal.Seq {
+	p.group.mu.Lock()
+	defer p.group.mu.Unlock()
+	if p.rec.Missing == nil {
+		return 0
+	}
+	return p.rec.Missing.Seq
+}
+
 // heldWords says up to where the S-VOLs have everything.
 func heldWords[S ~uint64](seq S, at int64) string {
 	text := fmt.Sprintf("everything up to sequence number %d is here", seq)
@@ -254,6 +266,8 @@ func heldWords[S ~uint64](seq S, at int64) string {
 // lostWords says what is known to be missing at an S-VOL that was taken over. It is a pure function.
 func lostWords(kind, peer string, seq, newest uint64, heard time.Time) string {
 	switch {
+	case newest > seq && heard.IsZero():
+		return fmt.Sprintf("; %s had given %d more when it was switched off, and may have written since", peer, newest-seq)
 	case newest > seq:
 		return fmt.Sprintf("; %s had given %d more when it was heard last, at %s, and may have written since", peer, newest-seq, heard.UTC().Format("15:04:05.000 UTC"))
 	case kind == takeoverSVOL:

@@ -185,10 +185,13 @@ func notes(p state) []string {
 	}
 	if p.has("suspend-type") {
 		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
+		if lacks, _ := p.number("lag-bytes"); p.get("suspend-type") == powerOff && lacks > 0 {
+			n = append(n, "up to "+sizeText(p.get("lag-bytes"))+" that "+p.get("peer")+" had when it was switched off are not here; they come when it is back")
+		}
 		switch {
 		case p.get("consistent") != "no" || gone && p.get("role") == "P-VOL":
 		case p.get("role") == "S-VOL":
-			n = append(n, noImage(p.get("suspend-type")))
+			n = append(n, noImage(p.get("suspend-type"), p.get("peer")))
 		default:
 			n = append(n, "the S-VOL at "+p.get("peer")+" is no image of one moment; resync")
 		}
@@ -202,6 +205,9 @@ func notes(p state) []string {
 	return n
 }
 
+// powerOff is the suspend type of an S-VOL whose primary was switched off in good order.
+const powerOff = "MCU P/S OFF"
+
 // unheard says how long an S-VOL knows nothing of its P-VOL.
 func unheard(p state) string {
 	if p.get("lag-seconds") == "0.000" {
@@ -211,9 +217,12 @@ func unheard(p state) string {
 }
 
 // noImage says why a split S-VOL is none.
-func noImage(suspendType string) string {
-	if suspendType == "S-VOL failure" {
+func noImage(suspendType, peer string) string {
+	switch suspendType {
+	case "S-VOL failure":
 		return "records for it were lost here: this volume is no image of one moment; resync from the primary"
+	case powerOff:
+		return "the copy was not complete: this volume is no image of anything yet; the copy goes on when " + peer + " is back"
 	}
 	return "the copy was not complete: this volume is no image of anything yet; resync from the primary"
 }
