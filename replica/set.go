@@ -34,8 +34,9 @@ func (g *group) set(set map[string]string) error {
 	}
 	g.mu.Lock()
 	rec := g.rec
-	g.mu.Unlock()
 	rec.Options = mergeOptions(groupOptions, rec.Options, next, set)
+	next, _ = stored(groupOptions, g.unsetOptions(), rec.Options)
+	g.mu.Unlock()
 	err = g.site.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, g.name, rec) })
 	if err != nil {
 		return fault(KindInternal, err, "group %s: its options cannot be stored", g.name)
@@ -75,8 +76,10 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 		if err != nil {
 			return err
 		}
+		own := mergeOptions(pairOptions, have, next, set)
 		g.mu.Lock()
-		p.opts, p.rec.Options = next, mergeOptions(pairOptions, have, next, set)
+		next, _ = stored(pairOptions, p.unsetOptions(), own)
+		p.opts, p.rec.Options = next, own
 		session := g.session
 		g.mu.Unlock()
 		if err := g.persist(p); err != nil {
@@ -117,7 +120,9 @@ func (s *Site) SetSite(_ context.Context, set map[string]string) error {
 		if err != nil {
 			return err
 		}
-		return put(tx, bucketSite, siteOptionsKey, mergeOptions(siteOptions, have, next, set))
+		have = mergeOptions(siteOptions, have, next, set)
+		next, _ = stored(siteOptions, defaultSiteOptions(), have)
+		return put(tx, bucketSite, siteOptionsKey, have)
 	})
 	if err != nil {
 		return fault(KindInternal, err, "the options of the site cannot be stored")
@@ -149,14 +154,16 @@ func (s *Site) loadOptions() error {
 	return nil
 }
 
-// mergeOptions adds what was set to what is stored, in the words of the table.
+// mergeOptions adds what was set to what is stored, in the words of the table, and takes away what was taken back.
 func mergeOptions[T any](table []option[T], have map[string]string, next T, set map[string]string) map[string]string {
 	all := maps.Clone(have)
 	if all == nil {
 		all = map[string]string{}
 	}
-	for name := range set {
-		all[name] = find(table, name).get(&next)
+	for name, value := range set {
+		if all[name] = find(table, name).get(&next); value == optionDefault {
+			delete(all, name)
+		}
 	}
 	return all
 }

@@ -82,6 +82,13 @@ func (s *PairState) takeOver(i Input) {
 
 // lookup finds the row of the tables for the input; there is never more than one in each, which a test proves.
 func lookup(s PairState, i Input) (rule, bool) {
+	if s.TookOver && s.Suspend == BothWritten {
+		for _, r := range bothRules {
+			if r.fits(s, i) {
+				return r, true
+			}
+		}
+	}
 	if s.TookOver {
 		for _, r := range takenRules {
 			if r.fits(s, i) {

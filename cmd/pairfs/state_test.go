@@ -207,7 +207,7 @@ func TestPowerOffNotes(t *testing.T) {
 	if strings.Contains(all, "not here") || strings.Contains(all, "no image") {
 		t.Errorf("it has everything: %s", all)
 	}
-	if all = strings.Join(notes(parseState(text+"consistent: yes\nlag-bytes: 2097152\n")), "; "); !strings.Contains(all, "up to 2MiB that tokyo had when it was switched off are not here; they come when it is back") {
+	if all = strings.Join(notes(parseState(text+"consistent: yes\nlag-bytes: 2097152\n")), "; "); !strings.Contains(all, "up to 2.0MiB that tokyo had when it was switched off are not here; they come when it is back") {
 		t.Errorf("it lacks something: %s", all)
 	}
 	if all = strings.Join(notes(parseState(text+"consistent: no\nlag-bytes: 0\n")), "; "); !strings.Contains(all, "no image of anything yet; the copy goes on when tokyo is back") {

@@ -157,6 +157,9 @@ func printStatus(w io.Writer, pairs []state) error {
 // troubleKeys are the fields of a group that say why its journal or its stores do not work; its pairs' statuses alone mislead then.
 var troubleKeys = []string{"failed", "store-error"}
 
+// troubleEnds say what to do where the field does not.
+var troubleEnds = map[string]string{"failed": "; mend the disk and restart pairfs (pairfs umount, pairfs mount), then resync"}
+
 // notes says what an operator should know about a pair beyond the table.
 func notes(p state) []string {
 	var n []string
@@ -172,7 +175,7 @@ func notes(p state) []string {
 	}
 	for _, key := range troubleKeys {
 		if why := p.get(groupPrefix + key); why != "" && why != "-" {
-			n = append(n, why)
+			n = append(n, why+troubleEnds[key])
 		}
 	}
 	n = append(n, takeoverNotes(p)...)
@@ -200,7 +203,7 @@ func notes(p state) []string {
 		n = append(n, keptNote(int(n0), p.get("kept-bytes"))+" hold what was overwritten here")
 	}
 	if p.has("last-error") && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
-		n = append(n, "last error: "+p.get("last-error"))
+		n = append(n, "last error: "+inFlags(p.get("last-error")))
 	}
 	return n
 }
