@@ -145,7 +145,7 @@
 //
 // # Locks
 //
-// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for), group.cmd (one change of states at a
+// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of states at a
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
 // inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries

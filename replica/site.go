@@ -64,12 +64,13 @@ type Site struct {
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     waitLock
-	claimed map[string]bool // guarded by cmd: names of creates that wait for a peer
+	claimed map[string]bool // guarded by cmd: names of creates that wait for a peer, or for a journal
 	closing bool            // guarded by cmd
 
 	mu      sync.RWMutex // guards the maps; innermost but for the event log
 	volumes map[string]*Volume
 	groups  map[string]*group
+	making  map[string]*making // groups whose journal is being written
 	pairs   map[string]*pair
 	peers   map[string]*peer
 
@@ -98,7 +99,7 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 	}
 	s := &Site{
 		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{},
-		volumes: map[string]*Volume{}, groups: map[string]*group{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
+		volumes: map[string]*Volume{}, groups: map[string]*group{}, making: map[string]*making{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
 	s.started = s.wall()
 	s.events = newEventLog(s.log, s.wall)
@@ -278,6 +279,7 @@ func (s *Site) Close(ctx context.Context) error {
 		}
 		s.cmd.Lock() // a group may be on its way out
 		s.closing = true
+		s.awaitMaking()
 		s.cmd.Unlock()
 		s.mu.RLock()
 		groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)
