@@ -164,6 +164,9 @@ func (s *Site) awaitMaking() {
 // writeJournal makes the journal of a new group. That takes a second for each GiB, so Site.cmd, which is held, is let go meanwhile: the name is
 // taken, and whoever needs it waits.
 func (s *Site) writeJournal(g *group) error {
+	if s.closing {
+		return refuse(KindBusy, "the site is closing")
+	}
 	m := &making{int64(g.rec.RingSize) + mirrorBuffers, make(chan struct{})}
 	s.mu.Lock()
 	s.making[g.name] = m

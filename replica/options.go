@@ -128,7 +128,8 @@ func wordsOf[T any](table []option[T], v T) (all []string) {
 // optionDefault is the value that takes back what was set. What holds then may be handed on by the primary, so only who knows that can tell.
 const optionDefault = "default"
 
-// withOptions returns v with the options that set names, but for those that are taken back, which are as they were. A word or value that is not in the table is refused with its range, and v stays.
+// withOptions returns v with the options that set names, but for those that are taken back, which are as they were. A word or value that is not in
+// the table is refused with its range, and v stays.
 func withOptions[T any](table []option[T], v T, object string, set map[string]string) (T, error) {
 	if len(set) == 0 {
 		return v, refuse(KindInvalid, "%s: no option is given: %s", object, strings.Join(rangesOf(table), "; "))

@@ -10,7 +10,7 @@ type PairState struct {
 	Consistent bool // secondary: the S-VOL is an image of one moment; primary: as last heard
 	SVOLWrite  bool // secondary, suspended: hosts may write the S-VOL
 	TookOver   bool `json:",omitempty"` // the S-VOL was taken over; on the primary: and that is known there
-	Uncopied   bool `json:",omitempty"` // Suspending, or PSUE (MCU P/S OFF): it was in COPY before, so an error ends it as one of the copy, and a primary that is back goes on with that
+	Uncopied   bool `json:",omitempty"` // Suspending, or PSUE (MCU P/S OFF): it was in COPY, so an error ends it as one of the copy; a primary that is back goes on with it
 }
 
 // Outcome is the answer of [Step]: the verdict, the state after it and what the engine has to do, in order.
