@@ -84,6 +84,7 @@ func TestImpostor(t *testing.T) {
 		&quicwire.SuspendPair{Pairs: refs, Mode: quicwire.SuspendPurge, SVOLWrite: true},
 		&quicwire.ResyncPairs{Group: "default", Pairs: refs},
 		&quicwire.ResyncPairs{Group: "default@tokyo", Pairs: refs},
+		&quicwire.PowerOff{Group: "default", NewestSeq: 1 << 40, Pairs: []quicwire.PairOff{{Name: "pair0", Generation: gen, Bytes: 1 << 30, Age: 1}}},
 		&quicwire.CreatePair{Pair: "pair0", Group: "default", Volume: "db", Number: 1, Size: 16 * mib, Generation: gen, JournalSize: 1 << 30},
 		&quicwire.CreatePair{Pair: "pair7", Group: "g", Volume: "db", Number: 1, Size: 16 * mib, Generation: 1, JournalSize: 1 << 30},
 		&quicwire.CreatePair{Pair: "pair8", Group: "../../g", Volume: "x", Number: 1, Size: 16 * mib, Generation: 1, JournalSize: 1 << 30},

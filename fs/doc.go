@@ -27,7 +27,7 @@
 //     as interrupted, and neither is an fsync.
 //   - Writes that wait take no other volume and no control file with them, up to about a hundred of them at a time on one mount.
 //   - Opening for writing what hosts may not write is EROFS, for root as well.
-//   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired. That includes O_TRUNC, which shells use for >, and a
+//   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired, of which an event says why, as of a removal or renaming. That includes O_TRUNC, which shells use for >, and a
 //     fallocate past the end.
 //   - fallocate(2) knows reservation, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE, and FALLOC_FL_ZERO_RANGE with
 //     or without it; others are EOPNOTSUPP. lseek(2) knows SEEK_DATA and SEEK_HOLE. copy_file_range(2) becomes reads and writes.
@@ -79,7 +79,8 @@
 //	kept          drop name=NAME | older=AGE
 //
 // add again without create leaves the space that a peer may take as it is; create=0 takes it away. remote is the volume's own name, group is "default", size 1GiB and volumes 1 unless given. Sizes are read by [ParseSize]. The options of
-// groups, pairs and the site, with their ranges, are those of [replica.OptionNames]; a set changes all that it names or, refused, none.
+// groups, pairs and the site, with their ranges, are those of [replica.OptionNames]; a set changes all that it names or, refused, none. The value
+// default takes back what was set here.
 //
 // svol-write=enable lets hosts write the S-VOL while it is split: given on the primary when the split begins, or on the secondary at any
 // time before the next resync, which ends it and overwrites what they wrote. disable, the default, is refused where hosts may write already.
@@ -149,14 +150,17 @@
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
 //	              read-journal-rate mirror-byte-rate response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
 //	              lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes header-bytes header-percent different-bytes reconnects
-//	              checksum-errors lag-records lag-bytes lag-seconds lag-known
+//	              checksum-errors lag-records lag-bytes lag-seconds lag-known adding-bytes
 //	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error
 //	volumes/NAME  name size-bytes allocated-bytes role pair reserved open writable
 //
 // copied-bytes and copied-percent are "-" at an S-VOL whose copy is not complete: only the primary knows what is left, and consistent is no.
 // lag-bytes and lag-seconds of a pair are of its own records that the peer does not hold durably, those of a group of all. At an S-VOL they are
 // what the primary said last, once a second. lag-known is no at an S-VOL while the mirror is down: lag-bytes is "-" and lag-seconds how long ago
-// the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened.
+// the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened. At an S-VOL whose
+// primary was switched off (PSUE, MCU P/S OFF) they are at most what the primary had then and could not bring there, 0 if it brought all.
+//
+// adding-bytes is what add-volume is writing at this moment: the journal volume is there when that has ended.
 //
 // taken-over is yes, on both sides once the primary has heard of it, from a takeover that exchanged no roles (SSWS) until it is settled by a
 // resync or a delete; taken-over-seq and taken-over-time are of the last record that the S-VOL had then. peer-unheard is yes at a primary that

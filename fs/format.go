@@ -223,6 +223,7 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.known("lag-bytes", g.LagBytes)
 	l.seconds("lag-seconds", g.LagTime)
 	l.yes("lag-known", g.LagKnown)
+	l.num("adding-bytes", g.Adding)
 	return l.String()
 }
 

@@ -35,7 +35,7 @@ func sampleStatus() replica.SiteStatus {
 			Used: 1 << 29, RingSize: 10, RingUsed: 11, AppendedSeq: 12, DurableSeq: 13, RestoredSeq: 14, PeerDurable: 15, PeerRestored: 16,
 			Mirror: "Active", Code: "PJNN", Unrestored: 22, Over: true, Options: []string{"inflow-control=yes", "path-watch=5m"},
 			JournalVolumes: []replica.JournalVolume{{Number: 1, Size: 1 << 30, Used: 1 << 29, State: "active"}, {Number: 3, Size: 1 << 20, State: "joining"}}, Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
-			LagSeq: 34, LagBytes: 35, LagTime: 36 * time.Millisecond, LagKnown: true,
+			LagSeq: 34, LagBytes: 35, LagTime: 36 * time.Millisecond, LagKnown: true, Adding: 37,
 		}},
 		Peers: []replica.PeerStatus{{Name: "osaka", Address: "h:7", Fingerprint: "SHA256:def", Connected: true, Since: at, Quota: 1 << 40, QuotaUsed: 21}},
 	}
@@ -210,6 +210,7 @@ lag-records: 34
 lag-bytes: 35
 lag-seconds: 0.036
 lag-known: yes
+adding-bytes: 37
 `,
 		{peerObject, "osaka"}: `add address=h:7 key=SHA256:def create=1TiB
 name: osaka

@@ -188,7 +188,7 @@ func (j *Journal) Err() error {
 
 // fail makes the journal failed for good and wakes everybody. The first cause stands.
 func (j *Journal) fail(cause error) error {
-	err := fmt.Errorf("%w: %s: what was not durable before may be lost on disk and the flush is not repeated; suspend the group, mend the disk, then open the journal again: %w", ErrFailed, j.opts.Dir, cause)
+	err := fmt.Errorf("%w: %s: what was not durable before may be lost on disk, and the flush is not repeated: %w", ErrFailed, j.opts.Dir, cause)
 	if j.failure.CompareAndSwap(nil, &err) {
 		j.log.Error("journal has failed", "journal", j.opts.Dir, "cause", cause)
 	}

@@ -27,13 +27,14 @@
 //
 // All streams are bidirectional. The first frame says what a stream is for:
 //
-//	request   CreatePair, DeletePair, SuspendPair, ResyncPairs, SwapPairs or PairStates, then the end of the direction.
+//	request   CreatePair, DeletePair, SuspendPair, ResyncPairs, SwapPairs, PowerOff or PairStates, then the end of the direction.
 //	          The answer is one or more frames, then the end. Result refuses, or answers what has no other answer.
 //	          ResyncPairs is answered by ResyncReady and then Bitmap frames; with mode 0 it takes pairs up
 //	          again, with mode 2 it only looks, from either side, with mode 3
 //	          it takes up an S-VOL that was taken over as well. SwapPairs exchanges the roles of a group: phase 1 (prepare)
 //	          and 2 (commit) of a planned exchange and 4 (resync) are answered by ResyncReady, the last one with Bitmap
-//	          frames behind it; 3 (abort) and 5 (ask) by Result. It is sent to sites with feature bit 4 only.
+//	          frames behind it; 3 (abort) and 5 (ask) by Result. It is sent to sites with feature bit 4 only, PowerOff
+//	          to those with feature bit 8.
 //	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
 //	          Batch, PairStates, MirrorOptions, MirrorLag and MirrorSettings. The directions are independent of each other. The stream is over when either
 //	          side ends its direction.
@@ -78,11 +79,13 @@
 //	16 SwapPairs     group string, list of references, phase u8, token u64, generation u64, wait in milliseconds u32, seq u64, lose u8
 //	17 MirrorLag     newest seq u64, bytes u64, age u64, list of lags; needs feature bit 5 on both sides
 //	18 MirrorSettings number u32, 0 for the group, P-VOL string, list of at most 32 settings; needs feature bit 7 on both sides
+//	19 PowerOff      group string, newest seq u64, list of what is missing; needs feature bit 8 on both sides
 //
 //	reference        name string, generation u64
 //	state            name string, number u32, generation u64, status u8, suspend type u8, consistent bool, seq u64
 //	lag              number u32, bytes u64, age u64
 //	setting          name string, value string
+//	missing          pair string, generation u64, bytes u64, age u64
 //	run              equal regions to skip uvarint, regions that may differ uvarint (at least 1)
 //
 // Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair 4 KiB; ReadJournal and MirrorOptions 64
@@ -92,6 +95,7 @@
 // Result codes: 0 done, 1 invalid, 2 not found, 3 exists, 4 busy, 5 secondary, 6 no space, 7 unreachable, 8 timeout,
 // 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1).
 // Feature bit 6 says that a side knows of markers among the records; one that does not gets a skip of the same number for each.
+// Feature bit 9 says that a side knows of bit 7 in the suspend type of a state: the pair was suspended for path watch time.
 // Feature bits that a side does not know are ignored. Every number here keeps its meaning for ever; new ones are added.
 //
 // # Memory

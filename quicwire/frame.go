@@ -27,6 +27,7 @@ const (
 	TypeSwapPairs      Type = 16
 	TypeMirrorLag      Type = 17
 	TypeMirrorSettings Type = 18
+	TypePowerOff       Type = 19
 )
 
 // headerSize is the type byte and the u32 length of the body.
@@ -68,6 +69,7 @@ var frames = map[Type]frameSpec{
 	TypeSwapPairs:      {"swap-pairs", MaxControlFrame, true, func() Frame { return new(SwapPairs) }},
 	TypeMirrorLag:      {"mirror-lag", 128 << 10, false, func() Frame { return new(MirrorLag) }},
 	TypeMirrorSettings: {"mirror-settings", 20 << 10, false, func() Frame { return new(MirrorSettings) }},
+	TypePowerOff:       {"power-off", MaxControlFrame, true, func() Frame { return new(PowerOff) }},
 }
 
 // String gives the frame's name as messages and logs use it.

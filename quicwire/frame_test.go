@@ -39,6 +39,7 @@ func examples() []Frame {
 		&SwapPairs{Group: "default", Pairs: refs, Phase: SwapCommit, Token: 0xb1b2b3b4b5b6b7b8, Generation: 0xc1c2c3c4c5c6c7c8, Wait: 0xd1d2d3d4, Seq: 0xe1e2e3e4, Lose: LosePVOL},
 		&MirrorLag{NewestSeq: 0xb1b2, Bytes: 0xb3b4, Age: 0xb5b6, Pairs: []PairLag{{Number: 7, Bytes: 0xb7b8, Age: 0xb9ba}, {Number: 8, Bytes: 12, Age: 13}}},
 		&MirrorSettings{Number: 7, Volume: "db", Settings: []Setting{{Name: "priority", Value: "1"}, {Name: "error-level", Value: "lu"}}},
+		&PowerOff{Group: "default", NewestSeq: 0xc1c2, Pairs: []PairOff{{Name: "pair0", Generation: 0x0102030405060708, Bytes: 0xc3c4, Age: 0xc5c6}, {Name: "p1", Generation: 9}}},
 	}
 }
 

@@ -11,7 +11,7 @@ type SendFunc func(Frame) error
 // Handler is what an endpoint calls. All methods are called concurrently with each other, Serve and ServeMirror also with
 // themselves. An endpoint calls none of them any more once Close has returned nil.
 type Handler interface {
-	// Serve answers one request: CreatePair, DeletePair, SuspendPair, ResyncPairs, SwapPairs or PairStates. The answer is the frames given to
+	// Serve answers one request: CreatePair, DeletePair, SuspendPair, ResyncPairs, SwapPairs, PowerOff or PairStates. The answer is the frames given to
 	// send, if any, and then the frame returned, which may be nil if send was used. ctx ends when the requester gives up,
 	// the connection is lost or the endpoint closes. At most 16 calls run at a time for one peer; further requests wait.
 	Serve(ctx context.Context, peer string, req Frame, send SendFunc) Frame

@@ -1,7 +1,11 @@
 package quicwire
 
+// SuspendPathLost in PairState.SuspendType says that the pair was suspended because the mirror was down longer than path watch time, whatever
+// type that is. Only for sides that both have FeaturePathLost.
+const SuspendPathLost uint8 = 0x80
+
 // PairState is what one side knows of a pair. An element of frames, not a frame. The values of Status and SuspendType
-// are the caller's.
+// are the caller's, but for SuspendPathLost.
 type PairState struct {
 	Name        string
 	Number      uint32 // number by which records name the volume

@@ -122,6 +122,15 @@ func (e *Endpoint) Agreed(name string) (Agreement, bool) {
 	return Agreement{}, false
 }
 
+// Await is Agreed, but waits a short time for a connection, as a request does. The error is that of Request without one.
+func (e *Endpoint) Await(ctx context.Context, name string) (Agreement, error) {
+	c, err := e.live(ctx, name)
+	if err != nil {
+		return Agreement{}, err
+	}
+	return c.agreed, nil
+}
+
 // Trouble says why the peer has no live connection: what the last dial or the end of the last connection came to. It is nil while there
 // is one, and for a peer that was never set.
 func (e *Endpoint) Trouble(name string) error {

@@ -21,6 +21,8 @@ const (
 	FeatureLag      Features = 1 << 5 // MirrorLag is understood
 	FeatureMark     Features = 1 << 6 // markers among the control records; who lacks it gets a skip of the same number instead
 	FeatureSettings Features = 1 << 7 // MirrorSettings is understood
+	FeaturePowerOff Features = 1 << 8 // PowerOff is served
+	FeaturePathLost Features = 1 << 9 // SuspendPathLost in the suspend type of a state is understood
 )
 
 // Agreement is what two sites have in common. It holds for one connection.

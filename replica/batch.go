@@ -10,7 +10,11 @@ import (
 
 // sendUpdates sends the next records of the journal, and reports whether there were any.
 func (f *feedSession) sendUpdates() (bool, error) {
-	n, _, err := f.cursor.Read(f.buf, batchMax)
+	most := batchMax
+	if f.g.site.ending.Load() {
+		most = switchedOffBatch
+	}
+	n, _, err := f.cursor.Read(f.buf, most)
 	if err != nil {
 		err = fmt.Errorf("read the journal of group %s behind sequence number %d: %w", f.g.name, f.lastSeq, err)
 		if !errors.Is(err, journal.ErrFreed) && !errors.Is(err, journal.ErrClosed) {

@@ -42,11 +42,11 @@ func (g *group) deserted() bool {
 	return true
 }
 
-// wireStates are the states of all pairs as the other side is told. Requires mu.
-func (g *group) wireStates() []quicwire.PairState {
+// wireStates are the states of all pairs as the other side is told, which has these features. Requires mu.
+func (g *group) wireStates(peer quicwire.Features) []quicwire.PairState {
 	out := make([]quicwire.PairState, 0, len(g.pairs))
 	for _, p := range g.pairs {
-		out = append(out, p.wire())
+		out = append(out, p.tells(peer))
 	}
 	return out
 }
@@ -78,6 +78,8 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if !known && p.rec.State.Role == Secondary && p.rec.StartSeq == 0 {
 			continue // the primary is about to join it; if the create failed there it is an orphan, see [pair.orphan]
 		}
+		lost := t.SuspendType&quicwire.SuspendPathLost != 0
+		t.SuspendType &^= quicwire.SuspendPathLost
 		if st := SuspendType(t.SuspendType); known && p.rec.State.Status == Suspending && (st == ByMCU || st == JournalOverflow) {
 			continue // it obeyed the suspend record; its marks end the flush
 		}
@@ -92,7 +94,7 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 		if known && p.granted() && Status(t.Status).suspended() {
 			continue // said before the resync that was granted, or about to be overtaken by its start record
 		}
-		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), known)
+		in, ok := peerInput(p.rec.State, Status(t.Status), SuspendType(t.SuspendType), lost, known)
 		if !ok {
 			continue
 		}
@@ -105,6 +107,8 @@ func (g *group) compare(theirs []quicwire.PairState, sure bool) {
 			f.text = fmt.Sprintf("the pair was deleted at %s: delete it here too", g.rec.Peer)
 		case EvPeerSplit:
 			f.text = fmt.Sprintf("the pair was split at %s", g.rec.Peer)
+		case EvPathLost:
+			f.text = fmt.Sprintf("%s did not hear of this site for longer than path watch time there, and suspended the pair", g.rec.Peer)
 		case EvPeerTookOver:
 			f.text = fmt.Sprintf("the S-VOL was taken over at %s, which has everything up to sequence number %d: hosts do not write here any more; resync mode=swap makes this side its secondary", g.rec.Peer, t.Seq)
 		case EvConflict:
@@ -146,7 +150,7 @@ func (g *group) meetSecondary(peer string, theirs []quicwire.PairState) []quicwi
 		}
 		g.report(fact{pair: p, input: EvConflict, text: fmt.Sprintf("the S-VOL was taken over here and at %s, and hosts write on both sides: stop them on one; resync discard=there then goes on from here, discard=here from there; what is given up is kept aside", peer)})
 	}
-	return g.wireStates()
+	return g.wireStates(0) // what counts of them is who was taken over
 }
 
 func otherRole(r Role) Role {
@@ -162,7 +166,7 @@ func (f *feedSession) sendStates() error {
 		return err
 	}
 	f.g.mu.Lock()
-	now := f.g.wireStates()
+	now := f.g.wireStates(f.stream.Agreement().Features)
 	same := sameStates(now, f.states)
 	f.g.mu.Unlock()
 	if same {
@@ -208,10 +212,11 @@ func sameStates(a, b []quicwire.PairState) bool {
 // serveStates answers with the states of those of the named pairs that the peer has with this site.
 func (s *Site) serveStates(peer string, m *quicwire.PairStates) quicwire.Frame {
 	answer := &quicwire.PairStates{}
+	agreed, _ := s.endpoint.Agreed(peer)
 	for _, ref := range m.Pairs {
 		if p, err := s.peerPair(peer, ref.Name, ref.Generation); err == nil {
 			p.group.mu.Lock()
-			answer.Pairs = append(answer.Pairs, p.wire())
+			answer.Pairs = append(answer.Pairs, p.tells(agreed.Features))
 			p.group.mu.Unlock()
 		}
 	}

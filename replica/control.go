@@ -104,7 +104,7 @@ func (g *group) obeyControl(seq journal.Seq, c control) error {
 		defer g.kickCheckpoint()
 		return g.run(g.ctx, EvCopied, pairs, runOptions{})
 	case controlOff:
-		return g.run(g.ctx, EvPeerOff, pairs, runOptions{text: fmt.Sprintf("%s was switched off: everything that it had is here; the pair goes on when it is back", g.rec.Peer)})
+		return g.primaryOff(pairs, "")
 	case controlSuspend:
 		if c.typ == JournalOverflow {
 			return g.run(g.ctx, EvOverflow, pairs, runOptions{seq: seq, text: fmt.Sprintf("the master journal at %s was full: resync there when the link can keep up", g.rec.Peer)})

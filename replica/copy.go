@@ -74,9 +74,9 @@ func (f *feedSession) baseWaiting() bool {
 }
 
 // copies reports whether base records of the pair may be sent: its copy is under way, and the record with which the peer began to follow
-// it was sent. Requires g.mu.
+// it was sent; and the site is not being switched off, for the record that says so is behind all that the peer gets. Requires g.mu.
 func (f *feedSession) copies(p *pair) bool {
-	return p.rec.State.Role == Primary && p.rec.State.Status == COPY && p.rec.PairSeq == 0 && p.rec.StartSeq != 0 && f.lastSeq >= p.rec.StartSeq
+	return !p.group.site.ending.Load() && p.rec.State.Role == Primary && p.rec.State.Status == COPY && p.rec.PairSeq == 0 && p.rec.StartSeq != 0 && f.lastSeq >= p.rec.StartSeq
 }
 
 // left returns the next region that is marked and not under way, or -1. Requires g.mu.

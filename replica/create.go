@@ -67,10 +67,17 @@ func (s *Site) createIn(ctx context.Context, g *group, v *Volume, spec PairSpec)
 func (s *Site) claim(spec PairSpec) (v *Volume, g *group, made bool, err error) {
 	s.cmd.Lock()
 	defer s.cmd.Unlock()
+	s.awaitMade(spec.Group)
 	v, err = s.checkCreate(spec)
 	if err != nil {
 		return nil, nil, false, err
 	}
+	s.claimed["pair "+spec.Name], s.claimed["volume "+spec.Volume] = true, true
+	defer func() {
+		if err != nil {
+			s.letName(spec)
+		}
+	}()
 	g = s.groupByName(spec.Group)
 	if g == nil {
 		if spec.Group != defaultGroup {
@@ -81,13 +88,17 @@ func (s *Site) claim(spec PairSpec) (v *Volume, g *group, made bool, err error) 
 		}
 		made = true
 	}
-	s.claimed["pair "+spec.Name], s.claimed["volume "+spec.Volume] = true, true
 	return v, g, made, nil
 }
 
 func (s *Site) unclaim(spec PairSpec) {
 	s.cmd.Lock()
 	defer s.cmd.Unlock()
+	s.letName(spec)
+}
+
+// letName lets go of what a create claimed. Site.cmd is held.
+func (s *Site) letName(spec PairSpec) {
 	delete(s.claimed, "pair "+spec.Name)
 	delete(s.claimed, "volume "+spec.Volume)
 }

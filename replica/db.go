@@ -101,6 +101,8 @@ type pairRecord struct {
 	TakenSeq     journal.Seq `json:",omitempty"` // with State.TookOver: the S-VOL had everything up to this number when it was taken over
 	TakenTime    int64       `json:",omitempty"` // when the record of TakenSeq was made, 0 if that is not known
 	ControlSeq   journal.Seq // secondary: the last control record that was obeyed; primary: the last number before the roles were exchanged, 0 if they never were
+	PathLost     bool        `json:",omitempty"` // PSUE because the mirror was down longer than path watch time
+	Missing      *missing    `json:",omitempty"` // secondary, PSUE (MCU P/S OFF): what the primary had and could not bring here, nil for nothing
 	Torn         bool        `json:",omitempty"` // secondary: its store took no bytes and it was given up, see attachment.torn
 	Since        time.Time
 	LastError    string

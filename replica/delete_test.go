@@ -73,7 +73,7 @@ func TestDeleteEndsByItself(t *testing.T) {
 // A secondary that cannot end a delete does not follow any more, so the primary suspends the pair. It goes there when the cause is mended.
 func TestDeleteStuckAtSecondary(t *testing.T) {
 	t.Parallel()
-	if in, ok := peerInput(PairState{Role: Primary, Status: PAIR}, Deleting, NoSuspend, true); !ok || in != EvPeerDeleted {
+	if in, ok := peerInput(PairState{Role: Primary, Status: PAIR}, Deleting, NoSuspend, false, true); !ok || in != EvPeerDeleted {
 		t.Errorf("a peer that deletes the pair means %s, %v", in, ok)
 	}
 	d, _, fail := stuck(t, "osaka")

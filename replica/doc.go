@@ -134,7 +134,8 @@
 //
 // While hosts are quiet the primary moves the sequence number on every few seconds, so that lag 0 can be told from silence. A primary that is
 // stopped in good order ends with a record that says so; one that starts moves the number on at once, so that record only counts while it
-// is the last (power.go).
+// is the last (power.go). Where the link does not carry all that is before it in the time that a stop has, the same is said beside the mirror, with
+// what is missing (power_off.go): the S-VOL shows PSUE (MCU P/S OFF) in both cases, and its lag is what it lacks.
 //
 // # Goroutines
 //
@@ -145,7 +146,7 @@
 //
 // # Locks
 //
-// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for), group.cmd (one change of states at a
+// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of states at a
 // time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
 // record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
 // inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries

@@ -149,6 +149,10 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 	if st.Status != COPY {
 		p.endCopy()
 	}
+	p.rec.PathLost = in == EvPathLost && st.Status == PSUE
+	if st.Suspend != MCUPowerOff {
+		p.rec.Missing = nil
+	}
 	p.rec.taken(was, o)
 	p.rec.Since, p.since = g.site.wall(), time.Now()
 	switch {

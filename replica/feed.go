@@ -141,6 +141,10 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 		g.mu.Unlock()
 		return nil, refuse(KindAccess, "group %s of site %s is not replicated to site %s any more", g.name, g.site.cfg.Name, f.peer)
 	}
+	if g.site.ending.Load() { // the peer may have heard of that, and would take this for the site being back
+		g.mu.Unlock()
+		return nil, refuse(KindInternal, "site %s is being switched off", g.site.cfg.Name)
+	}
 	if err := g.checkAhead(journal.Seq(open.DurableSeq)); err != nil {
 		g.mu.Unlock()
 		return nil, err
@@ -158,7 +162,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	g.compare(open.Pairs, false)
 	f.lastSeq = journal.Seq(open.DurableSeq)
 	g.setLinked(true)
-	accept := &quicwire.MirrorAccept{Session: open.Session, Pairs: g.wireStates()}
+	accept := &quicwire.MirrorAccept{Session: open.Session, Pairs: g.wireStates(f.stream.Agreement().Features)}
 	f.states = accept.Pairs
 	behind := journal.Seq(open.DurableSeq) < g.peerRestore && g.active() && !g.startsAfter(journal.Seq(open.DurableSeq))
 	g.mu.Unlock()

@@ -16,7 +16,7 @@ func TestStateOfAnotherHistory(t *testing.T) {
 	for _, status := range []Status{PSUS, PSUE, PFUS, SSWS, Deleting} {
 		g.cmd.Lock() // the worker takes no facts
 		g.mu.Lock()
-		states := g.wireStates()
+		states := g.wireStates(0)
 		for i := range states {
 			states[i].Generation++
 			states[i].Status, states[i].Consistent = uint8(status), false

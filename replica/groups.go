@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -23,6 +25,7 @@ type GroupSpec struct {
 func (s *Site) CreateGroup(_ context.Context, spec GroupSpec) error {
 	s.cmd.Lock()
 	defer s.cmd.Unlock()
+	s.awaitMade(spec.Name)
 	for _, r := range spec.Name {
 		if r == '@' {
 			return refuse(KindInvalid, "group name %q: names with @ are those of restore groups, which are made on demand", spec.Name)
@@ -123,7 +126,71 @@ func (s *Site) removeLocked(g *group) error {
 	return errors.Join(err, g.remove())
 }
 
-// addGroup makes a new group with its journal, of which rec says role, sizes and options, and starts it. Site.cmd is held.
+// making is a group whose journal is being written. Its name and memory are taken.
+type making struct {
+	memory int64
+	done   chan struct{} // closed when it is there, or has failed
+}
+
+// awaitMade waits until no group of that name is being made. Site.cmd is held, and let go meanwhile: what was looked at before has to be looked
+// at again.
+func (s *Site) awaitMade(name string) {
+	for {
+		s.mu.RLock()
+		m := s.making[name]
+		s.mu.RUnlock()
+		if m == nil {
+			return
+		}
+		s.cmd.Unlock()
+		<-m.done
+		s.cmd.Lock()
+	}
+}
+
+// awaitMaking waits until no group at all is being made, as awaitMade does for one.
+func (s *Site) awaitMaking() {
+	for {
+		s.mu.RLock()
+		names := slices.Collect(maps.Keys(s.making))
+		s.mu.RUnlock()
+		if len(names) == 0 {
+			return
+		}
+		s.awaitMade(names[0])
+	}
+}
+
+// writeJournal makes the journal of a new group. That takes a second for each GiB, so Site.cmd, which is held, is let go meanwhile: the name is
+// taken, and whoever needs it waits.
+func (s *Site) writeJournal(g *group) error {
+	if s.closing {
+		return refuse(KindBusy, "the site is closing")
+	}
+	m := &making{int64(g.rec.RingSize) + mirrorBuffers, make(chan struct{})}
+	s.mu.Lock()
+	s.making[g.name] = m
+	s.mu.Unlock()
+	s.cmd.Unlock()
+	err := g.remove() // what is there without a group is what a crash in the middle of making or removing one left
+	if err != nil {
+		err = fault(KindInternal, err, "group %s cannot be made", g.name)
+	} else if err = g.create(); err != nil {
+		err = errors.Join(err, g.remove())
+	}
+	s.cmd.Lock()
+	s.mu.Lock()
+	delete(s.making, g.name)
+	s.mu.Unlock()
+	close(m.done)
+	if err == nil && s.closing {
+		err = errors.Join(refuse(KindBusy, "the site is closing"), g.remove())
+	}
+	return err
+}
+
+// addGroup makes a new group with its journal, of which rec says role, sizes and options, and starts it. Site.cmd is held, but for the time in
+// which the journal is written.
 func (s *Site) addGroup(name string, rec groupRecord) (*group, error) {
 	if err := checkName("group", name); err != nil {
 		return nil, err
@@ -137,7 +204,7 @@ func (s *Site) addGroup(name string, rec groupRecord) (*group, error) {
 	}
 	size = size &^ (journal.PageSize - 1)
 	s.mu.RLock()
-	count := len(s.groups)
+	count := len(s.groups) + len(s.making)
 	s.mu.RUnlock()
 	if count >= groupsMax {
 		return nil, refuse(KindNoSpace, "the site has %d groups, which is the most", count)
@@ -151,12 +218,8 @@ func (s *Site) addGroup(name string, rec groupRecord) (*group, error) {
 	}
 	rec.Size, rec.Volumes, rec.RingSize = size, volumes, ring
 	g := s.newGroup(name, rec)
-	// What is there without a group is what a crash in the middle of making or removing one left.
-	if err := g.remove(); err != nil {
-		return nil, fault(KindInternal, err, "group %s cannot be made", name)
-	}
-	if err := g.create(); err != nil {
-		return nil, errors.Join(err, g.remove())
+	if err := s.writeJournal(g); err != nil {
+		return nil, err
 	}
 	if err := s.db.update(func(tx *bolt.Tx) error { return put(tx, bucketGroups, name, g.rec) }); err != nil {
 		return nil, errors.Join(err, g.remove())
@@ -198,6 +261,9 @@ func (s *Site) memoryUsed() int64 {
 	var n int64
 	for _, g := range s.groups {
 		n += int64(g.rec.RingSize) + mirrorBuffers
+	}
+	for _, m := range s.making {
+		n += m.memory
 	}
 	return n
 }

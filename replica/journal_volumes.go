@@ -31,6 +31,8 @@ func (s *Site) AddJournalVolume(_ context.Context, name string, size int64) erro
 		return err
 	}
 	return s.changeJournal(name, func(g *group) error {
+		g.adding.Add(size)
+		defer g.adding.Add(-size)
 		if err := g.journal.AddVolume(g.ctx, size); err != nil {
 			return volumeError(err, "group %s: a journal volume of %s cannot be added", g.name, iec(size))
 		}

@@ -76,10 +76,17 @@ const (
 	activeWatch = 40 * time.Second
 	// keepAlive is how long a primary is quiet before a control record moves the sequence number on.
 	keepAlive = 5 * time.Second
-	// switchedOff is how long a site that ends waits for a peer that takes nothing to hear of it, and switchedOffMost for all that do: well below
+	// switchedOff is how long a site that ends waits for a peer that takes nothing to take what it lacks, and switchedOffMost for all that do;
+	// switchedOffNotice is how long it then tries to say that this was not all, behind what the link still carries. Together they are well below
 	// what whoever ends a daemon waits for it.
-	switchedOff     = 2 * time.Second
-	switchedOffMost = 20 * time.Second
+	switchedOff       = 2 * time.Second
+	switchedOffMost   = 20 * time.Second
+	switchedOffNotice = 10 * time.Second
+	// switchedOffHeard is how many packets of the peer within switchedOff say that a batch is on its way to it, which may take longer on a slow link:
+	// the acknowledgements of 5 KB/s. A peer that takes nothing acknowledges what it is told of its lag, twice in that time.
+	switchedOffHeard = 4
+	// switchedOffBatch is a batch of a site that ends: a slow link brings as many whole ones as it can in the time that is left.
+	switchedOffBatch = 64 << 10
 	// tellDeleted bounds how long a forced delete tries to tell the peer.
 	tellDeleted = 3 * time.Second
 	// requestTimeout bounds a command's request to the peer.

@@ -125,7 +125,11 @@ func wordsOf[T any](table []option[T], v T) (all []string) {
 	return all
 }
 
-// withOptions returns v with the options that set names. A word or value that is not in the table is refused with its range, and v stays.
+// optionDefault is the value that takes back what was set. What holds then may be handed on by the primary, so only who knows that can tell.
+const optionDefault = "default"
+
+// withOptions returns v with the options that set names, but for those that are taken back, which are as they were. A word or value that is not in
+// the table is refused with its range, and v stays.
 func withOptions[T any](table []option[T], v T, object string, set map[string]string) (T, error) {
 	if len(set) == 0 {
 		return v, refuse(KindInvalid, "%s: no option is given: %s", object, strings.Join(rangesOf(table), "; "))
@@ -141,8 +145,8 @@ func withOptions[T any](table []option[T], v T, object string, set map[string]st
 		if o == nil {
 			return v, refuse(KindInvalid, "%s has no option %q; it has %s", object, name, strings.Join(rangesOf(table), "; "))
 		}
-		if !o.set(&next, set[name]) {
-			return v, refuse(KindInvalid, "%s: %s=%s is out of range: %s", object, name, set[name], o.values)
+		if set[name] != optionDefault && !o.set(&next, set[name]) {
+			return v, refuse(KindInvalid, "%s: %s=%s is out of range: %s; or %s, for what holds when nothing is set", object, name, set[name], o.values, optionDefault)
 		}
 	}
 	return next, nil

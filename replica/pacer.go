@@ -48,6 +48,9 @@ func (p *pacer) hold() {
 	p.on.Store(true)
 }
 
+// busy reports whether somebody waits for the rate.
+func (p *pacer) busy() bool { return len(p.turn) > 0 }
+
 // wait returns when n bytes may pass, or with the error of ctx. Without a rate it costs one load.
 func (p *pacer) wait(ctx context.Context, n int) error {
 	if !p.on.Load() {

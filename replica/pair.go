@@ -64,6 +64,15 @@ func (p *pair) wire() quicwire.PairState {
 	}
 }
 
+// tells is the pair as a site with these features is told. Requires group.mu.
+func (p *pair) tells(peer quicwire.Features) quicwire.PairState {
+	st := p.wire()
+	if p.rec.PathLost && peer&quicwire.FeaturePathLost != 0 {
+		st.SuspendType |= quicwire.SuspendPathLost
+	}
+	return st
+}
+
 // granted reports whether this side, the secondary, granted a resync a moment ago whose start record has not come: what the primary says
 // of its state meanwhile may be from before. Requires group.mu.
 func (p *pair) granted() bool {

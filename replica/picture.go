@@ -77,7 +77,7 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	st := GroupStatus{
-		Name: g.name, Role: g.role, Peer: g.rec.Peer, PeerGroup: g.rec.PeerGroup, Volumes: g.rec.Volumes, VolumeSize: g.rec.Size, JournalVolumes: g.journalVolumes(), Capacity: u.Capacity, Used: u.Used,
+		Name: g.name, Role: g.role, Peer: g.rec.Peer, PeerGroup: g.rec.PeerGroup, Volumes: g.rec.Volumes, VolumeSize: g.rec.Size, JournalVolumes: g.journalVolumes(), Adding: g.adding.Load(), Capacity: u.Capacity, Used: u.Used,
 		RingSize: u.RingSize, RingUsed: u.RingUsed, AppendedSeq: uint64(m.AppendedSeq), DurableSeq: uint64(m.DurableSeq),
 		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore),
 		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
@@ -178,6 +178,9 @@ func (g *group) pairPicture(p *pair, all lags, drainLeft int64) PairStatus {
 	if r.State.Status.active() {
 		l := all.of(p.att)
 		st.LagSeq, st.LagBytes, st.LagTime, st.LagKnown = l.seq, l.bytes, l.time, !l.unknown
+	}
+	if r.State.Suspend == MCUPowerOff {
+		r.Missing.shows(&st, g.lastSeq, g.site.wall().Sub(r.Since))
 	}
 	st.Copied = r.Size - st.Different
 	switch {

@@ -3,6 +3,9 @@ package replica
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"pairfs/journal"
@@ -10,43 +13,71 @@ import (
 )
 
 // A primary that is switched off in good order says so in the group's order, behind everything else. The secondary shows PSUE with MCU P/S
-// OFF: it has all there was, and nothing has to be copied. When the primary is back, with the pair still in PAIR, the pair goes on by itself.
+// OFF: it has all there was, and nothing has to be copied. When the primary is back, with the pair still in PAIR or COPY, the pair goes on by
+// itself.
+//
+// That record is behind all that the secondary lacks, which a slow link or a full journal may not take in the time that a stop has. Then the
+// mirror ends, and the same is said beside it, with what is missing (power_off.go).
 
 // switchOff tells the secondaries of this site's pairs that it ends, and waits for them to have it, behind all that they lack, as long as
 // they take that. Host I/O has ended.
 func (s *Site) switchOff(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, switchedOffMost)
-	defer cancel()
+	s.ending.Store(true) // from here on a mirror sends no base records, and none is opened
 	s.mu.RLock()
-	var told []*group
-	for _, g := range s.groups {
-		told = append(told, g)
-	}
+	all := slices.Collect(maps.Values(s.groups))
 	s.mu.RUnlock()
+	most := switchedOffMost
+	if end, ok := ctx.Deadline(); ok {
+		most = min(most, time.Until(end)/2) // the rest is for what follows
+	}
+	drain, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	last := map[*group]journal.Seq{}
-	for _, g := range told {
-		if seq := g.sayOff(ctx); seq != 0 {
-			last[g] = seq
+	for _, g := range all {
+		if g.heardOff() {
+			last[g] = g.sayOff(drain)
 		}
 	}
+	var late sync.WaitGroup
 	for g, seq := range last {
-		g.awaitOff(ctx, seq)
+		if !g.awaitOff(drain, seq) {
+			late.Go(func() { g.tellOff(ctx) })
+		}
 	}
+	late.Wait()
 }
 
-// sayOff appends the record, if there is somebody to hear it, and returns its number.
+// ends reports whether the pair goes on when this site, its primary, is back after it was switched off. Requires group.mu.
+func (p *pair) ends() bool {
+	st := p.rec.State
+	return st.Role == Primary && (st.Status == PAIR || st.Status == COPY)
+}
+
+// heardOff reports whether there is somebody to hear that this site is switched off.
+func (g *group) heardOff() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.linked || g.failed != "" {
+		return false
+	}
+	for _, p := range g.pairs {
+		if p.ends() {
+			return true
+		}
+	}
+	return false
+}
+
+// sayOff appends the record and returns its number, 0 if there is no room for it.
 func (g *group) sayOff(ctx context.Context) journal.Seq {
 	g.mu.Lock()
 	c := &control{}
 	for _, p := range g.pairs {
-		if p.rec.State.Role == Primary && p.rec.State.Status == PAIR && g.linked && g.failed == "" {
+		if p.ends() {
 			c.numbers = append(c.numbers, p.rec.Number)
 		}
 	}
 	g.mu.Unlock()
-	if len(c.numbers) == 0 {
-		return 0
-	}
 	r, err := g.appendControl(ctx, controlOff, c, 0, nil)
 	if err != nil || g.journal.Sync(ctx, r.End) != nil {
 		return 0
@@ -54,18 +85,26 @@ func (g *group) sayOff(ctx context.Context) journal.Seq {
 	return r.Seq
 }
 
-// awaitOff waits until the peer has the record, or takes nothing any more.
-func (g *group) awaitOff(ctx context.Context, seq journal.Seq) {
-	taken, since := journal.Seq(0), time.Now()
+// awaitOff waits until the peer has the record and reports whether it has, or gives up when the peer takes nothing any more. One that is heard
+// often takes what is on its way, however slow the link is.
+func (g *group) awaitOff(ctx context.Context, seq journal.Seq) bool {
+	g.mu.Lock()
+	peer := g.rec.Peer
+	g.mu.Unlock()
+	taken, packets, since := journal.Seq(0), uint64(0), time.Now()
 	for {
 		g.mu.Lock()
 		durable, linked := g.peerDurable, g.linked
 		g.mu.Unlock()
-		if durable > taken {
-			taken, since = durable, time.Now()
+		u, _ := g.site.endpoint.Pulse(peer)
+		if durable > taken || u.Packets >= packets+switchedOffHeard || g.line.busy() {
+			taken, packets, since = durable, u.Packets, time.Now()
 		}
-		if !linked || durable >= seq || time.Since(since) > switchedOff || pause(ctx, 5*time.Millisecond) != nil {
-			return
+		if seq != 0 && durable >= seq {
+			return true
+		}
+		if !linked || time.Since(since) > switchedOff || pause(ctx, 5*time.Millisecond) != nil {
+			return false
 		}
 	}
 }
@@ -108,7 +147,7 @@ func (g *group) primaryBack(theirs []quicwire.PairState) error {
 func (g *group) keepAlive() {
 	now, seq := time.Now(), g.journal.Marks().LastSeq
 	g.mu.Lock()
-	if seq != g.aliveSeq || !g.linked || g.role != Primary || !g.active() || g.fence.Load() != nil {
+	if seq != g.aliveSeq || !g.linked || g.role != Primary || !g.active() || g.fence.Load() != nil || g.site.ending.Load() { // nothing may come behind the record of an end
 		g.aliveSeq, g.aliveAt = seq, now
 	}
 	due := now.Sub(g.aliveAt) >= keepAlive

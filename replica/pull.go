@@ -140,11 +140,17 @@ func (g *group) pull(ctx context.Context) error {
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	g.mu.Lock()
+	peer := g.rec.Peer
+	g.mu.Unlock()
+	agreed, err := g.site.endpoint.Await(ctx, peer) // what the states say depends on it
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
 	open := &quicwire.MirrorOpen{
 		Group: g.rec.PeerGroup, Session: binary.LittleEndian.Uint64(id[:]),
-		DurableSeq: uint64(g.lastSeq), RestoredSeq: uint64(g.restoredSeq), Pairs: g.wireStates(),
+		DurableSeq: uint64(g.lastSeq), RestoredSeq: uint64(g.restoredSeq), Pairs: g.wireStates(agreed.Features),
 	}
-	peer := g.rec.Peer
 	g.mu.Unlock()
 	// What was received is durable before it is named: the numbers above were received, perhaps a moment ago.
 	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
@@ -356,5 +362,5 @@ func (p *pullSession) toTell() []quicwire.PairState {
 		return nil
 	}
 	p.told = false
-	return p.g.wireStates()
+	return p.g.wireStates(p.stream.Agreement().Features)
 }

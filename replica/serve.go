@@ -64,6 +64,9 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 	case *quicwire.SuspendPair:
 		what = fmt.Sprintf("end of a resync of %s", counted(len(m.Pairs), "pair"))
 		err = s.serveUndo(ctx, peer, m)
+	case *quicwire.PowerOff:
+		what = fmt.Sprintf("end of the primary of group %s", m.Group)
+		err = s.servePowerOff(ctx, peer, m)
 	case *quicwire.PairStates:
 		return s.serveStates(peer, m)
 	default:

@@ -16,6 +16,10 @@ func (s *Site) serveCreate(_ context.Context, peer string, m *quicwire.CreatePai
 	if reservedNames[m.Pair] || m.Number == 0 || m.Generation == 0 || m.Size == 0 || m.Size > volumeMax || m.JournalSize > volumeMax || m.Copy > quicwire.CopyNone {
 		return refuse(KindInvalid, "the request to create pair %s is not valid", m.Pair)
 	}
+	s.awaitMade(m.Group + "@" + peer)
+	if s.claimed["pair "+m.Pair] || s.claimed["volume "+m.Volume] {
+		return refuse(KindBusy, "site %s is creating pair %s or a pair of volume %s at this moment: try again", s.cfg.Name, m.Pair, m.Volume)
+	}
 	if err := s.replaceOrphan(peer, m); err != nil {
 		return err
 	}
@@ -123,14 +127,33 @@ func (s *Site) joinSecondary(peer string, v *Volume, m *quicwire.CreatePair) err
 	if made {
 		var err error
 		size := min(max(int64(m.JournalSize), journalMin), max(journalDefault, s.quota(peer)))
-		if g, err = s.addGroup(name, groupRecord{Role: Secondary, Peer: peer, PeerGroup: m.Group, Size: size, Volumes: 1}); err != nil {
+		s.claimed["pair "+m.Pair], s.claimed["volume "+m.Volume] = true, true
+		g, err = s.addGroup(name, groupRecord{Role: Secondary, Peer: peer, PeerGroup: m.Group, Size: size, Volumes: 1})
+		delete(s.claimed, "pair "+m.Pair)
+		delete(s.claimed, "volume "+m.Volume)
+		if err != nil {
 			return err
 		}
 	}
-	err := s.takeSecondary(g, peer, v, m)
+	err := s.stillMay(peer, m)
+	if err == nil {
+		err = s.takeSecondary(g, peer, v, m)
+	}
 	if err != nil && made {
 		err = errors.Join(err, s.removeGroup(g))
 	}
+	return err
+}
+
+// stillMay refuses what became of a peer or a volume while a journal was written. Site.cmd is held.
+func (s *Site) stillMay(peer string, m *quicwire.CreatePair) error {
+	s.mu.RLock()
+	known := s.peers[peer] != nil
+	s.mu.RUnlock()
+	if !known {
+		return refuse(KindAccess, "site %s does not know %s any more", s.cfg.Name, peer)
+	}
+	_, _, err := s.secondaryVolume(peer, m)
 	return err
 }
 

@@ -110,7 +110,7 @@ func (g *group) servePrepare(ctx context.Context, pairs []*pair, m *quicwire.Swa
 
 // swapReady is the answer that names a number and the pairs as they are. Requires mu.
 func (g *group) swapReady(seq journal.Seq) *quicwire.ResyncReady {
-	return &quicwire.ResyncReady{LastSeq: uint64(seq), Pairs: g.wireStates()}
+	return &quicwire.ResyncReady{LastSeq: uint64(seq), Pairs: g.wireStates(0)}
 }
 
 // serveCommit gives the role up at the number where hosts were stopped.

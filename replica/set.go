@@ -80,8 +80,9 @@ func (s *Site) SetPair(_ context.Context, name string, set map[string]string) er
 		if err != nil {
 			return err
 		}
+		own := mergeOptions(pairOptions, have, next, set)
 		g.mu.Lock()
-		p.rec.Options = mergeOptions(pairOptions, have, next, set)
+		p.rec.Options = own
 		p.mergeHanded() // the other side may have handed something on meanwhile
 		session, priority := g.session, p.opts.Priority
 		g.mu.Unlock()
@@ -124,7 +125,9 @@ func (s *Site) SetSite(_ context.Context, set map[string]string) error {
 		if err != nil {
 			return err
 		}
-		return put(tx, bucketSite, siteOptionsKey, mergeOptions(siteOptions, have, next, set))
+		have = mergeOptions(siteOptions, have, next, set)
+		next, _ = stored(siteOptions, defaultSiteOptions(), have)
+		return put(tx, bucketSite, siteOptionsKey, have)
 	})
 	if err != nil {
 		return fault(KindInternal, err, "the options of the site cannot be stored")
@@ -156,14 +159,16 @@ func (s *Site) loadOptions() error {
 	return nil
 }
 
-// mergeOptions adds what was set to what is stored, in the words of the table.
+// mergeOptions adds what was set to what is stored, in the words of the table, and takes away what was taken back.
 func mergeOptions[T any](table []option[T], have map[string]string, next T, set map[string]string) map[string]string {
 	all := maps.Clone(have)
 	if all == nil {
 		all = map[string]string{}
 	}
-	for name := range set {
-		all[name] = find(table, name).get(&next)
+	for name, value := range set {
+		if all[name] = find(table, name).get(&next); value == optionDefault {
+			delete(all, name)
+		}
 	}
 	return all
 }

@@ -40,19 +40,29 @@ func handedOn(own, handed map[string]string) (all []quicwire.Setting) {
 // mergeHanded lets the options hold that follow from what was set here and there, and returns those of another version that were set here.
 // Requires mu, or that nobody else has the group yet.
 func (g *group) mergeHanded() (unknown []string) {
-	handed := maps.Clone(g.rec.Handed)
-	maps.DeleteFunc(handed, func(name, _ string) bool { return staysHere[name] || ofPrimary[name] && g.role != Primary })
-	o, _ := stored(groupOptions, defaultGroupOptions(g.site.cfg.PathWatch), handed)
-	o, unknown = stored(groupOptions, o, g.rec.Options)
+	o, unknown := stored(groupOptions, g.unsetOptions(), g.rec.Options)
 	g.useOptions(o)
 	return unknown
 }
 
+// unsetOptions are those that hold where nothing was set here. Requires mu, or that nobody else has the group yet.
+func (g *group) unsetOptions() GroupOptions {
+	handed := maps.Clone(g.rec.Handed)
+	maps.DeleteFunc(handed, func(name, _ string) bool { return staysHere[name] || ofPrimary[name] && g.role != Primary })
+	o, _ := stored(groupOptions, defaultGroupOptions(g.site.cfg.PathWatch), handed)
+	return o
+}
+
 // mergeHanded is the same for a pair.
 func (p *pair) mergeHanded() (unknown []string) {
-	o, _ := stored(pairOptions, defaultPairOptions(), p.rec.Handed)
-	p.opts, unknown = stored(pairOptions, o, p.rec.Options)
+	p.opts, unknown = stored(pairOptions, p.unsetOptions(), p.rec.Options)
 	return unknown
+}
+
+// unsetOptions is the same for a pair. Requires group.mu, or that nobody else has the pair yet.
+func (p *pair) unsetOptions() PairOptions {
+	o, _ := stored(pairOptions, defaultPairOptions(), p.rec.Handed)
+	return o
 }
 
 // settings are what the other side is to know of the group and of its pairs. Requires mu.

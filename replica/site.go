@@ -64,16 +64,18 @@ type Site struct {
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     waitLock
-	claimed map[string]bool // guarded by cmd: names of creates that wait for a peer
+	claimed map[string]bool // guarded by cmd: names of creates that wait for a peer, or for a journal
 	closing bool            // guarded by cmd
 
 	mu      sync.RWMutex // guards the maps; innermost but for the event log
 	volumes map[string]*Volume
 	groups  map[string]*group
+	making  map[string]*making // groups whose journal is being written
 	pairs   map[string]*pair
 	peers   map[string]*peer
 
 	invalidate atomic.Pointer[func(*Volume, int64, int64)]
+	ending     atomic.Bool // it is being switched off, see [Site.switchOff]
 
 	refusedMu sync.Mutex
 	told      map[string]time.Time // guarded by refusedMu: when something was told last, see firstIn
@@ -98,7 +100,7 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 	}
 	s := &Site{
 		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{},
-		volumes: map[string]*Volume{}, groups: map[string]*group{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
+		volumes: map[string]*Volume{}, groups: map[string]*group{}, making: map[string]*making{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
 	s.started = s.wall()
 	s.events = newEventLog(s.log, s.wall)
@@ -121,7 +123,7 @@ func (c *Config) features() quicwire.Features {
 	if c.older {
 		return 0
 	}
-	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings
+	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings | quicwire.FeaturePowerOff | quicwire.FeaturePathLost
 }
 
 func (c *Config) fill() error {
@@ -281,6 +283,7 @@ func (s *Site) close(ctx context.Context) error {
 	}
 	s.cmd.Lock() // a group may be on its way out
 	s.closing = true
+	s.awaitMaking()
 	s.cmd.Unlock()
 	s.mu.RLock()
 	groups, volumes := maps.Clone(s.groups), maps.Clone(s.volumes)

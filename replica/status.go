@@ -83,6 +83,7 @@ type GroupStatus struct {
 	Volumes        int             // journal volumes
 	VolumeSize     int64           // bytes of each, as created
 	JournalVolumes []JournalVolume // those that there are, by number
+	Adding         int64           // bytes of journal volumes that are being written to be added
 	Capacity       int64           // bytes of all journal volumes
 	Used           int64           // bytes not yet freed
 	RingSize       int64

@@ -10,7 +10,7 @@ type PairState struct {
 	Consistent bool // secondary: the S-VOL is an image of one moment; primary: as last heard
 	SVOLWrite  bool // secondary, suspended: hosts may write the S-VOL
 	TookOver   bool `json:",omitempty"` // the S-VOL was taken over; on the primary: and that is known there
-	Uncopied   bool `json:",omitempty"` // primary, Suspending: the flush began in COPY, so an error ends it as one of the copy
+	Uncopied   bool `json:",omitempty"` // Suspending, or PSUE (MCU P/S OFF): it was in COPY, so an error ends it as one of the copy; a primary that is back goes on with it
 }
 
 // Outcome is the answer of [Step]: the verdict, the state after it and what the engine has to do, in order.
@@ -36,7 +36,7 @@ func Step(s PairState, i Input) Outcome {
 	switch {
 	case r.to == PSUS && s.Status == Suspending && r.input != EvPeerDeleted && r.input != EvPeerTookOver:
 		next.Suspend = s.Suspend // the reason why the flush began
-	case r.to == PSUE && s.Uncopied && r.input != EvLost:
+	case r.to == PSUE && s.Uncopied && r.input != EvLost && r.input != EvCopied:
 		next.Suspend = InitialCopyFailed
 	default:
 		next.Suspend = r.typ
@@ -55,8 +55,11 @@ func Step(s PairState, i Input) Outcome {
 	if !next.Status.suspended() {
 		next.SVOLWrite = false
 	}
+	if r.input == EvPeerBack && s.Uncopied {
+		next.Status = COPY
+	}
 	next.takeOver(r.input)
-	next.Uncopied = next.Status == Suspending && s.Status == COPY
+	next.Uncopied = s.Status == COPY && (next.Status == Suspending || next.Suspend == MCUPowerOff)
 	return Outcome{Verdict: Accept, State: next, Actions: r.actions}
 }
 
@@ -79,6 +82,13 @@ func (s *PairState) takeOver(i Input) {
 
 // lookup finds the row of the tables for the input; there is never more than one in each, which a test proves.
 func lookup(s PairState, i Input) (rule, bool) {
+	if s.TookOver && s.Suspend == BothWritten {
+		for _, r := range bothRules {
+			if r.fits(s, i) {
+				return r, true
+			}
+		}
+	}
 	if s.TookOver {
 		for _, r := range takenRules {
 			if r.fits(s, i) {
@@ -129,10 +139,11 @@ func (s PairState) mayWrite() bool {
 	return true
 }
 
-// peerInput translates what the other side says about the pair into an input for this side; ok is false when it asks for nothing.
+// peerInput translates what the other side says about the pair into an input for this side; ok is false when it asks for nothing. lost says that
+// path watch time ran out there, which is then what happened here too: each side may be the first to find that out.
 // Both sides tell each other their states whenever a mirror connects and whenever one changes, so what was missed while the link was
 // down is made up for without a log of messages.
-func peerInput(mine PairState, peer Status, typ SuspendType, known bool) (Input, bool) {
+func peerInput(mine PairState, peer Status, typ SuspendType, lost, known bool) (Input, bool) {
 	switch {
 	case mine.Suspend == MCUPowerOff && known && peer.active():
 		return EvPeerBack, true
@@ -156,6 +167,8 @@ func peerInput(mine PairState, peer Status, typ SuspendType, known bool) (Input,
 		return EvPeerSplit, true
 	case peer == PFUS && mine.Role == Secondary:
 		return EvOverflow, true
+	case peer == PSUE && lost:
+		return EvPathLost, true
 	case peer == PSUE || peer == PFUS:
 		return EvPeerError, true
 	}

@@ -127,7 +127,8 @@ func do(a ...Action) []Action { return a }
 //
 // What an error ends in COPY, by a create or a resync, is "initial copy failed" on both sides, whichever side met it: the event and
 // last-error say what it was. Three ends of COPY are no such error and keep their names: a full journal (PFUS, the reference's own row), a
-// split, and a primary that lost its journal (MCU IMPL), whose resync copies everything in any case.
+// split, and a primary that lost its journal (MCU IMPL), whose resync copies everything in any case. A primary that is switched off in good order
+// ends no copy: the S-VOL shows that (PSUE, MCU P/S OFF) as it does in PAIR, as the reference has it, and the copy goes on when it is back.
 var rules = []rule{
 	// SMPL: not in a pair.
 	{RoleNone, in(SMPL), CmdCreateFull, Accept, COPY, NoSuspend, do(ActAskPeer, ActFillMap, ActStart), ""},
@@ -235,8 +236,8 @@ var rules = []rule{
 	{Secondary, in(COPY), EvRestoreFailed, Accept, PSUE, InitialCopyFailed, do(ActTellPeer), ""},
 	{Secondary, in(PAIR), EvRestoreFailed, Accept, PSUE, SVOLFailure, do(ActTellPeer), ""},
 	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvRestoreFailed, Ignore, 0, 0, nil, ""},
-	{Secondary, in(PAIR), EvPeerOff, Accept, PSUE, MCUPowerOff, do(ActSettle), ""},
-	{Secondary, in(COPY, PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerOff, Ignore, 0, 0, nil, ""}, // a copy goes on when the primary is back
+	{Secondary, in(COPY, PAIR), EvPeerOff, Accept, PSUE, MCUPowerOff, do(ActSettle), ""},
+	{Secondary, in(PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerOff, Ignore, 0, 0, nil, ""},
 	{Secondary, in(COPY, PAIR, PSUS, PSUE, PFUS, Suspending, Deleting), EvPeerBack, Ignore, 0, 0, nil, ""},
 	{Secondary, in(Deleting), EvDetached, Accept, SMPL, NoSuspend, nil, ""},
 }
@@ -257,8 +258,9 @@ var typedRules = []struct {
 	// The reference: a pair that was deleted at the secondary cannot be resynchronised.
 	{DeletePairToRCU, rule{Primary, in(PSUS), CmdResync, Refuse, 0, 0, nil, "the pair was deleted at the secondary and cannot be resynchronised: delete it here and create it again"}},
 
-	// The primary was switched off in good order, so nothing is missing here: when it is back the pair goes on by itself, unless the
-	// operator took the S-VOL out of it meanwhile.
+	// The primary was switched off in good order: when it is back the pair goes on by itself, in COPY if it was there ([PairState].Uncopied), unless
+	// the operator took the S-VOL out of it meanwhile. The record that ends a copy may be behind the one that says so.
 	{MCUPowerOff, rule{Secondary, in(PSUE), EvPeerBack, Accept, PAIR, NoSuspend, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvCopied, Accept, PSUE, MCUPowerOff, nil, ""}},
 	{MCUPowerOff, rule{Secondary, in(PSUE), CmdSuspend, Accept, PSUS, SVOLByOperator, do(ActSettle, ActTellPeer), ""}},
 }

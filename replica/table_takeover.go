@@ -47,6 +47,13 @@ var takenRules = []rule{
 	{Primary, in(PSUS, PSUE, PFUS), EvPeerSwap, Accept, COPY, NoSuspend, do(ActReadOnly, ActSettle), ""},
 }
 
+// bothRules are the exceptions where both sides have what the other lacks: nothing but naming what is given up ends that.
+var bothRules = []rule{
+	{Primary, in(PSUE), CmdResync, Refuse, 0, 0, nil, "both sides have what the other lacks, so neither a plain resync nor mode=swap is taken: resync discard=here gives up what was written here, discard=there what was written at the S-VOL; it is kept aside first"},
+	{Primary, in(PSUE), CmdTakeover, Refuse, 0, 0, nil, "both sides have what the other lacks: resync discard=here or discard=there first, which gives up what was written on that side, seen from here; it is kept aside first"},
+	{Secondary, in(PSUE), CmdResync, Refuse, 0, 0, nil, "both sides have what the other lacks, so neither a plain resync nor mode=swap is taken: resync discard=here gives up what was written here, discard=there what was written at the old primary; it is kept aside first"},
+}
+
 // takeoverRules are the rows of the same inputs while nothing was taken over.
 var takeoverRules = []rule{
 	{RoleNone, in(SMPL), CmdTakeover, Refuse, 0, 0, nil, "there is no such pair"},

@@ -221,6 +221,9 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair, wh
 	}
 	g.mu.Lock()
 	last, at, newest, heard := g.lastSeq, g.lastTime, g.newestSeq, g.lastHeard
+	for _, p := range done {
+		newest = max(newest, p.lastThere())
+	}
 	seq, split := allHave(done, last)
 	g.mu.Unlock()
 	if at == 0 || seq != last {
@@ -261,6 +264,15 @@ func (p *pair) takenOver() bool {
 	return p.rec.State.TookOver
 }
 
+// lastThere is the last number that the primary had when it was switched off with something that is missing here, 0 if it was not. Requires
+// group.mu.
+func (p *pair) lastThere() journal.Seq {
+	if p.rec.Missing == nil {
+		return 0
+	}
+	return p.rec.Missing.Seq
+}
+
 // heldWords says up to where the S-VOLs have everything.
 func heldWords[S ~uint64](seq S, at int64) string {
 	text := fmt.Sprintf("everything up to sequence number %d is here", seq)
@@ -273,7 +285,10 @@ func heldWords[S ~uint64](seq S, at int64) string {
 // lostWords says what is known to be missing at S-VOLs that were taken over, of which last was received and newest given, as the primary said last. It
 // is a pure function.
 func lostWords(kind string, split bool, peer string, last, newest uint64, heard time.Time) (text string) {
-	if newest > last {
+	switch {
+	case newest > last && heard.IsZero():
+		text = fmt.Sprintf("; %s had given %d more when it was switched off, and may have written since", peer, newest-last)
+	case newest > last:
 		text = fmt.Sprintf("; %s had given %d more when it was heard last, at %s, and may have written since", peer, newest-last, heard.UTC().Format("15:04:05.000 UTC"))
 	}
 	switch {

@@ -102,7 +102,7 @@ func (v *Volume) Resize(_ context.Context, size int64) error {
 		return nil
 	}
 	if v.att != nil {
-		return refuse(KindBusy, "volume %s is in pair %s and has a fixed size: delete the pair first", v.name, v.att.pair.name)
+		return v.tellBusy(refuse(KindBusy, "volume %s is in pair %s and has a fixed size: delete the pair first", v.name, v.att.pair.name))
 	}
 	if size < 0 || size > volumeMax {
 		return refuse(KindInvalid, "volume %s cannot have %d bytes: 0 to %d", v.name, size, int64(volumeMax))

@@ -3,8 +3,10 @@ package replica
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -121,7 +123,16 @@ func (s *Site) RemoveVolume(name string) error {
 	if err != nil {
 		return err
 	}
-	return s.removeVolume(v)
+	return v.tellBusy(s.removeVolume(v))
+}
+
+// tellBusy gives a refusal on, and lets an event say what a host that removes, renames or resizes a volume learns no more of than EBUSY: once a
+// minute, for a script may try for ever.
+func (v *Volume) tellBusy(err error) error {
+	if err != nil && KindOf(err) == KindBusy && v.site.firstIn(time.Minute, "busy "+err.Error()) {
+		v.site.events.add(slog.LevelWarn, "volume/"+v.name, "refused: %v", err)
+	}
+	return err
 }
 
 // removeVolume removes a volume. Site.cmd is held.
@@ -173,7 +184,7 @@ func (s *Site) RenameVolume(from, to string) error {
 	v.mode.Lock()
 	defer v.mode.Unlock()
 	if err := s.checkFree(v, "renamed"); err != nil {
-		return err
+		return v.tellBusy(err)
 	}
 	if _, err := s.Volume(to); err == nil {
 		return refuse(KindExists, "volume %s exists already: remove it first", to)

@@ -97,7 +97,7 @@ func (g *group) askStates() {
 	defer cancel()
 	g.cmd.Lock()
 	g.mu.Lock()
-	req, peer := &quicwire.PairStates{Pairs: g.wireStates()}, g.rec.Peer
+	req, peer := &quicwire.PairStates{Pairs: g.wireStates(0)}, g.rec.Peer // it only looks at their names
 	type moment struct {
 		start      journal.Seq
 		generation uint64

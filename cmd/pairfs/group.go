@@ -115,6 +115,15 @@ type groupDeleteCmd struct {
 // Run deletes the group.
 func (c *groupDeleteCmd) Run(a *app) error { return a.command("groups", c.Name, c.line(), false) }
 
+// journalText is the size of a journal, and what is being added to it.
+func journalText(s state) string {
+	text := sizeText(s.get("capacity-bytes"))
+	if n, _ := s.number("adding-bytes"); n > 0 {
+		text += " (adding " + sizeText(s.get("adding-bytes")) + ")"
+	}
+	return text
+}
+
 type groupListCmd struct {
 	jsonFlag
 }
@@ -131,6 +140,6 @@ func (c *groupListCmd) Run(a *app) error {
 	}
 	return a.printStates(all, groupKinds, c.JSON, []column{
 		word("NAME", "name"), word("ROLE", "role"), word("PEER", "peer"), word("MIRROR", "mirror"), word("LINKED", "linked"),
-		bytesOf("JOURNAL", "capacity-bytes"), percentOf("USED", "used-percent"), word("PAIRS", "pairs"), word("FAILED", "failed"),
+		{"JOURNAL", journalText}, percentOf("USED", "used-percent"), word("PAIRS", "pairs"), word("FAILED", "failed"),
 	})
 }

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "pairfs: %v\n", err)
 		var parse *kong.ParseError
 		if errors.As(err, &parse) {
-			fmt.Fprintln(stderr, "pairfs: --help after any command shows what it takes")
+			fmt.Fprintln(stderr, "pairfs: "+flagHint(args))
 		}
 	}
 	return exitCode(err)

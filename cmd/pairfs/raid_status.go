@@ -89,7 +89,7 @@ var statusRules = []statusRule{
 	{"PFUS", "", "", raidPFUS},
 	{"PSUS", "", "", raidPSUS},
 	{"SSUS", "", "", raidPSUS},
-	{"PSUE", "MCU P/S OFF", "", raidPSUS}, // switched off in good order: nothing is missing
+	{"PSUE", "MCU P/S OFF", "", raidPSUS}, // switched off in good order: it goes on by itself
 	{"PSUE", "", "", raidPSUE},
 	{"SSWS", "", "", raidSSWS},
 	{"Suspending", "JNL overflow", "", raidPFUS},

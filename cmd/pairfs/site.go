@@ -57,7 +57,7 @@ func (s site) do(name, line string, create bool) (string, error) {
 func refusedBy(answer string, err, refusal error) error {
 	verdict, sentence, _ := strings.Cut(answer, ":")
 	if sentence = strings.TrimSpace(sentence); err == nil && verdict == "error" && sentence != "" {
-		return &refusedError{sentence: sentence, errno: errors.Unwrap(refusal)}
+		return &refusedError{sentence: inFlags(sentence), errno: errors.Unwrap(refusal)}
 	}
 	return refusal
 }

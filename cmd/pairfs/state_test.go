@@ -199,3 +199,18 @@ func TestStoreTrouble(t *testing.T) {
 		t.Errorf("without trouble it says %q", n)
 	}
 }
+
+// TestPowerOffNotes: an S-VOL whose primary is off says what it lacks, if anything, and that a copy goes on by itself.
+func TestPowerOffNotes(t *testing.T) {
+	text := "name: p\nrole: S-VOL\npeer: tokyo\nstatus: PSUE\nsuspend-type: MCU P/S OFF\nlinked: no\nlag-known: yes\ndifferent-bytes: 0\n"
+	all := strings.Join(notes(parseState(text+"consistent: yes\nlag-bytes: 0\n")), "; ")
+	if strings.Contains(all, "not here") || strings.Contains(all, "no image") {
+		t.Errorf("it has everything: %s", all)
+	}
+	if all = strings.Join(notes(parseState(text+"consistent: yes\nlag-bytes: 2097152\n")), "; "); !strings.Contains(all, "up to 2.0MiB that tokyo had when it was switched off are not here; they come when it is back") {
+		t.Errorf("it lacks something: %s", all)
+	}
+	if all = strings.Join(notes(parseState(text+"consistent: no\nlag-bytes: 0\n")), "; "); !strings.Contains(all, "no image of anything yet; the copy goes on when tokyo is back") {
+		t.Errorf("it was in COPY: %s", all)
+	}
+}

@@ -157,6 +157,9 @@ func printStatus(w io.Writer, pairs []state) error {
 // troubleKeys are the fields of a group that say why its journal or its stores do not work; its pairs' statuses alone mislead then.
 var troubleKeys = []string{"failed", "store-error"}
 
+// troubleEnds say what to do where the field does not.
+var troubleEnds = map[string]string{"failed": "; mend the disk and restart pairfs (pairfs umount, pairfs mount), then resync"}
+
 // notes says what an operator should know about a pair beyond the table.
 func notes(p state) []string {
 	var n []string
@@ -172,7 +175,7 @@ func notes(p state) []string {
 	}
 	for _, key := range troubleKeys {
 		if why := p.get(groupPrefix + key); why != "" && why != "-" {
-			n = append(n, why)
+			n = append(n, why+troubleEnds[key])
 		}
 	}
 	n = append(n, takeoverNotes(p)...)
@@ -185,10 +188,13 @@ func notes(p state) []string {
 	}
 	if p.has("suspend-type") {
 		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
+		if lacks, _ := p.number("lag-bytes"); p.get("suspend-type") == powerOff && lacks > 0 {
+			n = append(n, "up to "+sizeText(p.get("lag-bytes"))+" that "+p.get("peer")+" had when it was switched off are not here; they come when it is back")
+		}
 		switch {
 		case p.get("consistent") != "no" || gone && p.get("role") == "P-VOL":
 		case p.get("role") == "S-VOL":
-			n = append(n, noImage(p.get("suspend-type")))
+			n = append(n, noImage(p.get("suspend-type"), p.get("peer")))
 		default:
 			n = append(n, "the S-VOL at "+p.get("peer")+" is no image of one moment; resync")
 		}
@@ -197,10 +203,13 @@ func notes(p state) []string {
 		n = append(n, keptNote(int(n0), p.get("kept-bytes"))+" hold what was overwritten here")
 	}
 	if p.has("last-error") && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
-		n = append(n, "last error: "+p.get("last-error"))
+		n = append(n, "last error: "+inFlags(p.get("last-error")))
 	}
 	return n
 }
+
+// powerOff is the suspend type of an S-VOL whose primary was switched off in good order.
+const powerOff = "MCU P/S OFF"
 
 // unheard says how long an S-VOL knows nothing of its P-VOL.
 func unheard(p state) string {
@@ -211,9 +220,12 @@ func unheard(p state) string {
 }
 
 // noImage says why a split S-VOL is none.
-func noImage(suspendType string) string {
-	if suspendType == "S-VOL failure" {
+func noImage(suspendType, peer string) string {
+	switch suspendType {
+	case "S-VOL failure":
 		return "records for it were lost here: this volume is no image of one moment; resync from the primary"
+	case powerOff:
+		return "the copy was not complete: this volume is no image of anything yet; the copy goes on when " + peer + " is back"
 	}
 	return "the copy was not complete: this volume is no image of anything yet; resync from the primary"
 }

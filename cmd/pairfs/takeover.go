@@ -63,8 +63,8 @@ func (c *groupTakeoverCmd) Run(a *app) error { return c.takeover(a, "groups", c.
 
 // takeover gives the command and prints which takeover it was.
 func (f takeoverFlags) takeover(a *app, dir, name string) error {
-	if f.Timeout <= 0 {
-		return usagef("--timeout=%v is no time to wait", f.Timeout)
+	if f.Timeout <= 0 || f.Timeout > takeoverMax {
+		return usagef("--timeout=%v is out of range: more than 0 and up to %v, as in 60s or 5m", f.Timeout, takeoverMax)
 	}
 	s, err := a.siteFor(dir, name)
 	if err != nil {
