@@ -58,6 +58,7 @@ tools: ## install what the tests call and this host lacks, with apt-get
 check: ## formatting, go vet, go.mod
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad" >&2; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags crashpoints ./crashpoint
 	$(GO) mod tidy -diff
 
 # Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time.
@@ -91,7 +92,7 @@ soak: ## kill, stop, cut and take over two sites for CYCLES (500) cycles; PAIRFS
 
 .PHONY: crashpoints
 crashpoints: ## let a daemon die at each named point of its work, on either side
-	PAIRFS_CRASHPOINTS=1 $(GO) test -run '^TestCrash' -count=1 -v -timeout 60m ./e2e
+	PAIRFS_CRASHPOINTS=1 $(GO) test -run '^TestCrashPoints$$' -count=1 -v -timeout 60m ./e2e
 	@$(MAKE) --no-print-directory leftovers
 
 TAKEOVERS ?= 50

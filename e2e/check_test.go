@@ -74,22 +74,16 @@ func (m *model) check(floor Stamp) (Prefix, error) {
 	return Check(m.h.Run(), m.h.Writes(), images, floor)
 }
 
-// fork goes on as hosts do at an S-VOL that was taken over with what the image has now.
-func (m *model) fork(run uint64) {
-	p, err := m.check(0)
-	if err != nil {
-		panic(err)
-	}
-	m.h = m.h.Fork(run, p)
+// rejected is a history with one defect.
+type rejected struct {
+	name  string
+	kind  DefectKind
+	build func(m *model) (floor Stamp)
 }
 
 // TestCheckRejects gives the checker histories with one defect each.
 func TestCheckRejects(t *testing.T) {
-	rows := []struct {
-		name  string
-		kind  DefectKind
-		build func(m *model) (floor Stamp)
-	}{
+	rows := []rejected{
 		{"dropped write of one volume, later write of another is there", Disorder, func(m *model) Stamp {
 			m.drop(0, 0, 8)
 			m.write(1, 0, 8)
@@ -198,58 +192,6 @@ func TestCheckRejects(t *testing.T) {
 			m.discard(0, 0, 1, true)
 			return 0
 		}},
-		{"a write that a takeover gave up is back", Returned, func(m *model) Stamp {
-			m.write(0, 0, 8)
-			late := m.drop(0, 0, 8)
-			m.fork(8)
-			m.write(1, 0, 8)
-			m.apply(late)
-			return 0
-		}},
-		{"what a takeover gave up is back, of a write that nobody acknowledged", Returned, func(m *model) Stamp {
-			m.write(0, 0, 8)
-			late := m.begin(0, 8, 8)
-			m.fork(8)
-			m.apply(late)
-			return 0
-		}},
-		{"of the side that lost, behind the takeover, where the other has a write of that number", Misplaced, func(m *model) Stamp {
-			m.write(0, 0, 8)
-			lost := m.h
-			m.fork(8)
-			m.write(0, 0, 8)
-			c := lost.Begin(Write{Volume: 0, Off: 0, Len: 8 * Sector})
-			Fill(m.vols[0][:8*Sector], Mark{Run: lost.Run(), Counter: c})
-			return 0
-		}},
-		{"of the side that lost, behind the takeover", Misplaced, func(m *model) Stamp {
-			m.write(0, 0, 8)
-			lost := m.h
-			m.fork(8)
-			c := lost.Begin(Write{Volume: 0, Off: 0, Len: 8 * Sector})
-			Fill(m.vols[0][:8*Sector], Mark{Run: lost.Run(), Counter: c})
-			return 0
-		}},
-		{"what was there at the takeover is lost", Lost, func(m *model) Stamp {
-			m.write(0, 0, 8)
-			m.fork(8)
-			clear(m.vols[0])
-			return Always
-		}},
-		{"what was there at the takeover, unacknowledged, is missing below a later write", Disorder, func(m *model) Stamp {
-			m.apply(m.begin(0, 0, 8))
-			m.fork(8)
-			m.write(1, 0, 8)
-			clear(m.vols[0])
-			return 0
-		}},
-		{"a discard that a takeover gave up happens all the same", Torn, func(m *model) Stamp {
-			m.write(0, 0, 8)
-			late := m.discard(0, 0, 4, false)
-			m.fork(8)
-			m.apply(late)
-			return 0
-		}},
 		{"bit flipped", Damaged, func(m *model) Stamp {
 			m.write(0, 0, 1)
 			m.vols[0][300] ^= 0x10
@@ -257,18 +199,21 @@ func TestCheckRejects(t *testing.T) {
 		}},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			m := newModel(2, 16)
-			floor := row.build(m)
-			_, err := m.check(floor)
-			var d *Defect
-			if !errors.As(err, &d) {
-				t.Fatalf("the checker let it pass: %v", err)
-			}
-			if d.Kind != row.kind {
-				t.Fatalf("kind %q, want %q: %v", d.Kind, row.kind, d)
-			}
-		})
+		t.Run(row.name, func(t *testing.T) { rejects(t, row) })
+	}
+}
+
+// rejects proves that the checker finds the defect of a row.
+func rejects(t *testing.T, row rejected) {
+	m := newModel(2, 16)
+	floor := row.build(m)
+	_, err := m.check(floor)
+	var d *Defect
+	if !errors.As(err, &d) {
+		t.Fatalf("the checker let it pass: %v", err)
+	}
+	if d.Kind != row.kind {
+		t.Fatalf("kind %q, want %q: %v", d.Kind, row.kind, d)
 	}
 }
 
@@ -318,17 +263,6 @@ func TestCheckAccepts(t *testing.T) {
 			m.write(0, 0, 8)
 			c := m.h.Begin(Write{Volume: 0, Off: 0, Len: 8 * Sector, Zero: true})
 			m.apply(c)
-			return Always
-		}},
-		{"behind a takeover, without what it gave up", func(m *model) Stamp {
-			m.write(0, 0, 8)
-			m.apply(m.begin(1, 0, 8))
-			m.drop(0, 4, 8)
-			m.discard(0, 0, 8, false)
-			m.fork(8)
-			m.write(0, 6, 4)
-			m.fork(9)
-			m.write(1, 6, 4)
 			return Always
 		}},
 		{"a discard that is missing with all after it", func(m *model) Stamp {
