@@ -41,7 +41,7 @@ endef
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/pairfs
@@ -58,6 +58,7 @@ tools: ## install what the tests call and this host lacks, with apt-get
 check: ## formatting, go vet, go.mod
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [ -z "$$bad" ] || { echo "gofmt would change: $$bad" >&2; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags crashpoints ./crashpoint
 	$(GO) mod tidy -diff
 
 # Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time.
@@ -68,8 +69,8 @@ unit: ## tests of the packages, with the race detector
 SEEDS ?= 200
 
 .PHONY: sim
-sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and faults, one a processor at a time; PAIRFS_SEED is the first
-	@PAIRFS_SIM=$(SEEDS) $(GO) test -run '^TestVirtualTime$$' -count=1 -v -timeout 120m ./replica | \
+sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and faults, every second one with takeovers, one a processor at a time; PAIRFS_SEED is the first
+	@PAIRFS_SIM=$(SEEDS) $(GO) test -run '^TestVirtual(Time|Takeover)$$' -count=1 -v -timeout 120m ./replica | \
 		{ grep -Ev 'sim_test.go:[0-9]+: +[0-9]+\.[0-9]{3} |^=== ' || true; }
 
 .PHONY: e2e
@@ -85,8 +86,13 @@ e2e-long: ## the same, longer and with more faults
 CYCLES ?= 500
 
 .PHONY: soak
-soak: ## kill, stop and cut two sites for CYCLES (500) cycles; PAIRFS_SEED chooses the faults
+soak: ## kill, stop, cut and take over two sites for CYCLES (500) cycles; PAIRFS_SEED chooses the faults
 	PAIRFS_SOAK=$(CYCLES) $(GO) test -run '^TestSoak$$' -count=1 -v -timeout 120m $(E2E)
+	@$(MAKE) --no-print-directory leftovers
+
+.PHONY: crashpoints
+crashpoints: ## let a daemon die at each named point of its work, on either side
+	PAIRFS_CRASHPOINTS=1 $(GO) test -run '^TestCrashPoints$$' -count=1 -v -timeout 60m ./e2e
 	@$(MAKE) --no-print-directory leftovers
 
 TAKEOVERS ?= 50

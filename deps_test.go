@@ -15,9 +15,10 @@ import (
 // listed must not exist. Tests may in addition import the packages of testOnly.
 var allowed = map[string][]string{
 	"pairfs":                     {},
-	"pairfs/journal":             {},
+	"pairfs/crashpoint":          {},
+	"pairfs/journal":             {"pairfs/crashpoint"},
 	"pairfs/quicwire":            {},
-	"pairfs/replica":             {"pairfs/journal", "pairfs/quicwire"},
+	"pairfs/replica":             {"pairfs/crashpoint", "pairfs/journal", "pairfs/quicwire"},
 	"pairfs/fs":                  {"pairfs/replica"},
 	"pairfs/cmd/pairfs":          {"pairfs/fs", "pairfs/replica", "pairfs/journal", "pairfs/quicwire"},
 	"pairfs/journal/journaltest": {"pairfs/journal"},
@@ -31,11 +32,12 @@ var testOnly = []string{"pairfs/journal/journaltest", "pairfs/quicwire/wiretest"
 
 // transitive names the packages of this module that the build of a package may contain, itself included.
 var transitive = map[string][]string{
-	"pairfs/journal":    {"pairfs/journal"},
+	"pairfs/crashpoint": {"pairfs/crashpoint"},
+	"pairfs/journal":    {"pairfs/journal", "pairfs/crashpoint"},
 	"pairfs/quicwire":   {"pairfs/quicwire"},
-	"pairfs/replica":    {"pairfs/replica", "pairfs/journal", "pairfs/quicwire"},
-	"pairfs/fs":         {"pairfs/fs", "pairfs/replica", "pairfs/journal", "pairfs/quicwire"},
-	"pairfs/cmd/pairfs": {"pairfs/cmd/pairfs", "pairfs/fs", "pairfs/replica", "pairfs/journal", "pairfs/quicwire"},
+	"pairfs/replica":    {"pairfs/replica", "pairfs/journal", "pairfs/quicwire", "pairfs/crashpoint"},
+	"pairfs/fs":         {"pairfs/fs", "pairfs/replica", "pairfs/journal", "pairfs/quicwire", "pairfs/crashpoint"},
+	"pairfs/cmd/pairfs": {"pairfs/cmd/pairfs", "pairfs/fs", "pairfs/replica", "pairfs/journal", "pairfs/quicwire", "pairfs/crashpoint"},
 }
 
 // goPackage is what go list says of a package.

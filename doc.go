@@ -7,5 +7,6 @@
 //
 // cmd/pairfs is the daemon and its command line, fs the file system and its control files, replica the engine of both sides, journal the
 // log on disk and its staging ring, quicwire the frames and the connection between two sites. journal and quicwire import nothing else of
-// this module. e2e runs the binary and looks at it from outside.
+// this module but crashpoint, which is empty in all builds but those that a test lets die at a named moment. e2e runs the binary and looks at it
+// from outside.
 package pairfs

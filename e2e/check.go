@@ -19,6 +19,8 @@ type Prefix struct {
 	Cut    Stamp // every write acknowledged before this moment is in it
 	Writes int   // how many writes are in it
 	Last   int   // how many acknowledged writes of the history are not
+
+	in []bool // which writes are in it, by their counter less one
 }
 
 // Defect says which sector no prefix explains, and why.
@@ -37,6 +39,7 @@ const (
 	Damaged   DefectKind = "damaged"   // neither zeroes nor the payload of any write
 	Misplaced DefectKind = "misplaced" // a payload of another run, another volume or another offset
 	Future    DefectKind = "future"    // a write that the history does not have
+	Returned  DefectKind = "returned"  // a write that was given up
 	Torn      DefectKind = "torn"      // a part of a write is there and a part is not
 	Disorder  DefectKind = "disorder"  // a write is missing though a later one is there
 	Lost      DefectKind = "lost"      // a write is missing that had to be there
@@ -55,7 +58,8 @@ func (d *Defect) Error() string {
 // is closed: what came before any of its members has an End below cut as well. A larger set only demands more. So it is enough to
 // apply the candidate in order and to compare, sector by sector. One thing is not seen: a discard. Where an image holds zeroes and the
 // candidate does not, the next discard of that sector has to be in, which may raise cut; that is repeated until nothing changes.
-// Atomicity needs no rule of its own, for a write that is in has to be in everywhere.
+// Atomicity needs no rule of its own, for a write that is in has to be in everywhere. What a fork of the history gave up is in no prefix, and no
+// image may show it.
 func Check(run uint64, writes []Write, images []Image, floor Stamp) (Prefix, error) {
 	c := checker{run: run, writes: writes, floor: floor, in: make([]bool, len(writes)), cut: floor}
 	for _, img := range images {
@@ -134,8 +138,8 @@ func (c *checker) identify(volume int, off int64, s []byte) (uint64, error) {
 		return 0, nil
 	case !ok:
 		return 0, bad(Damaged, "begins with %x", s[:16])
-	case m.Run != c.run:
-		return 0, bad(Misplaced, "is of run %x, not %x", m.Run, c.run)
+	case m.Run != c.runOf(m.Counter):
+		return 0, bad(Misplaced, "is of run %x, not %x (write %d)", m.Run, c.runOf(m.Counter), m.Counter)
 	case m.Volume != uint32(volume) || m.Offset+int64(m.Index)*Sector != off:
 		return 0, bad(Misplaced, "belongs to volume %d offset %d (write %d)", m.Volume, m.Offset+int64(m.Index)*Sector, m.Counter)
 	case m.Counter == 0 || m.Counter > uint64(len(c.writes)):
@@ -145,8 +149,19 @@ func (c *checker) identify(volume int, off int64, s []byte) (uint64, error) {
 	if w.Zero || w.Volume != volume || w.Off != m.Offset || w.Len != m.Length {
 		return 0, bad(Future, "says write %d of %d bytes at %d, which the history has otherwise", m.Counter, m.Length, m.Offset)
 	}
+	if w.GivenUp {
+		return 0, bad(Returned, "is of write %d (%d bytes at %d), which was given up", m.Counter, w.Len, w.Off)
+	}
 	c.mark(m.Counter)
 	return m.Counter, nil
+}
+
+// runOf returns the run of the history's write of that number. A history that was forked has those of the other up to there.
+func (c *checker) runOf(counter uint64) uint64 {
+	if counter == 0 || counter > uint64(len(c.writes)) {
+		return c.run
+	}
+	return c.writes[counter-1].Run
 }
 
 // mark takes a write into the prefix and moves cut to its Start.
@@ -165,7 +180,7 @@ func (c *checker) include() {
 		clear(p.want)
 	}
 	for i, w := range c.writes {
-		if w.End != 0 && w.End < c.cut {
+		if w.End != 0 && w.End < c.cut && !w.GivenUp {
 			c.in[i] = true
 		}
 		if !c.in[i] {
@@ -212,7 +227,7 @@ func (c *checker) compare() (again bool, err error) {
 // discardAfter returns the first discard of the sector after the write want, 0 if there is none.
 func (c *checker) discardAfter(volume int, off int64, want uint64) uint64 {
 	for _, w := range c.writes[want:] {
-		if w.Zero && w.Volume == volume && w.Off <= off && off < w.Off+w.Len {
+		if w.Zero && !w.GivenUp && w.Volume == volume && w.Off <= off && off < w.Off+w.Len {
 			return w.Counter
 		}
 	}
@@ -271,11 +286,11 @@ func (c *checker) seen(w Write) bool {
 }
 
 func (c *checker) prefix() Prefix {
-	p := Prefix{Cut: c.cut}
+	p := Prefix{Cut: c.cut, in: c.in}
 	for i, w := range c.writes {
 		if c.in[i] {
 			p.Writes++
-		} else if w.End != 0 {
+		} else if w.End != 0 && !w.GivenUp {
 			p.Last++
 		}
 	}

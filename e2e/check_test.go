@@ -63,7 +63,7 @@ func (m *model) put(w Write, p []byte) {
 		clear(p)
 		return
 	}
-	Fill(p, Mark{Run: m.h.Run(), Counter: w.Counter, Volume: uint32(w.Volume), Offset: w.Off})
+	Fill(p, Mark{Run: w.Run, Counter: w.Counter, Volume: uint32(w.Volume), Offset: w.Off})
 }
 
 func (m *model) check(floor Stamp) (Prefix, error) {
@@ -74,13 +74,16 @@ func (m *model) check(floor Stamp) (Prefix, error) {
 	return Check(m.h.Run(), m.h.Writes(), images, floor)
 }
 
+// rejected is a history with one defect.
+type rejected struct {
+	name  string
+	kind  DefectKind
+	build func(m *model) (floor Stamp)
+}
+
 // TestCheckRejects gives the checker histories with one defect each.
 func TestCheckRejects(t *testing.T) {
-	rows := []struct {
-		name  string
-		kind  DefectKind
-		build func(m *model) (floor Stamp)
-	}{
+	rows := []rejected{
 		{"dropped write of one volume, later write of another is there", Disorder, func(m *model) Stamp {
 			m.drop(0, 0, 8)
 			m.write(1, 0, 8)
@@ -196,18 +199,21 @@ func TestCheckRejects(t *testing.T) {
 		}},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			m := newModel(2, 16)
-			floor := row.build(m)
-			_, err := m.check(floor)
-			var d *Defect
-			if !errors.As(err, &d) {
-				t.Fatalf("the checker let it pass: %v", err)
-			}
-			if d.Kind != row.kind {
-				t.Fatalf("kind %q, want %q: %v", d.Kind, row.kind, d)
-			}
-		})
+		t.Run(row.name, func(t *testing.T) { rejects(t, row) })
+	}
+}
+
+// rejects proves that the checker finds the defect of a row.
+func rejects(t *testing.T, row rejected) {
+	m := newModel(2, 16)
+	floor := row.build(m)
+	_, err := m.check(floor)
+	var d *Defect
+	if !errors.As(err, &d) {
+		t.Fatalf("the checker let it pass: %v", err)
+	}
+	if d.Kind != row.kind {
+		t.Fatalf("kind %q, want %q: %v", d.Kind, row.kind, d)
 	}
 }
 

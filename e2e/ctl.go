@@ -25,6 +25,9 @@ func (e *CtlError) Error() string {
 	return fmt.Sprintf("echo %q > .ctl/%s: %v: %s", e.Line, e.File, e.Errno, e.Sentence)
 }
 
+// Unwrap returns the errno.
+func (e *CtlError) Unwrap() error { return e.Errno }
+
 // ctlPath is the path of a control file: "pair0", "groups/g", "site".
 func (s *Site) ctlPath(file string) string { return filepath.Join(s.Mnt, ".ctl", file) }
 

@@ -19,6 +19,10 @@
 //     link was cut, after a kill of either side) is explained by one prefix of the history, see [Check];
 //   - the promise to the host (I2): after kill -9 every acknowledged write is there; after a kill with loss of the staging ring, which is
 //     what a power cut leaves, every write that a sync covered is there, and the rest is a prefix;
+//   - the narrow moments: a daemon dies at each of the points that package crashpoint names, before and after a flush, a commit, an
+//     acknowledgement, an exchange of the roles, on either side (TestCrashPoints), and at random moments, again and again (TestSoak);
+//   - what a takeover gives up: hosts go on from the prefix that had arrived ([History.Fork]), and of the side that loses in the end nothing may come
+//     back, while all of it was kept aside;
 //   - no silent difference (I5): whatever was suspended, written on either side and resynchronised ends in equal volumes, having moved
 //     what changed and not more;
 //   - a link that is too slow: two sites on two hosts with a cable of a limited rate between them ([Wire]), hosts that write more than it
@@ -33,7 +37,7 @@
 //     wrote, and how long hosts paused is printed and never asserted.
 //
 // The parts: [Site] runs one daemon and speaks to it only through its control files and the command line; [Link] holds the proxies of two
-// sites; [Workload] writes and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the
+// sites; [Workload] writes, from goroutines and from processes of its own ([ServeWriter]), and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the
 // same one. PAIRFS_LONG=1 makes the faults more and the volumes larger. PAIRFS_BIN names a binary to test instead of building one. The
 // record of what these tests found is bugs.md.
 package e2e

@@ -74,14 +74,27 @@ func Build(dir string) error {
 		return nil
 	}
 	path := filepath.Join(dir, "pairfs")
-	args := []string{"build", "-o", path}
+	if err := build(path); err != nil {
+		return err
+	}
+	UseBinary(path)
+	return nil
+}
+
+// BuildCrashpoints builds the product into dir so that it can be let die at named points, and returns the path of that binary.
+func BuildCrashpoints(dir string) (string, error) {
+	path := filepath.Join(dir, "pairfs-crashpoints")
+	return path, build(path, "-tags", "crashpoints")
+}
+
+func build(path string, more ...string) error {
+	args := append([]string{"build", "-o", path}, more...)
 	if raceEnabled {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "pairfs/cmd/pairfs")...).CombinedOutput(); err != nil {
 		return fmt.Errorf("build pairfs/cmd/pairfs: %w\n%s", err, out)
 	}
-	UseBinary(path)
 	return nil
 }
 

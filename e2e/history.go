@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"sync"
 )
 
@@ -16,11 +17,13 @@ type Write struct {
 	Counter uint64 // its number, from 1
 	Writer  int
 	Volume  int
-	Off     int64 // bytes; a multiple of [Sector]
-	Len     int64 // bytes; a multiple of [Sector]
-	Zero    bool  // a discard: the range reads as zeroes afterwards
-	Start   Stamp // before it was issued
-	End     Stamp // after it was acknowledged; 0 if it never was
+	Off     int64  // bytes; a multiple of [Sector]
+	Len     int64  // bytes; a multiple of [Sector]
+	Zero    bool   // a discard: the range reads as zeroes afterwards
+	Run     uint64 // of the history that it was begun in
+	GivenUp bool   // a history that was forked goes on without it
+	Start   Stamp  // before it was issued
+	End     Stamp  // after it was acknowledged; 0 if it never was
 }
 
 // History is what a workload did: each write with the moments between which it happened. It lives in the memory of the test, so that
@@ -46,9 +49,28 @@ func (h *History) Begin(w Write) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.clock++
-	w.Start, w.End, w.Counter = h.clock, 0, uint64(len(h.writes)+1)
+	w.Start, w.End, w.Counter, w.Run = h.clock, 0, uint64(len(h.writes)+1), h.run
 	h.writes = append(h.writes, w)
 	return w.Counter
+}
+
+// Fork begins the history that goes on from a prefix of this one, as hosts do at an S-VOL that was taken over. All of the prefix is there for good,
+// whether it was acknowledged or not; the rest is given up, and a check of the fork does not bear a trace of it. This history may go on as well:
+// run tells the payloads of the two apart.
+func (h *History) Fork(run uint64, p Prefix) *History {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := &History{run: run, clock: h.clock + 1, writes: slices.Clone(h.writes[:len(p.in)])}
+	for i := range f.writes {
+		w := &f.writes[i]
+		switch {
+		case !p.in[i]:
+			w.GivenUp = true
+		case w.End == 0:
+			w.End = f.clock
+		}
+	}
+	return f
 }
 
 // Ack records that the write was acknowledged. A write that failed is never acknowledged: it may have happened or not.

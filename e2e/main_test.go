@@ -7,7 +7,10 @@ import (
 )
 
 // TestMain builds the binary once for all tests.
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	ServeWriter()
+	os.Exit(buildAndRun(m))
+}
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "pairfs-e2e-")

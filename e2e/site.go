@@ -34,6 +34,8 @@ type Site struct {
 	noRing bool   // a power cut took them
 	Listen string // HOST:PORT of its QUIC listener, the same after a restart
 	Memory string // --memory, "" for the default
+	binary string // what it runs, "" for [Binary]
+	crash  string // PAIRFS_CRASH of its daemon, see [Site.ArmCrash]
 
 	t      T
 	netns  string // namespace in which the daemon runs, "" for the test's own
@@ -52,6 +54,7 @@ type Options struct {
 	Limit  time.Duration // a daemon that runs longer is ended; 5 minutes
 	Netns  string        // name of the network namespace in which it runs; the test's own
 	Listen string        // HOST:PORT of its listener; a free port of the loopback
+	Binary string        // what it runs; that of [Binary]
 }
 
 // Start starts a site with a fresh state and returns when its mount answers. The site ends with the test; if the test failed, its log
@@ -68,7 +71,7 @@ func Start(t T, name string, opts ...Options) *Site {
 		log: filepath.Join(dir, "log"), Listen: freePort(t), limit: siteLimit,
 	}
 	if len(opts) > 0 {
-		s.Memory, s.netns = opts[0].Memory, opts[0].Netns
+		s.Memory, s.netns, s.binary = opts[0].Memory, opts[0].Netns, opts[0].Binary
 		if opts[0].Listen != "" {
 			s.Listen = opts[0].Listen
 		}
@@ -128,12 +131,19 @@ func (s *Site) launch() (begun int64, err error) {
 	if s.Memory != "" {
 		args = append(args, "--memory", s.Memory)
 	}
-	args = append([]string{Binary()}, append(args, s.Mnt)...)
+	program := s.binary
+	if program == "" {
+		program = Binary()
+	}
+	args = append([]string{program}, append(args, s.Mnt)...)
 	if s.netns != "" {
 		args = append([]string{"nsenter", "--net=" + netnsDir + s.netns}, args...) // becomes the daemon: one process, one pid
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
+	if s.crash != "" {
+		cmd.Env = append(os.Environ(), "PAIRFS_CRASH="+s.crash)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start site %s: %w", s.Name, err)
@@ -194,6 +204,21 @@ func (s *Site) Kill9() {
 	}
 	s.cmd.Process.Kill()
 	<-s.exited
+}
+
+// ArmCrash lets the daemons that are started from now on die when they are at the named point for the n-th time; "" lets them live. The site
+// runs a binary of [BuildCrashpoints].
+func (s *Site) ArmCrash(point string, n int) {
+	s.crash = ""
+	if point != "" {
+		s.crash = fmt.Sprintf("%s:%d", point, n)
+	}
+}
+
+// Crashed reports whether a daemon of the site died at the point that was named last.
+func (s *Site) Crashed() bool {
+	point, _, _ := strings.Cut(s.crash, ":")
+	return point != "" && !s.Running() && strings.HasSuffix(s.Log(), "crash point "+point+"\n")
 }
 
 // PowerCut kills the daemon and takes its staging rings away, which is what a power cut leaves of it. (What the page cache of the

@@ -25,7 +25,8 @@ func (h *host) up() bool { return h.Running() && !h.paused }
 func (h *host) kill() {
 	h.kills++
 	h.paused = false
-	h.Kill9()
+	h.cmd.Process.Kill() // one that is to die at a crash point may be dead already
+	<-h.exited
 }
 
 // pauseLimit ends a pause by itself: whoever closes a file in the mount of a paused daemon waits for it, and so do all who look at him.
@@ -64,7 +65,7 @@ func (s *soak) weather() {
 func (s *soak) act() {
 	h := s.hosts[s.rng.IntN(len(s.hosts))]
 	f := s.flows[s.rng.IntN(len(s.flows))]
-	switch s.rng.IntN(10) {
+	switch s.rng.IntN(14) {
 	case 0, 1:
 		s.kill(h)
 	case 2:
@@ -86,6 +87,12 @@ func (s *soak) act() {
 		}
 	case 6:
 		s.killInCopy(f, h)
+	case 10:
+		f.disaster()
+	case 11:
+		f.exchange()
+	case 12, 13:
+		f.decide()
 	default:
 		f.command()
 	}
@@ -113,7 +120,7 @@ func (s *soak) cut(on bool) {
 
 // killInCopy asks for a copy and kills a site once it is under way, if it ever is.
 func (s *soak) killInCopy(f *flow, h *host) {
-	if !f.from.up() || !f.to.up() {
+	if f.turning || !f.from.up() || !f.to.up() {
 		return
 	}
 	if f.all("PAIR", "PFUL") {
@@ -149,11 +156,15 @@ func (s *soak) raise(h *host) {
 	s.note("start", h.Name)
 	h.Restart()
 	for _, f := range s.flows {
-		if f.from == h {
-			f.halt()
-			f.checkPrimary()
-			f.write()
+		for _, st := range f.streams() {
+			if st.at == h {
+				st.halt()
+				if !f.settling {
+					st.check()
+				}
+			}
 		}
+		f.write()
 	}
 }
 
@@ -181,6 +192,9 @@ func (s *soak) heal() {
 	s.cut(false)
 	s.AwaitLink()
 	Until(s.t, StatusLimit, "all commands have ended", s.tries.ended)
+	for _, f := range s.flows {
+		f.findRoles()
+	}
 }
 
 // soakT is a test that first says what the sites are doing when it fails.
@@ -203,7 +217,7 @@ func (t *soakT) Fatalf(format string, args ...any) {
 // report logs the state of both sites, makes them print their goroutines, and keeps what they have on disk as artifacts of the test.
 func (s *soak) report() {
 	s.t.Helper()
-	s.t.Logf("cycle %d failed: PAIRFS_SEED=%s; done: %v; refused: %v", s.n, os.Getenv("PAIRFS_SEED"), s.done, s.tries.counts())
+	s.t.Logf("cycle %d failed, of the seed above; done: %v; refused: %v", s.n, s.done, s.tries.counts())
 	if s.hosts == nil {
 		return
 	}

@@ -12,60 +12,63 @@ import (
 // flow is one group of a soak: who writes where, and what is known of it.
 type flow struct {
 	s              *soak
-	from, to       *host
+	home           *host // where the group was made: its first primary
+	from, to       *host // the primary and the secondary, as far as is known
 	group, journal string
 	volumes        []string
 	size           int64
 
-	h     *History
-	w     *Workload
-	kills int // of the primary when w began
+	main   *stream // what hosts write at the primary
+	branch *stream // what they write at S-VOLs that were taken over without it, until one of both is given up
 
 	inStep  bool  // every pair was in PAIR on both sides, and no copy was asked for since
 	apart   bool  // pairs of the group may have been split one by one
 	foreign bool  // hosts wrote to S-VOLs since then
 	cut     Stamp // the S-VOLs were an image of that moment
+
+	turning  bool // a takeover was asked for: who the primary is has to be found out
+	settling bool // a resync that gives up one of the streams was asked for: either side may be overwritten
+	whole    bool // the S-VOLs had everything that was acknowledged when they were taken over
+	base     int  // of the writes of the primary, that many were begun then
+	spoiled  bool // nothing is known of the volumes any more
 }
 
 func pairName(volume string) string { return "p-" + volume }
 
-// masterGroup and restoreGroup are the control files of the group on either side.
-func (f *flow) masterGroup() string  { return "groups/" + f.group }
-func (f *flow) restoreGroup() string { return "groups/" + f.group + "@" + f.from.Name }
-
-// write lets the writers run, if they do not yet and their site answers.
-func (f *flow) write() {
-	if f.w != nil || !f.from.up() {
-		return
+// groupAt is the control file of the group at a site.
+func (f *flow) groupAt(h *host) string {
+	if h == f.home {
+		return "groups/" + f.group
 	}
-	rng := f.s.rng
-	f.kills = f.from.kills
-	f.w = StartWorkload(f.s.t, f.h, f.from.Targets(f.size, f.volumes...), Load{
-		Seed: f.s.Seed + uint64(f.h.Len()), Writers: 2 + rng.IntN(6), PerSecond: float64(int(50) << rng.IntN(7)), MaxSize: 4096 << rng.IntN(9),
-	})
+	return "groups/" + f.group + "@" + f.home.Name
 }
 
-// halt ends the writers. Only the death of their site is an excuse for an error.
-func (f *flow) halt() {
-	if f.w == nil {
-		return
+// masterGroup and restoreGroup are the control files of the group on either side.
+func (f *flow) masterGroup() string  { return f.groupAt(f.from) }
+func (f *flow) restoreGroup() string { return f.groupAt(f.to) }
+
+// streams are those that there are.
+func (f *flow) streams() []*stream {
+	if f.branch == nil {
+		return []*stream{f.main}
 	}
-	f.s.did("acknowledged writes", int(f.w.Acked()))
-	ended := make(chan error, 1)
-	go func() { ended <- f.w.Stop() }()
-	var err error
-	Until(f.s.t, StatusLimit, "the writers of "+f.group+" end", func() bool {
-		select {
-		case err = <-ended:
-			return true
-		default:
-			return false
+	return []*stream{f.main, f.branch}
+}
+
+// write lets hosts write where they may. Before a stream is given up its hosts are gone.
+func (f *flow) write() {
+	for _, st := range f.streams() {
+		if !f.settling {
+			st.write()
 		}
-	})
-	if err != nil && (f.kills == f.from.kills || !DeadMount(err)) {
-		f.s.t.Fatalf("group %s: a write failed though site %s lives: %v", f.group, f.from.Name, err)
 	}
-	f.w = nil
+}
+
+// halt ends all writers.
+func (f *flow) halt() {
+	for _, st := range f.streams() {
+		st.halt()
+	}
 }
 
 // status is what one side says of a pair: "SMPL" if it is not there, "?" if it does not answer.
@@ -185,6 +188,7 @@ func (f *flow) resync() {
 func (f *flow) remake() {
 	rng := f.s.rng
 	f.inStep = false
+	f.halt()
 	for _, v := range f.volumes {
 		for _, h := range []*host{f.from, f.to} {
 			Until(f.s.t, StatusLimit, "pair "+pairName(v)+" is deleted at "+h.Name, func() bool {
@@ -196,16 +200,19 @@ func (f *flow) remake() {
 			})
 		}
 	}
-	if rng.IntN(2) == 0 {
-		f.halt()
-		f.h = NewHistory(f.h.Run() + 1)
-		f.cut = 0
+	if f.from != f.home {
+		f.from, f.to = f.to, f.from // a group is made where it was made at first
+		f.main.at, f.spoiled = f.home, true
+	}
+	if f.spoiled || rng.IntN(2) == 0 {
+		f.main.h = NewHistory(f.s.newRun())
+		f.cut, f.spoiled = 0, false
 		for _, v := range f.volumes {
 			f.remove(f.from, v)
 			f.from.MakeVolume(v, f.size)
 		}
 		if rng.IntN(2) == 0 {
-			Prefill(f.s.t, f.h, f.from.Targets(f.size, f.volumes...)[0])
+			Prefill(f.s.t, f.main.h, f.main.targets()[0])
 		}
 	}
 	f.create()

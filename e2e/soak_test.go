@@ -8,19 +8,21 @@ import (
 	"time"
 )
 
+// soakShort is how many cycles every run of the tests plays, with small volumes and few writes.
+const soakShort = 10
+
 // TestSoak keeps two sites under faults for as many cycles as PAIRFS_SOAK says: a group of three volumes with the smallest journal goes
-// from tokyo to osaka, another one back, writers run at both. Each cycle kills, stops and cuts in random order while commands change the
-// states of the pairs; then everything is mended, and what the package comment promises is checked. PAIRFS_SEED chooses the same faults
-// again; at what moment of the daemons' work they come differs from run to run.
+// from tokyo to osaka, another one back, writers run at both, some of them as processes of their own. Each cycle kills, stops and cuts in random
+// order while commands change the states of the pairs and takeovers their roles; then everything is mended, and what the package comment
+// promises is checked. PAIRFS_SEED chooses the same faults again; at what moment of the daemons' work they come differs from run to run.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	cycles, _ := strconv.Atoi(os.Getenv("PAIRFS_SOAK"))
+	size, rates := 8*int64(mib), 7
 	if cycles <= 0 {
-		t.Skip("PAIRFS_SOAK is not set to a number of cycles")
+		cycles, size, rates = soakShort, 2*mib, 3
 	}
-	if os.Getenv("PAIRFS_SEED") == "" {
-		t.Setenv("PAIRFS_SEED", strconv.FormatInt(time.Now().UnixNano(), 10))
-	}
-	s := newSoak(t, 2*time.Hour)
+	s := newSoak(t, Options{Limit: 2 * time.Hour}, size, rates)
 	for s.n = 1; s.n <= cycles; s.n++ {
 		s.cycle()
 	}
@@ -34,18 +36,20 @@ type soak struct {
 	rng   *rand.Rand
 	hosts []*host
 	flows []*flow
-	n     int // of the cycle
+	n     int    // of the cycle
+	runs  uint64 // numbers of histories that were given
 
+	rates  int  // hosts write up to 50, doubled so many times less one, times a second
 	cutOff bool // the link is cut
 	tries  tries
 	done   map[string]int // what was done and checked, how often
 }
 
-// newSoak starts the sites and brings the groups to PAIR.
-func newSoak(t *testing.T, limit time.Duration) *soak {
-	s := &soak{t: &soakT{T: t}, done: map[string]int{}}
+// newSoak starts the sites and brings the groups, with volumes of that size, to PAIR.
+func newSoak(t *testing.T, o Options, size int64, rates int) *soak {
+	s := &soak{t: &soakT{T: t}, done: map[string]int{}, rates: rates}
 	s.t.failing = s.report
-	s.Sites = Two(s.t, Options{Limit: limit})
+	s.Sites = Two(s.t, o)
 	s.rng = rand.New(rand.NewPCG(s.Seed, 0))
 	tokyo, osaka := &host{Site: s.A}, &host{Site: s.B}
 	s.hosts = []*host{tokyo, osaka}
@@ -56,11 +60,11 @@ func newSoak(t *testing.T, limit time.Duration) *soak {
 		}
 	})
 	s.flows = []*flow{
-		{s: s, from: tokyo, to: osaka, group: "g", journal: "16MiB", volumes: three, size: 8 * mib},
-		{s: s, from: osaka, to: tokyo, group: "back", journal: "64MiB", volumes: []string{"b"}, size: 8 * mib},
+		{s: s, from: tokyo, to: osaka, group: "g", journal: "16MiB", volumes: three, size: size},
+		{s: s, from: osaka, to: tokyo, group: "back", journal: "64MiB", volumes: []string{"b"}, size: size},
 	}
-	for i, f := range s.flows {
-		f.h = NewHistory(s.Seed + uint64(i)<<32)
+	for _, f := range s.flows {
+		f.home, f.main = f.from, &stream{f: f, at: f.from, h: NewHistory(s.newRun())}
 		f.from.Do("groups/"+f.group, "create size="+f.journal+" inflow-control=yes overflow-watch=10s copy-pace=high")
 		for _, v := range f.volumes {
 			f.from.MakeVolume(v, f.size)
@@ -91,7 +95,6 @@ func (s *soak) cycle() {
 // end stops both sites cleanly and says what was done.
 func (s *soak) end() {
 	for _, f := range s.flows {
-		f.settle()
 		f.compare()
 	}
 	s.A.Stop()
@@ -104,6 +107,12 @@ func (s *soak) chance(n int) bool { return s.rng.IntN(n) == 0 }
 
 // moment lets a random time pass, for it is at a random instant that a fault has to come. Nothing is concluded from it.
 func (s *soak) moment(most time.Duration) { <-time.After(time.Duration(s.rng.Int64N(int64(most)))) }
+
+// newRun gives a history a number of its own.
+func (s *soak) newRun() uint64 {
+	s.runs++
+	return s.Seed ^ s.runs<<40
+}
 
 // did counts what was done or checked.
 func (s *soak) did(what string, n int) { s.done[what] += n }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -31,20 +30,23 @@ type Load struct {
 	MaxSize   int64  // of one write in bytes; 1 MiB
 	Burst     int    // writes, then end by itself; 0: until stopped
 	Meter     *Meter // measures the writes; none
+	Processes int    // how many of the writers are processes of their own; none. See [ServeWriter]
 }
 
 // Workload writes to the volumes of one group from several goroutines until it is stopped: random places (half of them in a small hot
 // part, so that most of it is overwritten often), random sizes from one sector to 1 MiB, each request aligned so that the kernel makes
-// one of it; some writes O_DSYNC, some followed by an fsync, some discards. Overlapping writes wait for each other, all else is
-// concurrent.
+// one of it; some writes O_DSYNC, some buffered, some followed by an fsync, some discards. Overlapping writes wait for each other, all else
+// is concurrent.
 type Workload struct {
 	h       *History
 	load    Load
 	targets []*target
+	procs   []*process // by writer, nil for one that is a goroutine alone
 	limiter *rate.Limiter
 	cancel  context.CancelFunc
 	ctx     context.Context
 	done    sync.WaitGroup
+	closing sync.Once
 	gate    sync.RWMutex // held for reading during a write; Pause holds it
 	acked   atomic.Int64
 
@@ -55,7 +57,8 @@ type Workload struct {
 // target is an open volume and the ranges of it that are being written.
 type target struct {
 	Target
-	file, dsync *os.File
+	at    uint8 // its place
+	files files
 
 	mu   sync.Mutex
 	free *sync.Cond
@@ -67,6 +70,16 @@ type span struct{ off, end int64 }
 // StartWorkload opens the targets and begins to write. Stop it before the mount goes away, unless that is the test.
 func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
 	t.Helper()
+	w, err := TryWorkload(t, h, targets, load)
+	if err != nil {
+		t.Fatalf("open a volume to write to: %v", err)
+	}
+	return w
+}
+
+// TryWorkload is [StartWorkload] for volumes that hosts may perhaps not write.
+func TryWorkload(t T, h *History, targets []Target, load Load) (*Workload, error) {
+	t.Helper()
 	if load.Writers == 0 {
 		load.Writers = 6
 	}
@@ -76,36 +89,52 @@ func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
 	if load.MaxSize == 0 {
 		load.MaxSize = 1 << 20
 	}
-	w := &Workload{h: h, load: load, limiter: rate.NewLimiter(rate.Limit(load.PerSecond), 64)}
+	w := &Workload{h: h, load: load, limiter: rate.NewLimiter(rate.Limit(load.PerSecond), 64), procs: make([]*process, load.Writers)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
-	for _, target := range targets {
-		tg, err := openTarget(target)
-		if err != nil {
-			t.Fatalf("open a volume to write to: %v", err)
-		}
-		w.targets = append(w.targets, tg)
+	if err := w.open(targets); err != nil {
+		w.close()
+		return nil, err
 	}
 	w.done.Add(load.Writers)
 	for i := range load.Writers {
 		go w.write(i, rand.New(rand.NewPCG(load.Seed, uint64(i))))
 	}
 	t.Cleanup(func() { w.Stop() })
-	return w
+	return w, nil
 }
 
-func openTarget(tg Target) (*target, error) {
-	file, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT, 0)
-	if err != nil {
-		return nil, err
+// open opens the targets, here and in the processes.
+func (w *Workload) open(targets []Target) error {
+	for i, tg := range targets {
+		t := &target{Target: tg, at: uint8(i)}
+		t.free = sync.NewCond(&t.mu)
+		w.targets = append(w.targets, t)
+		var err error
+		if t.files, err = openFiles(tg.Path); err != nil {
+			return err
+		}
 	}
-	dsync, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC, 0)
-	if err != nil {
-		file.Close()
-		return nil, err
+	for i := range min(w.load.Processes, w.load.Writers) {
+		var err error
+		if w.procs[i], err = startProcess(targets); err != nil {
+			return err
+		}
 	}
-	t := &target{Target: tg, file: file, dsync: dsync}
-	t.free = sync.NewCond(&t.mu)
-	return t, nil
+	return nil
+}
+
+// close ends the processes and closes the targets.
+func (w *Workload) close() {
+	w.closing.Do(func() {
+		for _, p := range w.procs {
+			if p != nil {
+				p.end()
+			}
+		}
+		for _, t := range w.targets {
+			t.files.close()
+		}
+	})
 }
 
 // Acked returns how many writes were acknowledged so far.
@@ -127,10 +156,7 @@ func (w *Workload) Stop() error {
 func (w *Workload) Wait() error {
 	w.done.Wait()
 	w.cancel()
-	for _, t := range w.targets {
-		t.file.Close()
-		t.dsync.Close()
-	}
+	w.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
@@ -170,13 +196,24 @@ func (w *Workload) step(id int, rng *rand.Rand, buf []byte) error {
 	t := w.targets[rng.IntN(len(w.targets))]
 	switch dice := rng.IntN(100); {
 	case dice < 4:
-		return w.sync(t)
+		return w.sync(id, t)
 	case dice < 7 && !w.load.NoDiscard:
 		return w.discard(id, rng, t)
 	case dice < 12:
-		return w.put(id, rng, t, t.dsync, buf)
+		return w.put(id, rng, t, writeSync, buf)
+	case dice < 27:
+		return w.put(id, rng, t, writeBuffered, buf)
 	}
-	return w.put(id, rng, t, t.file, buf)
+	return w.put(id, rng, t, writeDirect, buf)
+}
+
+// do makes a request, from the writer's process if it has one; p is what a write has to say.
+func (w *Workload) do(id int, t *target, d *deed, p []byte) error {
+	d.Target = t.at
+	if proc := w.procs[id]; proc != nil {
+		return proc.do(d)
+	}
+	return d.do(&t.files, p)
 }
 
 // place chooses where and how much: the sizes are those of file systems and databases, the alignment 4 KiB except for small writes.
@@ -202,23 +239,26 @@ func (w *Workload) place(rng *rand.Rand, size int64) span {
 	return span{off, off + n}
 }
 
-func (w *Workload) put(id int, rng *rand.Rand, t *target, f *os.File, buf []byte) error {
+func (w *Workload) put(id int, rng *rand.Rand, t *target, kind deedKind, buf []byte) error {
 	at := w.place(rng, t.Size)
 	t.lock(at)
 	defer t.unlock(at)
 	p := buf[:at.end-at.off]
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: int64(len(p))})
-	Fill(p, Mark{Run: w.h.Run(), Counter: c, Writer: uint32(id), Volume: uint32(t.Volume), Offset: at.off})
+	d := deed{Kind: kind, Mark: Mark{Run: w.h.Run(), Counter: c, Writer: uint32(id), Volume: uint32(t.Volume), Offset: at.off, Length: int64(len(p))}}
+	if w.procs[id] == nil { // a process fills what it writes itself
+		Fill(p, d.Mark)
+	}
 	begun, issued := w.h.Now(), time.Now()
-	if n, err := f.WriteAt(p, at.off); err != nil {
-		return fmt.Errorf("write %d: %d of %d bytes: %w", c, n, len(p), err)
+	if err := w.do(id, t, &d, p); err != nil {
+		return fmt.Errorf("write %d: %w", c, err)
 	}
 	w.h.Ack(c)
 	if w.load.Meter != nil {
 		w.load.Meter.Wrote(issued, len(p))
 	}
 	w.acked.Add(1)
-	if f == t.dsync {
+	if kind == writeSync {
 		// The write itself is durable once acknowledged, and so is all that was acknowledged before it was issued.
 		w.h.Synced(begun)
 	}
@@ -230,10 +270,7 @@ func (w *Workload) discard(id int, rng *rand.Rand, t *target) error {
 	t.lock(at)
 	defer t.unlock(at)
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: at.end - at.off, Zero: true})
-	err := retryEINTR(func() error {
-		return unix.Fallocate(int(t.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at.off, at.end-at.off)
-	})
-	if err != nil {
+	if err := w.do(id, t, &deed{Kind: deedPunch, Mark: Mark{Offset: at.off, Length: at.end - at.off}}, nil); err != nil {
 		return fmt.Errorf("discard %d of %s: %w", c, t.Path, err)
 	}
 	w.h.Ack(c)
@@ -241,22 +278,13 @@ func (w *Workload) discard(id int, rng *rand.Rand, t *target) error {
 	return nil
 }
 
-func (w *Workload) sync(t *target) error {
+func (w *Workload) sync(id int, t *target) error {
 	begun := w.h.Now()
-	if err := t.file.Sync(); err != nil {
+	if err := w.do(id, t, &deed{Kind: deedSync}, nil); err != nil {
 		return fmt.Errorf("sync %s: %w", t.Path, err)
 	}
 	w.h.Synced(begun)
 	return nil
-}
-
-// retryEINTR calls f again when a signal interrupted it; the runtime sends signals to its own threads.
-func retryEINTR(f func() error) error {
-	for {
-		if err := f(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }
 
 // lock waits until no write overlaps the range.

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestWorkloadOnFiles runs the workload over plain files, which are right by definition: the checker has to agree, and to disagree once
+// TestWorkloadOnFiles runs the workload, half of it in processes, over plain files, which are right by definition: the checker has to agree, and to disagree once
 // a byte of them is changed behind its back.
 func TestWorkloadOnFiles(t *testing.T) {
 	const size = 8 << 20
@@ -26,7 +26,7 @@ func TestWorkloadOnFiles(t *testing.T) {
 		targets = append(targets, Target{Volume: i, Path: path, Size: size})
 	}
 	Prefill(t, h, targets[0])
-	w := StartWorkload(t, h, targets, Load{Seed: seed, Burst: 3000, PerSecond: 1e6})
+	w := StartWorkload(t, h, targets, Load{Seed: seed, Burst: 3000, PerSecond: 1e6, Processes: 3})
 	if err := w.Wait(); err != nil {
 		t.Fatal(err)
 	}

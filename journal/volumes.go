@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync/atomic"
+
+	"pairfs/crashpoint"
 )
 
 // volumes are the journal volumes of a journal and the plan that maps positions to them. Reads and writes of different ranges may run at
@@ -203,6 +205,7 @@ func (v *volumes) write(p Position, b []byte) error {
 		}
 		q += n
 	}
+	crashpoint.Hit(crashpoint.JournalSyncBefore)
 	for q := p; q < end; {
 		s := m.at(q)
 		if err := v.sync(s.vol); err != nil {
@@ -210,6 +213,7 @@ func (v *volumes) write(p Position, b []byte) error {
 		}
 		q = s.end
 	}
+	crashpoint.Hit(crashpoint.JournalSyncAfter)
 	return nil
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"pairfs/journal"
 	"time"
+
+	"pairfs/crashpoint"
+	"pairfs/journal"
 )
 
 // What arrives at a secondary is checked, put into the restore journal with the number it has, and shown by the overlay at once.
@@ -56,7 +58,9 @@ func (p *pullSession) update(rec *journal.Record, t *touched) error {
 		a.vol.changed()
 		t.add(a.vol, int64(rec.Offset), int64(rec.Length))
 	}
+	crashpoint.Hit(crashpoint.ReceiveBefore)
 	g.journal.Publish(r, rec.CRC)
+	crashpoint.Hit(crashpoint.ReceiveAfter)
 	if a != nil && rec.Kind == journal.KindBase {
 		a.use.received.Add(rec.Length)
 	}
@@ -182,7 +186,10 @@ func (p *pullSession) control(rec *journal.Record) error {
 	g.mu.Lock()
 	g.lastSeq, g.lastTime = rec.Seq, rec.Time
 	g.mu.Unlock()
-	return g.obeyControl(rec.Seq, c)
+	crashpoint.Hit(crashpoint.ControlDue)
+	err = g.obeyControl(rec.Seq, c)
+	crashpoint.Hit(crashpoint.ControlObeyed)
+	return err
 }
 
 // mayJump reports whether a start record may leave out sequence numbers: only if no pair but those that start, or whose own start record

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 )
 
@@ -163,6 +164,7 @@ func (f *feedSession) finish(c *copier) {
 	}
 	g.mu.Unlock()
 	if err == nil {
+		crashpoint.Hit(crashpoint.CopyEnded)
 		err = g.persist(p)
 	} else {
 		time.AfterFunc(finishRetry, func() { kick(f.wake) })

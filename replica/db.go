@@ -12,6 +12,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 )
 
@@ -172,9 +173,17 @@ func (d *database) close() error { return d.db.Close() }
 
 // update runs fn in one transaction, durable when it returns nil.
 func (d *database) update(fn func(*bolt.Tx) error) error {
-	if err := d.db.Update(fn); err != nil {
+	err := d.db.Update(func(tx *bolt.Tx) error {
+		err := fn(tx)
+		if err == nil {
+			crashpoint.Hit(crashpoint.CommitBefore)
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("write %s: %w", d.db.Path(), err)
 	}
+	crashpoint.Hit(crashpoint.CommitAfter)
 	d.provide()
 	return nil
 }

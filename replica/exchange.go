@@ -7,6 +7,7 @@ import (
 	"sort"
 	"time"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 )
 
@@ -90,6 +91,7 @@ func (g *group) turnLocked(ctx context.Context, in Input, pairs []*pair, outs ma
 			return err
 		}
 	}
+	crashpoint.Hit(crashpoint.TurnStarted)
 	err := g.commitStates(in, pairs, outs, x.runOptions)
 	if err != nil && len(started) > 0 {
 		back() // hosts must not write what a restart would not know as a primary's

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"pairfs/crashpoint"
 )
 
 // A resync overwrites regions of the volume that loses. Where hosts had written them on purpose, as on both sides of a split brain, no byte
@@ -80,6 +82,7 @@ func (s *Site) keepAside(ctx context.Context, all []lost, o keepOptions) (sets [
 		}
 		return nil, err
 	}
+	crashpoint.Hit(crashpoint.KeptAside)
 	for _, w := range k.made {
 		sets = append(sets, w.kept)
 		s.noteKept(ctx, w.from.pair, &w.kept)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 )
 
@@ -62,7 +63,9 @@ func (a *attachment) obtain(ctx context.Context, p []byte, off int64, sync bool)
 	crc := r.Checksum()
 	a.track(&r, off, int64(len(p)), h.Time)
 	a.overlay.insert(off, int64(len(p)), uint64(r.Pos)+journal.HeaderSize, uint64(r.Pos), false)
+	crashpoint.Hit(crashpoint.AckBefore)
 	a.group.journal.Publish(r, crc)
+	crashpoint.Hit(crashpoint.AckAfter)
 	a.overlay.hosts.Add(hostWrite(len(p)))
 	if sync {
 		return a.syncTo(ctx, r.End)

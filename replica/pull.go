@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 	"pairfs/quicwire"
 )
@@ -310,9 +311,11 @@ func (p *pullSession) request() {
 			}
 		}
 		if now != last {
+			crashpoint.Hit(crashpoint.ConfirmBefore)
 			if p.stream.Send(p.ctx, &now) != nil {
 				return
 			}
+			crashpoint.Hit(crashpoint.ConfirmAfter)
 			last = now
 			p.asked(now.Budget)
 		}

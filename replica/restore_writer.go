@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 )
 
@@ -107,6 +108,7 @@ func (w *restoreWriter) region(a *attachment, base int64) error {
 		if _, err := a.vol.store.writev(base+int64(e.off), w.bufs); err != nil {
 			return err
 		}
+		crashpoint.Hit(crashpoint.StoreWriteAfter)
 		a.group.usage.restored.Add(uint64(end - e.off))
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 )
 
@@ -43,6 +44,9 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 		if err := o.ask(ctx, asked); err != nil {
 			return err
 		}
+		if in == CmdResync || in == CmdDiscard {
+			crashpoint.Hit(crashpoint.ResyncAsked)
+		}
 		g.heard(asked)
 	}
 	for _, p := range with(ActFillMap) {
@@ -81,6 +85,7 @@ func (g *group) run(ctx context.Context, in Input, pairs []*pair, o runOptions) 
 		return err
 	}
 	if len(started) > 0 {
+		crashpoint.Hit(crashpoint.ResyncBegun)
 		g.afterStart(ctx, begun, started)
 	}
 	if in == EvPeerResync || in == EvPeerDiscard {

@@ -12,6 +12,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"pairfs/crashpoint"
 	"pairfs/quicwire"
 )
 
@@ -309,6 +310,7 @@ func (g *group) takeUp(ctx context.Context, peer string, m *quicwire.ResyncPairs
 	if err := g.run(ctx, in, pairs, runOptions{}); err != nil {
 		return nil, nil, err
 	}
+	crashpoint.Hit(crashpoint.ResyncGranted)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ready := &quicwire.ResyncReady{LastSeq: uint64(g.restoredSeq)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 	"pairfs/quicwire"
 )
@@ -103,6 +104,7 @@ func (g *group) servePrepare(ctx context.Context, pairs []*pair, m *quicwire.Swa
 	if err != nil {
 		return nil, fault(KindInternal, err, "group %s of site %s cannot stop its hosts", g.name, g.site.cfg.Name)
 	}
+	crashpoint.Hit(crashpoint.SwapHeld)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.swapReady(f.seq), nil
@@ -132,6 +134,9 @@ func (g *group) serveCommit(ctx context.Context, m *quicwire.SwapPairs) (quicwir
 	}
 	if err == nil {
 		err = g.turn(ctx, EvSwapped, &exchange{generation: m.Generation, last: f.seq, runOptions: runOptions{}})
+	}
+	if err == nil {
+		crashpoint.Hit(crashpoint.SwapGiven)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -181,6 +186,7 @@ func (g *group) giveRole(ctx context.Context, pairs []*pair, m *quicwire.SwapPai
 	if err := g.turn(ctx, EvPeerSwap, &exchange{generation: m.Generation}); err != nil {
 		return nil, err
 	}
+	crashpoint.Hit(crashpoint.RoleGiven)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.swapReady(g.lastSeq), nil

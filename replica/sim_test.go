@@ -36,7 +36,7 @@ import (
 // runs of its seed.
 //
 //	PAIRFS_SEED=n    runs that seed alone
-//	PAIRFS_SIM=n     runs n seeds, from PAIRFS_SEED on if that is set; make sim SEEDS=n
+//	PAIRFS_SIM=n     runs n seeds, from PAIRFS_SEED on if that is set: every second one here, the others in TestVirtualTakeover; make sim SEEDS=n
 func TestVirtualTime(t *testing.T) { simulateAll(t, false) }
 
 // TestVirtualTakeover is TestVirtualTime with takeovers, exchanges of the roles and what is given up behind them, at both sides; sim_turn_test.go
@@ -46,7 +46,7 @@ func TestVirtualTakeover(t *testing.T) { simulateAll(t, true) }
 // simulateAll runs the seeds, as many at a time as there are processors.
 func simulateAll(t *testing.T, turns bool) {
 	t.Helper()
-	seeds, budget := simSeeds(t)
+	seeds, budget := simSeeds(t, turns)
 	began, seen := time.Now(), &simSeen{n: map[string]int{}}
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -91,7 +91,7 @@ const (
 var simFixed = []uint64{1, 2, 3, 4, 5, 6}
 
 // simSeeds says what to run: what the environment says, or else fixed seeds and fresh ones by turns within a budget.
-func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
+func simSeeds(t *testing.T, turns bool) (seeds []uint64, budget time.Duration) {
 	t.Helper()
 	first := testSeed(t)
 	n, _ := strconv.Atoi(os.Getenv("PAIRFS_SIM"))
@@ -99,7 +99,9 @@ func simSeeds(t *testing.T) (seeds []uint64, budget time.Duration) {
 		n = 1
 	}
 	for i := range n {
-		seeds = append(seeds, first+uint64(i))
+		if n == 1 || turns == (i%2 == 1) {
+			seeds = append(seeds, first+uint64(i))
+		}
 	}
 	if n > 0 {
 		return seeds, 0

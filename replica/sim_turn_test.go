@@ -222,6 +222,9 @@ func (w *world) oneSideWrites(g *simGroup) error {
 		if !p.att.writable.Load() || !q.att.writable.Load() || !x.TookOver && !y.TookOver {
 			continue // or split with writes allowed
 		}
+		if x.splitToWrite() || y.splitToWrite() {
+			continue // the same, where the other side was taken over and has not become the primary yet
+		}
 		if x.Status != PSUE || y.Status != PSUE || x.Suspend != BothWritten && y.Suspend != BothWritten {
 			return fmt.Errorf("hosts may write pair %s on both sides: %+v and %+v", name, x, y)
 		}
@@ -269,3 +272,6 @@ func (w *world) oneHistory(g *simGroup) {
 	})
 	w.follow(g)
 }
+
+// splitToWrite reports whether an operator let hosts write an S-VOL that is split.
+func (s PairState) splitToWrite() bool { return s.Role == Secondary && s.SVOLWrite && !s.TookOver }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"pairfs/crashpoint"
 )
 
 const (
@@ -274,9 +276,11 @@ func (s *store) sync() error {
 	if s.lost != nil {
 		return s.lost
 	}
+	crashpoint.Hit(crashpoint.StoreSyncBefore)
 	if err := again(s.file.Sync); err != nil {
 		s.lost = storeFault(err, "sync store %s: what was written may be lost, so the store must be opened anew and its journal replayed", s.path)
 	}
+	crashpoint.Hit(crashpoint.StoreSyncAfter)
 	return s.lost
 }
 

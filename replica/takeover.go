@@ -9,6 +9,8 @@ import (
 
 	"pairfs/journal"
 	"pairfs/quicwire"
+
+	"pairfs/crashpoint"
 )
 
 // TakeoverOptions says how to take over.
@@ -236,9 +238,11 @@ func (g *group) svolTakeover(ctx context.Context, kind string, pairs []*pair, wh
 	if why != nil {
 		text += "; " + why.Error()
 	}
+	crashpoint.Hit(crashpoint.TakeoverDue)
 	if err := g.run(ctx, CmdTakeover, done, runOptions{taken: at}); err != nil {
 		return err
 	}
+	crashpoint.Hit(crashpoint.TakenOver)
 	answer := fmt.Sprintf("%s: hosts may write now; %s", kind, text)
 	g.site.events.add(slog.LevelWarn, g.object(), "%s", answer)
 	Remark(ctx, answer)

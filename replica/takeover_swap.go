@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"pairfs/crashpoint"
 	"pairfs/journal"
 	"pairfs/quicwire"
 )
@@ -57,6 +58,7 @@ func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit 
 		g.abortSwap(token, pairs, err)
 		return err
 	}
+	crashpoint.Hit(crashpoint.SwapArrived)
 	if given != 0 {
 		generation = given
 	} else {
@@ -65,9 +67,11 @@ func (g *group) swapTakeover(ctx, watched context.Context, pairs []*pair, limit 
 			return err
 		}
 	}
+	crashpoint.Hit(crashpoint.SwapGranted)
 	if err := g.turn(ctx, EvSwapped, &exchange{generation: generation, last: seq}); err != nil {
 		return err
 	}
+	crashpoint.Hit(crashpoint.SwapTaken)
 	answer := fmt.Sprintf("%s: the roles are exchanged at sequence number %d, nothing is lost and %s follows; host writes were held for %v", takeoverSwap, seq, g.rec.Peer, time.Since(began).Round(time.Millisecond))
 	g.site.events.add(slog.LevelWarn, g.object(), "%s", answer)
 	Remark(ctx, answer)
