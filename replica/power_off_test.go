@@ -65,7 +65,11 @@ func TestPowerOffWithTooMuch(t *testing.T) {
 	look("then")
 	d.b.reopen()
 	look("after a restart")
-	if seq := d.b.site.pairByName("x").lastThere(); uint64(seq) < had {
+	p := d.b.site.pairByName("x")
+	p.group.mu.Lock()
+	seq := p.lastThere()
+	p.group.mu.Unlock()
+	if uint64(seq) < had {
 		t.Errorf("a takeover would go by number %d, the primary had %d", seq, had)
 	}
 	d.a.open()
