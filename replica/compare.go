@@ -166,7 +166,7 @@ func (f *feedSession) sendStates() error {
 		return err
 	}
 	f.g.mu.Lock()
-	now := f.g.wireStates(f.stream.Agreement().Features)
+	now := f.g.wireStates(f.knows)
 	same := sameStates(now, f.states)
 	f.g.mu.Unlock()
 	if same {

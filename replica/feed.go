@@ -20,7 +20,8 @@ type feedSession struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
-	marks  bool // the peer knows of markers
+	marks  bool              // the peer knows of markers
+	knows  quicwire.Features // of both sides
 
 	// Owned by the sending goroutine.
 	ordinal uint64
@@ -61,7 +62,8 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 		_ = stream.Send(ctx, refusal)
 		return
 	}
-	f := &feedSession{g: g, peer: peer, stream: stream, wake: make(chan struct{}, 1), marks: stream.Agreement().Features&quicwire.FeatureMark != 0}
+	f := &feedSession{g: g, peer: peer, stream: stream, wake: make(chan struct{}, 1), knows: stream.Agreement().Features}
+	f.marks = f.knows&quicwire.FeatureMark != 0
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	defer f.cancel()
 	stop := context.AfterFunc(g.ctx, f.cancel)
@@ -162,7 +164,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	g.compare(open.Pairs, false)
 	f.lastSeq = journal.Seq(open.DurableSeq)
 	g.setLinked(true)
-	accept := &quicwire.MirrorAccept{Session: open.Session, Pairs: g.wireStates(f.stream.Agreement().Features)}
+	accept := &quicwire.MirrorAccept{Session: open.Session, Pairs: g.wireStates(f.knows)}
 	f.states = accept.Pairs
 	behind := journal.Seq(open.DurableSeq) < g.peerRestore && g.active() && !g.startsAfter(journal.Seq(open.DurableSeq))
 	g.mu.Unlock()

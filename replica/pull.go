@@ -20,6 +20,7 @@ import (
 type pullSession struct {
 	g      *group
 	stream *quicwire.MirrorStream
+	knows  quicwire.Features // of both sides
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
@@ -162,7 +163,7 @@ func (g *group) pull(ctx context.Context) error {
 		return err
 	}
 	defer stream.Close()
-	p := &pullSession{g: g, stream: stream, wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
+	p := &pullSession{g: g, stream: stream, knows: stream.Agreement().Features, wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
 	if err := p.accepted(); err != nil {
@@ -365,5 +366,5 @@ func (p *pullSession) toTell() []quicwire.PairState {
 		return nil
 	}
 	p.told = false
-	return p.g.wireStates(p.stream.Agreement().Features)
+	return p.g.wireStates(p.knows)
 }
