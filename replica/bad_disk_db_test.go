@@ -231,6 +231,7 @@ func TestBadDatabase(t *testing.T) {
 	if d.a.tells("site", "the other one stands for the same, so nothing is lost") != 1 {
 		t.Errorf("that a meta page was damaged is not told: %v", d.a.site.Events())
 	}
+	d.wait("the link is up", d.a.linked)
 	d.a.awaitBoth(PAIR, "x")
 	must(t, w.write(t.Context(), 0, 40, 9, true))
 	d.a.suspend("g", SuspendOptions{}, "x")
