@@ -103,6 +103,11 @@ apps: tools ## PostgreSQL, SQLite, ext4 and xfs through takeovers, TAKEOVERS (50
 	PAIRFS_APPS=1 PAIRFS_TAKEOVERS=$(TAKEOVERS) $(GO) test -run '^TestApp[A-Z]' -count=1 -v -timeout 90m ./e2e
 	@$(MAKE) --no-print-directory leftovers
 
+.PHONY: disks
+disks: ## bad disks at length: a flip in every byte of a database, and every n-th operation of journals and stores up to 25 failing
+	PAIRFS_DISKS=1 $(GO) test -run '^Test(DatabaseFlips|DatabaseFaults|JournalFaults|StoreFaults)$$' -count=1 -v -timeout 60m ./replica | \
+		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|flips)|^(ok|FAIL|panic)' || true; }
+
 .PHONY: leftovers
 leftovers:
 	@! grep -E '/(Test|go-test-script)[^ ]* .* - (fuse\.pairfs|ext4|xfs) ' /proc/self/mountinfo || { echo "the tests left these mounts behind" >&2; exit 1; }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 )
@@ -55,6 +56,42 @@ func (s *stage) remove(h *runbookHost, path string) {
 	if err := os.RemoveAll(path); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// turnOver turns over a bit of a file where it has the words, or at most so often: a database may have them in pages that are not in use any more.
+func (s *stage) turnOver(path, words string, most int) {
+	s.t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for n := 0; n < most; n++ {
+		at := bytes.Index(b, []byte(words))
+		if at < 0 && n == 0 {
+			s.t.Fatalf("%s has no %q", path, words)
+		}
+		if at < 0 {
+			return
+		}
+		b[at] ^= 1
+		if _, err := f.WriteAt(b[at:at+1], int64(at)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// restored waits until a file of a site has the words.
+func (s *stage) restored(h *runbookHost, path, words string) {
+	s.t.Helper()
+	Until(s.t, StatusLimit, path+" of site "+h.Name+" has what was written", func() bool {
+		b, err := os.ReadFile(filepath.Join(h.State, path))
+		return err == nil && bytes.Contains(b, []byte(words))
+	})
 }
 
 // runbookDeeds are what happens between the blocks, by the words on the page.
@@ -127,6 +164,27 @@ var runbookDeeds = map[string]func(s *stage){
 	},
 	"the sites are connected": (*stage).connected,
 	"osaka loses its store":   func(s *stage) { s.remove(s.osaka, "volumes/db") },
+	"tokyo goes down and its database is damaged": func(s *stage) {
+		s.drained(s.tokyo)
+		s.tokyo.Crash()
+		s.turnOver(filepath.Join(s.tokyo.State, "site.db"), `"Volume":"db"`, 1000)
+	},
+	"osaka loses its database": func(s *stage) {
+		s.drained(s.tokyo)
+		s.osaka.Crash()
+		s.remove(s.osaka, "site.db")
+	},
+	"a bit of the store of osaka turns over": func(s *stage) {
+		s.put(s.tokyo, "copied")
+		s.drained(s.tokyo)
+		s.restored(s.osaka, "volumes/db", s.textOf("copied"))
+		s.turnOver(filepath.Join(s.osaka.State, "volumes/db"), s.textOf("copied"), 1)
+	},
+	"the checksums are copied to tokyo": func(s *stage) {
+		if err := os.Rename(filepath.Join(s.osaka.Backup, "osaka.sums"), filepath.Join(s.tokyo.Backup, "osaka.sums")); err != nil {
+			s.t.Fatal(err)
+		}
+	},
 	"osaka loses its journal": func(s *stage) {
 		s.put(s.tokyo, "between")
 	},

@@ -35,6 +35,9 @@ var runbookPlays = []struct {
 	{"primary_store", []string{"Lost disk at the primary/The store, and tokyo went down", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
 	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
 	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", "osaka volumes"},
+	{"primary_database", []string{"Lost database/", "Lost database/At the primary", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
+	{"secondary_database", []string{"Lost database/At the secondary"}, "--size=32M", ""},
+	{"damaged_store", []string{"Damaged store/", "Damaged store/Compare", "Damaged store/Mend it"}, "--size=32M", ""},
 }
 
 // TestRunbooks plays every runbook of the page as it stands there, on two sites with ext4 on a loop device over the volume. What hosts wrote
@@ -274,10 +277,14 @@ func (s *stage) assert(play string) {
 		s.end(a, b, "default", "first", "at-osaka")
 	case "primary_store_runs":
 		s.end(a, b, "default@osaka", "first", "in-the-journal", "at-osaka")
-	case "primary_store", "primary_state":
+	case "primary_store", "primary_state", "primary_database":
 		s.end(a, b, "default@osaka", "first", "at-osaka")
 	case "secondary":
 		s.end(a, b, "default", "first", "in-the-journal", "between")
+	case "secondary_database":
+		s.end(a, b, "default", "first")
+	case "damaged_store":
+		s.end(a, b, "default", "first", "copied")
 	default:
 		s.t.Fatalf("nothing is known of the end of %s", play)
 	}

@@ -91,6 +91,7 @@ func changeOnce(ctx context.Context, j *journal.Journal, rng *rand.Rand) error {
 type holdLayout struct {
 	journal.FS
 	begun, goOn chan struct{}
+	once        sync.Once
 	err         error
 }
 
@@ -108,7 +109,7 @@ func (h *holdLayout) Open(name string, write bool) (journal.File, error) {
 }
 
 func (h *heldLayout) WriteAt(b []byte, off int64) (int, error) {
-	close(h.fs.begun)
+	h.fs.once.Do(func() { close(h.fs.begun) })
 	<-h.fs.goOn
 	if h.fs.err != nil {
 		return 0, h.fs.err

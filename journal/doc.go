@@ -108,7 +108,8 @@
 //
 // A journal that was never changed has no layout file: its cycle is 1, 2 … n, the head tells where it begins, and an older program can use it. The first
 // change makes the file DIR/layout of two pages. Generation g stands in page g modulo 2, and the highest valid one holds. So the page that holds is never
-// written over, and no assumption on atomic sectors is made.
+// written over, and no assumption on atomic sectors is made. A layout is written twice, in two generations that follow each other: then both pages stand
+// for it, and one that is damaged later is made good from the other at the next Open. Generation 1 stands alone.
 //
 //	at  size
 //	 0  8  magic     "PAIRFSJL"
@@ -133,8 +134,8 @@
 //	first change only   layout.new written, renamed to layout: generation 1, the layout that holds already
 //	                    the header of 000001 gets version 2, by which an older program refuses the journal
 //	addition            NNNNNN.new preallocated, filled with zeroes, header written; renamed to NNNNNN
-//	addition, removal   the next generation is written; Reserve waits at its base meanwhile, so that no record stands there before
-//	end of a removal    when nothing of it is needed: the next generation, without it
+//	addition, removal   the next two generations are written; Reserve waits at the base meanwhile, so that no record stands there before
+//	end of a removal    when nothing of it is needed: the next two generations, without it
 //	                    its file is removed; 000001 is cut to its header instead, because of the older program
 //
 // After a crash Open makes what it reads durable, then removes files with this journal's id that the layout does not list. With generation 1 the header of
@@ -209,7 +210,7 @@
 //	000020a0  80 0f 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
 //	000020b0  00 00 00 00 02 00 00 00  9b 37 04 22 a2 c9 be f0  |.........7."....|
 //
-// The file layout after a journal volume of 8 MiB was added to it: in generation 2 position 0 on stands in the first of the list, and from the base
+// The file layout after a journal volume of 8 MiB was added to it: in generations 2 and 3 position 0 on stands in the first of the list, and from the base
 // at 0x3ff000 on the second is filled, then the first.
 //
 //	00000000  50 41 49 52 46 53 4a 4c  02 00 00 00 03 00 00 00  |PAIRFSJL........|
@@ -220,11 +221,14 @@
 //	00000050  00 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00  |................|
 //	00000060  00 f0 7f 00 00 00 00 00  00 f0 3f 00 00 00 00 00  |..........?.....|
 //	00000e00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
-//	00001000  50 41 49 52 46 53 4a 4c  02 00 00 00 02 00 00 00  |PAIRFSJL........|
+//	00001000  50 41 49 52 46 53 4a 4c  02 00 00 00 03 00 00 00  |PAIRFSJL........|
 //	00001010  a0 a1 a2 a3 a4 a5 a6 a7  a8 a9 aa ab ac ad ae af  |................|
-//	00001020  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
-//	00001030  00 00 00 00 00 00 00 00  01 00 01 00 1f a0 85 5b  |...............[|
+//	00001020  03 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+//	00001030  00 f0 3f 00 00 00 00 00  02 01 02 00 e2 1f a2 70  |..?............p|
 //	00001040  01 00 00 00 00 00 00 00  00 f0 3f 00 00 00 00 00  |..........?.....|
+//	00001050  00 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00  |................|
+//	00001060  00 f0 7f 00 00 00 00 00  00 f0 3f 00 00 00 00 00  |..........?.....|
+//	00001e00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
 //
 // # History
 //

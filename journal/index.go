@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"errors"
+	"fmt"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -118,44 +120,66 @@ func (j *Journal) Records() uint64 {
 // where a cursor may start. It is false for numbers beyond that, for numbers whose records were freed, and when the journal cannot be
 // read, which is logged. It reads at most about 128 KiB (or capacity/8192) from disk.
 func (j *Journal) Locate(seq Seq) (Position, bool) {
-	p, _, ok := j.locate(seq)
-	return p, ok
+	p, _, err := j.locate(seq)
+	j.tellUnreadable(err)
+	return p, err == nil
+}
+
+// Find is Locate with the reason where that is false: ErrFreed, ErrSequence for a number that was not given yet, ErrClosed, ErrCorrupt, or the disk's.
+func (j *Journal) Find(seq Seq) (Position, error) {
+	p, _, err := j.locate(seq)
+	return p, err
 }
 
 // TimeAt gives the wall clock time in the record that has exactly that number; false where Locate is, or where no record has it.
 func (j *Journal) TimeAt(seq Seq) (time.Time, bool) {
-	_, r, ok := j.locate(seq)
-	if !ok || r.Seq != seq || seq == 0 {
+	_, r, err := j.locate(seq)
+	j.tellUnreadable(err)
+	if err != nil || r.Seq != seq || seq == 0 {
 		return time.Time{}, false
 	}
 	return r.When(), true
 }
 
-// locate is Locate with the header that it found; the record is empty at the end of the journal.
-func (j *Journal) locate(seq Seq) (Position, Record, bool) {
-	if j.usable() != nil {
-		return 0, Record{}, false
+// tellUnreadable logs that the journal cannot be read, and not again while it is for the same reason.
+func (j *Journal) tellUnreadable(err error) {
+	if err == nil || errors.Is(err, ErrFreed) || errors.Is(err, ErrSequence) || errors.Is(err, ErrClosed) {
+		return
+	}
+	text := err.Error()
+	if was := j.unreadable.Swap(&text); was == nil || *was != text {
+		j.log.Error("journal cannot be read; run a check of it", "journal", j.opts.Dir, "cause", err)
+	}
+}
+
+// locate is Find with the header that it found; the record is empty at the end of the journal.
+func (j *Journal) locate(seq Seq) (Position, Record, error) {
+	if err := j.usable(); err != nil {
+		return 0, Record{}, err
 	}
 	defer j.life.RUnlock()
 	j.mu.Lock()
 	tail, last := Position(j.tail.Load()), j.last
 	j.mu.Unlock()
-	if seq > last {
-		return tail, Record{}, seq == last+1
+	if seq == last+1 {
+		return tail, Record{}, nil
 	}
 	p := max(j.index.before(seq), Position(j.freed.Load()))
-	for w := newWindow(j.vols, probeSize); p < tail; {
+	for w := newWindow(j.vols, probeSize); seq <= last && p < tail; {
 		h, size, err := j.headerAt(w, p)
+		if err != nil && p < Position(j.freed.Load()) {
+			err = fmt.Errorf("%w: number %d", ErrFreed, seq)
+		}
 		if err != nil {
-			if p >= Position(j.freed.Load()) {
-				j.log.Error("journal cannot be read; run a check of it", "journal", j.opts.Dir, "position", uint64(p), "cause", err)
-			}
-			return 0, Record{}, false
+			return 0, Record{}, err
 		}
 		if h.Kind != KindPad && h.Seq >= seq {
-			return p, h, seq > Seq(j.freedSeq.Load())
+			if seq <= Seq(j.freedSeq.Load()) {
+				return p, h, fmt.Errorf("%w: number %d", ErrFreed, seq)
+			}
+			return p, h, nil
 		}
 		p += Position(size)
 	}
-	return 0, Record{}, false
+	return tail, Record{}, fmt.Errorf("%w: number %d is not given yet, the last one is %d", ErrSequence, seq, last)
 }

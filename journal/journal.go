@@ -98,6 +98,8 @@ type Journal struct {
 	freed    atomic.Uint64
 	freedSeq atomic.Uint64 // number of the last record before freed; stored after freed
 
+	unreadable atomic.Pointer[string] // why it could not be read when that was logged last
+
 	front front // how far everything reserved is published too
 	index index
 

@@ -57,6 +57,13 @@ func (l *layout) encode() []byte {
 	return b
 }
 
+// same reports whether two pages stand for one layout.
+func (l *layout) same(o *layout) bool {
+	c := *o
+	c.generation = l.generation
+	return bytes.Equal(l.encode(), c.encode())
+}
+
 // layoutCRC covers the whole page but the checksum itself.
 func layoutCRC(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:60], castagnoli), castagnoli, b[64:PageSize])

@@ -20,7 +20,7 @@ func (v *volumes) openLayout(write bool) (bool, error) {
 		return false, fmt.Errorf("open the layout of a journal: %w", err)
 	}
 	v.layout = f
-	var best *layout
+	var best, other *layout
 	var bad []error
 	for slot := range int64(2) {
 		page := alignedBuf(PageSize)
@@ -38,7 +38,9 @@ func (v *volumes) openLayout(write bool) (bool, error) {
 		case err != nil:
 			bad = append(bad, err)
 		case best == nil || l.generation > best.generation:
-			best = l
+			best, other = l, best
+		default:
+			other = l
 		}
 	}
 	if best == nil {
@@ -46,6 +48,7 @@ func (v *volumes) openLayout(write bool) (bool, error) {
 	}
 	v.id, v.created, v.next, v.generation = best.id, best.created, int(best.next), best.generation
 	v.plan.Store(best.plan)
+	v.alone = other == nil || !best.same(other)
 	return true, nil
 }
 
@@ -88,10 +91,15 @@ func (v *volumes) openListed(write bool) error {
 				ErrCorrupt, v.path(vol.number), h.version, h.data, formatVersion, vol.data)
 		}
 	}
-	if write {
-		return v.clearLeft()
+	if !write {
+		return nil
 	}
-	return nil
+	if v.alone && v.generation > 1 {
+		if err := v.recordOnce(v.plan.Load()); err != nil { // an interrupted change, or a page that is damaged
+			return err
+		}
+	}
+	return v.clearLeft()
 }
 
 // mendFirst gives the first journal volume the header of version 2 if that was interrupted, and refuses any other header.
@@ -235,8 +243,19 @@ func (v *volumes) page(generation uint64, m *plan) layout {
 	return layout{next: uint32(v.next), id: v.id, generation: generation, created: v.created, plan: m}
 }
 
-// record makes a plan durable. The page that holds so far stays as it is: whichever of both is there after a crash holds.
+// record makes a plan durable, in both pages one after the other. The page that holds so far stays as it is until the other one has the new plan:
+// whichever is there after a crash holds.
 func (v *volumes) record(m *plan) error {
+	for range 2 {
+		if err := v.recordOnce(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordOnce makes a plan durable in the page that does not hold.
+func (v *volumes) recordOnce(m *plan) error {
 	l := v.page(v.generation+1, m)
 	_, err := v.layout.WriteAt(l.encode(), int64(l.generation%2)*PageSize)
 	if err == nil {

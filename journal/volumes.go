@@ -25,6 +25,7 @@ type volumes struct {
 	// What follows is of the layout file and guarded by who changes the layout.
 	layout     File   // nil: the journal is of version 1 and has none
 	generation uint64 // of the page that holds now
+	alone      bool   // when it was opened the other page stood for something else, or for nothing
 	next       int    // number for the journal volume that is added next
 }
 

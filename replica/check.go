@@ -9,7 +9,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
@@ -26,21 +25,45 @@ type Finding struct {
 // together, that the stores are there with the sizes that their pairs have, that every record a journal must hold is there with its
 // checksum, that every kept set is whole, and what lies there that the database does not know. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
 func Check(stateDir string, report func(Finding)) error {
+	return withChecker(stateDir, report, (*checker).run)
+}
+
+// withChecker opens the database of a site that is not running and calls fn, unless the database cannot be used, which is reported.
+func withChecker(stateDir string, report func(Finding), fn func(*checker) error) error {
 	path := filepath.Join(stateDir, "site.db")
-	if _, err := os.Stat(path); err != nil {
+	c := checker{dir: stateDir, report: report}
+	if fi, err := os.Stat(path); err != nil {
 		return fmt.Errorf("%s is no state directory of a site: %w", stateDir, err)
-	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return fmt.Errorf("the site of %s is running: stop it first (pairfs umount)", stateDir)
-	}
-	if err != nil {
-		report(Finding{"site.db", fmt.Sprintf("cannot be opened: %v", err), true})
+	} else if fi.Size() == 0 {
+		c.say(true, "site.db", "is empty: what the site knew is lost; go on as docs/runbooks.md says (Lost database)")
 		return nil
 	}
+	var meta *brokenMeta
+	switch err := verify(path); {
+	case errors.Is(err, errInUse):
+		return fmt.Errorf("the site of %s is running: stop it first (pairfs umount)", stateDir)
+	case errors.As(err, &meta):
+		c.wrong = fmt.Sprintf("; %v, and the next start mends it", err)
+	case err != nil && !errors.Is(err, errDamaged):
+		return fmt.Errorf("look at %s: %w", path, err)
+	case err != nil:
+		c.say(true, "site.db", "cannot be used: %v; keep a copy of %s, and go on as docs/runbooks.md says (Lost database)", err, stateDir)
+		return nil
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
 	defer db.Close()
-	c := checker{dir: stateDir, d: &database{db: db}, report: report}
-	return c.run()
+	c.d = &database{db: db}
+	if c.boot, err = journal.BootID(); err != nil {
+		return err
+	}
+	if err := c.load(); err != nil {
+		c.say(true, "site.db", "%v", err)
+		return nil
+	}
+	return fn(&c)
 }
 
 type checker struct {
@@ -51,6 +74,10 @@ type checker struct {
 	groups  map[string]groupRecord
 	marks   map[string]marksRecord
 	pairs   map[string]pairRecord
+	rings   map[string]ringRecord
+	site    string
+	boot    string // this run of the machine
+	wrong   string // with the database, although it can be used
 }
 
 func (c *checker) say(bad bool, object, format string, args ...any) {
@@ -58,11 +85,7 @@ func (c *checker) say(bad bool, object, format string, args ...any) {
 }
 
 func (c *checker) run() error {
-	if err := c.load(); err != nil {
-		c.say(true, "site.db", "%v", err)
-		return nil
-	}
-	c.say(false, "site.db", "%s, %s, %s", counted(len(c.volumes), "volume"), counted(len(c.groups), "group"), counted(len(c.pairs), "pair"))
+	c.say(c.wrong != "", "site.db", "%s, %s, %s%s", counted(len(c.volumes), "volume"), counted(len(c.groups), "group"), counted(len(c.pairs), "pair"), c.wrong)
 	for name := range c.volumes {
 		c.volume(name)
 	}
@@ -118,28 +141,27 @@ func (c *checker) strays(folder string, known func(name string) bool) (names []s
 
 func (c *checker) load() error {
 	err := c.d.db.View(func(tx *bolt.Tx) error {
-		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps} {
+		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps, bucketRings} {
 			if tx.Bucket(b) == nil {
 				return fmt.Errorf("bucket %s is missing", b)
 			}
 		}
-		if f := tx.Bucket(bucketSite).Get([]byte("format")); len(f) != 4 || binary.LittleEndian.Uint32(f) > dbFormat {
+		c.site = string(tx.Bucket(bucketSite).Get(keyName))
+		if f := tx.Bucket(bucketSite).Get(keyFormat); len(f) != 4 || binary.LittleEndian.Uint32(f) > dbFormat {
 			return fmt.Errorf("format %x is not known, %d is", f, dbFormat)
-		}
-		for err := range tx.Check() {
-			return fmt.Errorf("its pages are damaged: %w", err)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	var errs [5]error
+	var errs [6]error
 	_, errs[0] = load[peerRecord](c.d, bucketPeers)
 	c.volumes, errs[1] = load[volumeRecord](c.d, bucketVolumes)
 	c.groups, errs[2] = load[groupRecord](c.d, bucketGroups)
 	c.marks, errs[3] = load[marksRecord](c.d, bucketMarks)
 	c.pairs, errs[4] = load[pairRecord](c.d, bucketPairs)
+	c.rings, errs[5] = load[ringRecord](c.d, bucketRings)
 	return errors.Join(errs[:]...)
 }
 
@@ -175,39 +197,57 @@ func (c *checker) pair(name string, p pairRecord) {
 	}
 }
 
-// group walks the records that the journal must hold: from its head, to the mark that is known to be durable.
+// group looks at the records that the journal must hold.
 func (c *checker) group(name string, g groupRecord) {
 	object := "group/" + name
 	if g.Failed != "" {
 		c.say(true, object, "its journal was given up and is made anew at the next start: %s", g.Failed)
 		return
 	}
-	m := c.marks[name]
-	at, records := m.Head.Position, 0
-	var bad error
-	_, err := journal.Dump(nil, filepath.Join(c.dir, "journals", name), func(r *journal.DumpRecord) error {
+	records, at, bad, err := c.records(name, func(*journal.DumpRecord) {})
+	switch {
+	case err != nil:
+		c.say(true, object, "its journal cannot be read: %v", err)
+	case bad != nil:
+		c.say(true, object, "its journal is damaged: %v; a start tells what to do", bad)
+	default:
+		c.say(false, object, "%s in the journal, all with good checksums, up to position %d", counted(records, "record"), at)
+	}
+}
+
+// records walks the records that the journal of a group must hold: from its head on, to the mark that is known to be durable and to the last good one
+// behind it. It counts them, and says where they end and what is wrong with them.
+func (c *checker) records(group string, visit func(*journal.DumpRecord)) (records int, at journal.Position, bad, err error) {
+	m := c.marks[group]
+	at = m.Head.Position
+	_, err = journal.Dump(nil, filepath.Join(c.dir, "journals", group), func(r *journal.DumpRecord) error {
 		if r.Position < m.Head.Position || bad != nil {
 			return nil
 		}
 		switch {
 		case r.Position != at && at < m.Known:
-			bad = fmt.Errorf("no record at position %d, the next one is at %d", at, r.Position)
+			bad = fmt.Errorf("no record at position %d; the next one is at %d, in journal volume %d at offset %d", at, r.Position, r.JournalVolume, r.FileOffset)
 		case r.Err != nil && r.Position < m.Known:
-			bad = r.Err
+			bad = fmt.Errorf("in journal volume %d, %d bytes at offset %d (%d bytes at offset %d of %s): %w", r.JournalVolume, r.Size, r.FileOffset, r.Length, r.Offset, c.volumeOf(group, r.Volume), r.Err)
 		case r.Err == nil && r.Position == at:
 			at += journal.Position(r.Size)
 			records++
+			visit(r)
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		c.say(true, object, "its journal cannot be read: %v", err)
-	case bad != nil:
-		c.say(true, object, "its journal is damaged: %v", bad)
-	case at < m.Known:
-		c.say(true, object, "its journal ends at position %d, but was durable up to %d", at, m.Known)
-	default:
-		c.say(false, object, "%s in the journal, all with good checksums, up to position %d", counted(records, "record"), at)
+	if err == nil && bad == nil && at < m.Known {
+		bad = fmt.Errorf("it ends at position %d, but was durable up to %d", at, m.Known)
 	}
+	return records, at, bad, err
+}
+
+// volumeOf names the volume that has a number in a group.
+func (c *checker) volumeOf(group string, number uint32) string {
+	for _, p := range c.pairs {
+		if p.Group == group && p.Number == number {
+			return "volume " + p.Volume
+		}
+	}
+	return fmt.Sprintf("a volume that is in no pair any more, %d", number)
 }

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
-	"golang.org/x/sys/unix"
 
 	"pairfs/crashpoint"
 	"pairfs/journal"
@@ -19,8 +19,10 @@ import (
 // The site's database, STATE/site.db, is one bbolt file. Everything that must move together moves in one of its transactions:
 //
 //	bucket    key             value
-//	site      "format"        1, little endian uint32; a larger number was written by a newer pairfs and is refused
+//	site      "format"        2, little endian uint32; a larger number was written by a newer pairfs and is refused
 //	          "name"          the site's name
+//	          "sum"           sum of checksums of all other entries, uint64; see db_sum.go
+//	          "twins"         1, while both meta pages of the file stand for the same entries
 //	          "volumes"       last volume id given, uint64
 //	peers     peer name       JSON peerRecord
 //	volumes   volume name     JSON volumeRecord
@@ -30,8 +32,9 @@ import (
 //	rings     group name      JSON ringRecord, while its staging ring is in use
 //	bitmaps   pair name       a bucket: page number (big endian uint32) to 4096 bytes; a page of zeroes is absent
 //
-// A checkpoint writes marks and bitmap pages together (I5), a status change pairs and bitmap pages together.
-const dbFormat = 1
+// A checkpoint writes marks and bitmap pages together (I5), a status change pairs and bitmap pages together. Format 1 had no sum; it is made when
+// such a database is opened.
+const dbFormat = 2
 
 var (
 	bucketSite    = []byte("site")
@@ -119,57 +122,104 @@ type database struct {
 	room dbRoom
 }
 
-// openDatabase opens or makes the database. It holds the file lock that keeps a second daemon away.
-func openDatabase(path, site string) (*database, error) {
+// openDatabase opens or makes the database. It holds the file lock that keeps a second daemon away. What is damaged is refused, and not changed;
+// remark is what is to be told of one that is not refused.
+func openDatabase(path, site string) (d *database, remark string, err error) {
 	if fi, err := os.Lstat(path); err == nil && !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("open %s: it is not a regular file; pairfs does not follow links in its state directory", path)
+		return nil, "", fmt.Errorf("open %s: it is not a regular file; pairfs does not follow links in its state directory", path)
+	} else if err == nil && fi.Size() > 0 {
+		var meta *brokenMeta
+		switch err := verify(path); {
+		case errors.Is(err, errInUse):
+			return nil, "", openError(path, err)
+		case errors.As(err, &meta):
+			remark = fmt.Sprintf("%s was damaged: %v", path, err)
+		case errors.Is(err, errDamaged):
+			return nil, "", refuse(KindInternal, "%s cannot be used, for %v; nothing was changed: keep a copy of %s, and go on as without a site.db (docs/runbooks.md, Lost database)", path, err, filepath.Dir(path))
+		case err != nil:
+			return nil, "", openError(path, err)
+		}
 	}
-	d := &database{}
+	d = &database{}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, OpenFile: d.room.openFile})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("open %s: another pairfs daemon uses this state directory; stop it first (pairfs umount)", path)
-	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w: the file is damaged or no database of a site; restore it from a copy", path, err)
+		return nil, "", openError(path, err)
 	}
 	d.db = db
 	if err := d.init(site); err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, "", errors.Join(err, db.Close())
 	}
-	return d, nil
+	return d, remark, nil
+}
+
+// openError says why a database cannot be opened.
+func openError(path string, err error) error {
+	if errors.Is(err, berrors.ErrTimeout) || errors.Is(err, errInUse) {
+		return fmt.Errorf("open %s: another pairfs daemon uses this state directory; stop it first (pairfs umount)", path)
+	}
+	return fmt.Errorf("open %s: %w", path, err)
 }
 
 func (d *database) init(site string) error {
-	return d.db.Update(func(tx *bolt.Tx) error {
+	err := d.db.Update(func(tx *bolt.Tx) error {
 		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps, bucketRings} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return fmt.Errorf("prepare %s: %w", d.db.Path(), err)
 			}
 		}
-		b := tx.Bucket(bucketSite)
-		if v := b.Get([]byte("format")); v != nil {
-			if len(v) != 4 {
-				return fmt.Errorf("%s is damaged: its format number has %d bytes", d.db.Path(), len(v))
-			}
-			if f := binary.LittleEndian.Uint32(v); f > dbFormat {
-				return fmt.Errorf("%s has format %d, this pairfs knows up to %d: use the newer pairfs that wrote it", d.db.Path(), f, dbFormat)
-			}
-			if have := string(b.Get([]byte("name"))); site != "" && have != site {
-				return fmt.Errorf("the state directory belongs to site %q, not %q: give --name=%s or another --state", have, site, have)
-			}
-			return nil
+		if tx.Bucket(bucketSite).Get(keyFormat) == nil {
+			return errors.Join(setSite(tx, keyName, []byte(site)), d.putFormat(tx))
 		}
-		if err := b.Put([]byte("format"), binary.LittleEndian.AppendUint32(nil, dbFormat)); err != nil {
-			return err
-		}
-		return b.Put([]byte("name"), []byte(site))
+		return errors.Join(d.known(tx, site), setSite(tx, keyTwins, nil))
 	})
+	if err != nil {
+		return err
+	}
+	return d.db.Update(func(*bolt.Tx) error { return nil }) // the other meta page does not say any more that both stand for the same
 }
 
-func (d *database) close() error { return d.db.Close() }
+var (
+	keyFormat = []byte("format")
+	keyName   = []byte("name")
+)
+
+// known refuses a database of a newer program or of another site, and brings one of before this format to it.
+func (d *database) known(tx *bolt.Tx, site string) error {
+	b := tx.Bucket(bucketSite)
+	v := b.Get(keyFormat)
+	if len(v) != 4 {
+		return fmt.Errorf("%s is damaged: its format number has %d bytes", d.db.Path(), len(v))
+	}
+	f := binary.LittleEndian.Uint32(v)
+	if f > dbFormat {
+		return fmt.Errorf("%s has format %d, this pairfs knows up to %d: use the newer pairfs that wrote it", d.db.Path(), f, dbFormat)
+	}
+	if have := string(b.Get(keyName)); site != "" && have != site {
+		return fmt.Errorf("the state directory belongs to site %q, not %q: give --name=%s or another --state", have, site, have)
+	}
+	if f == dbFormat {
+		return nil
+	}
+	return errors.Join(sumUp(tx), d.putFormat(tx))
+}
+
+func (d *database) putFormat(tx *bolt.Tx) error {
+	return setSite(tx, keyFormat, binary.LittleEndian.AppendUint32(nil, dbFormat))
+}
+
+// setSite stores an entry of the site bucket, or takes it away for nil.
+func setSite(tx *bolt.Tx, key, value []byte) error {
+	return setEntry(tx, tx.Bucket(bucketSite), string(bucketSite), key, value)
+}
+
+// close makes both meta pages stand for the same entries before: when one is damaged the other one is enough. An error of that takes nothing away.
+func (d *database) close() error {
+	err := d.db.Update(func(tx *bolt.Tx) error { return setSite(tx, keyTwins, []byte{1}) })
+	if err == nil {
+		_ = d.db.Update(func(*bolt.Tx) error { return nil })
+	}
+	return d.db.Close()
+}
 
 // update runs fn in one transaction, durable when it returns nil.
 func (d *database) update(fn func(*bolt.Tx) error) error {
@@ -195,7 +245,7 @@ func next(tx *bolt.Tx, counter string) (uint64, error) {
 	if v := b.Get([]byte(counter)); len(v) == 8 {
 		n = binary.LittleEndian.Uint64(v) + 1
 	}
-	return n, b.Put([]byte(counter), binary.LittleEndian.AppendUint64(nil, n))
+	return n, setSite(tx, []byte(counter), binary.LittleEndian.AppendUint64(nil, n))
 }
 
 func put(tx *bolt.Tx, bucket []byte, key string, v any) error {
@@ -203,7 +253,7 @@ func put(tx *bolt.Tx, bucket []byte, key string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s %q: %w", bucket, key, err)
 	}
-	return tx.Bucket(bucket).Put([]byte(key), b)
+	return setEntry(tx, tx.Bucket(bucket), string(bucket), []byte(key), b)
 }
 
 func get[T any](tx *bolt.Tx, bucket []byte, key string) (v T, ok bool, err error) {
@@ -241,17 +291,15 @@ func putBitmap(tx *bolt.Tx, pair string, b *bitmap, pages []int) error {
 	}
 	for _, n := range pages {
 		key := binary.BigEndian.AppendUint32(nil, uint32(n))
-		if p := b.page(n); p != nil {
-			err = bk.Put(key, p)
-		} else {
-			err = bk.Delete(key)
-		}
-		if err != nil {
+		if err := setEntry(tx, bk, bitmapName(pair), key, b.page(n)); err != nil {
 			return fmt.Errorf("bitmap of pair %s: %w", pair, err)
 		}
 	}
 	return nil
 }
+
+// bitmapName is the name of the bucket of a pair's bitmap.
+func bitmapName(pair string) string { return string(bucketBitmaps) + "/" + pair }
 
 // loadBitmap reads what is stored of a pair's bitmap into b.
 func (d *database) loadBitmap(pair string, b *bitmap) error {
@@ -271,11 +319,17 @@ func (d *database) loadBitmap(pair string, b *bitmap) error {
 
 // dropPair removes a pair and its bitmap.
 func dropPair(tx *bolt.Tx, name string) error {
-	if err := tx.Bucket(bucketPairs).Delete([]byte(name)); err != nil {
+	if err := remove(tx, bucketPairs, name); err != nil {
 		return err
 	}
-	if tx.Bucket(bucketBitmaps).Bucket([]byte(name)) == nil {
+	bits := tx.Bucket(bucketBitmaps).Bucket([]byte(name))
+	if bits == nil {
 		return nil
+	}
+	gone := uint64(0)
+	err := bits.ForEach(func(k, v []byte) error { gone += entrySum(bitmapName(name), k, v); return nil })
+	if err = errors.Join(err, addToSum(tx, -gone)); err != nil {
+		return err
 	}
 	return tx.Bucket(bucketBitmaps).DeleteBucket([]byte(name))
 }

@@ -92,6 +92,13 @@
 // to free from its middle: two live ranges, two heads, two places at which a recovery begins, for a drain that a link which is too slow
 // anyway gets through a little later. Whoever wants more of it drained makes the journal larger, or slows hosts with inflow control.
 //
+// # Bad disks
+//
+// What a disk does to the bytes of a journal, or of site.db, at rest is found by checksums before anything is made of it: those of the records, and
+// the sum of the entries of site.db (db_sum.go), whose pages are looked at before bbolt maps them (db_pages.go). A damaged journal holds its group
+// and nothing else; a site whose database is lost, empty or damaged does not start, and no new one begins in its place. A store has no checksums: [Sums]
+// and [CompareSums] compare the stores of both sides of a pair (sums.go).
+//
 // # What loses
 //
 // Where a resync overwrites bytes that hosts wrote on purpose on the side that loses, they are kept aside first: the regions as hosts read

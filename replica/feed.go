@@ -361,8 +361,11 @@ func (f *feedSession) mayFeed() bool {
 	if first == noStop || f.cursor != nil {
 		return first != noStop
 	}
-	pos, ok := g.journal.Locate(max(first, f.lastSeq+1))
-	if !ok {
+	pos, err := g.journal.Find(max(first, f.lastSeq+1))
+	if err != nil {
+		if !errors.Is(err, journal.ErrFreed) && !errors.Is(err, journal.ErrSequence) && !errors.Is(err, journal.ErrClosed) {
+			g.journalFailed(fmt.Errorf("read the journal of group %s behind sequence number %d: %w", g.name, f.lastSeq, err))
+		}
 		return false
 	}
 	f.cursor = g.journal.NewCursor(pos)

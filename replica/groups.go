@@ -121,7 +121,7 @@ func (s *Site) removeLocked(g *group) error {
 		s.log.Warn("group stopped with an error", "group", g.name, "error", err)
 	}
 	err := s.db.update(func(tx *bolt.Tx) error {
-		return errors.Join(g.dropRing(tx), tx.Bucket(bucketGroups).Delete([]byte(g.name)), tx.Bucket(bucketMarks).Delete([]byte(g.name)))
+		return errors.Join(g.dropRing(tx), remove(tx, bucketGroups, g.name), remove(tx, bucketMarks, g.name))
 	})
 	return errors.Join(err, g.remove())
 }

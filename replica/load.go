@@ -18,11 +18,11 @@ import (
 // checkLost refuses a state directory that lost its database or its key: without the database the stores are bytes of nobody, and a new
 // site in the same place would write over them; without its key no peer would know the site again.
 func checkLost(dir string) error {
-	_, dbErr := os.Lstat(filepath.Join(dir, "site.db"))
-	if errors.Is(dbErr, os.ErrNotExist) {
-		for _, sub := range []string{"volumes", "journals"} {
-			if left, err := os.ReadDir(filepath.Join(dir, sub)); err == nil && len(left) > 0 {
-				return refuse(KindInternal, "%s has no site.db, but %s holds %s and more: restore site.db, or move the whole directory away to begin anew", dir, filepath.Join(dir, sub), left[0].Name())
+	if noDatabase(dir) {
+		for _, left := range leftOfSite {
+			path := filepath.Join(dir, left)
+			if holds, what := holdsAnything(path); holds {
+				return refuse(KindInternal, "%s has no site.db, but %s is there%s: put site.db back, or move the whole directory away and go on as docs/runbooks.md says (Lost database)", dir, path, what)
 			}
 		}
 		return nil
@@ -31,6 +31,34 @@ func checkLost(dir string) error {
 		return refuse(KindInternal, "%s has a site.db and no key.pem: restore the key, for peers know the site by it; or make a new one (pairfs key --state %s) and give it to every peer", dir, dir)
 	}
 	return nil
+}
+
+// leftOfSite is what a site that did anything leaves in its state directory besides its database and key.
+var leftOfSite = []string{"volumes", "journals", keptFolder, "audit", "history"}
+
+// noDatabase reports whether a state directory has no database: an empty file is what a start leaves that was cut off before it made one, and what
+// a disk or a copy may leave of one that was there.
+func noDatabase(dir string) bool {
+	fi, err := os.Lstat(filepath.Join(dir, "site.db"))
+	return errors.Is(err, os.ErrNotExist) || err == nil && fi.Mode().IsRegular() && fi.Size() == 0
+}
+
+// holdsAnything reports whether a folder or file is there and not empty, and names the first thing in it.
+func holdsAnything(path string) (holds bool, what string) {
+	fi, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return false, ""
+	case !fi.IsDir():
+		return fi.Size() > 0, ""
+	}
+	left, err := os.ReadDir(path)
+	for _, e := range left {
+		if e.Name() != "lost+found" { // of a file system that is mounted there
+			return true, " and holds " + e.Name()
+		}
+	}
+	return err != nil, ""
 }
 
 // DefaultRingDir finds a folder on tmpfs for staging rings: /dev/shm, or /run where that is one; /dev/shm if neither is.

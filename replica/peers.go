@@ -125,7 +125,7 @@ func (s *Site) RemovePeer(_ context.Context, name string) error {
 	if n := s.pairsWith(name); n > 0 {
 		return refuse(KindBusy, "peer %s has %s here: delete what it has first", name, counted(n, "pair"))
 	}
-	if err := s.db.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketPeers).Delete([]byte(name)) }); err != nil {
+	if err := s.db.update(func(tx *bolt.Tx) error { return remove(tx, bucketPeers, name) }); err != nil {
 		return fault(KindInternal, err, "peer %s cannot be removed", name)
 	}
 	s.endpoint.RemovePeer(name)

@@ -159,7 +159,7 @@ func (g *group) rememberRing() error {
 func (g *group) forgetRing() error { return g.site.db.update(g.dropRing) }
 
 func (g *group) dropRing(tx *bolt.Tx) error {
-	return tx.Bucket(bucketRings).Delete([]byte(g.name))
+	return remove(tx, bucketRings, g.name)
 }
 
 // closeJournal closes the journal and forgets the ring if nothing is left in it. The group's goroutines have ended.

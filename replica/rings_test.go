@@ -100,7 +100,7 @@ func (n *node) ringOf(group string) string {
 // withDatabase runs a transaction on the database of a site that is not open.
 func (n *node) withDatabase(do func(*bolt.Tx) error) {
 	n.t.Helper()
-	db, err := openDatabase(n.cfg.StateDir+"/site.db", n.cfg.Name)
+	db, _, err := openDatabase(n.cfg.StateDir+"/site.db", n.cfg.Name)
 	must(n.t, err)
 	must(n.t, db.update(do))
 	must(n.t, db.close())

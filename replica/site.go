@@ -155,16 +155,20 @@ func (c *Config) fill() error {
 }
 
 func (s *Site) open() error {
-	_, err := os.Lstat(filepath.Join(s.cfg.StateDir, "site.db"))
-	s.fresh = errors.Is(err, os.ErrNotExist)
+	s.fresh = noDatabase(s.cfg.StateDir)
 	if err := s.openDirs(); err != nil {
 		return err
 	}
 	if err := checkLost(s.cfg.StateDir); err != nil {
 		return err
 	}
-	if s.db, err = openDatabase(filepath.Join(s.cfg.StateDir, "site.db"), s.cfg.Name); err != nil {
+	db, remark, err := openDatabase(filepath.Join(s.cfg.StateDir, "site.db"), s.cfg.Name)
+	if err != nil {
 		return err
+	}
+	s.db = db
+	if remark != "" {
+		s.events.add(slog.LevelWarn, "site", "%s", remark)
 	}
 	s.db.room.short = s.dbShort
 	s.db.provide()

@@ -142,7 +142,7 @@ func (s *Site) removeVolume(v *Volume) error {
 	if err := s.checkFree(v, "removed"); err != nil {
 		return err
 	}
-	if err := s.db.update(func(tx *bolt.Tx) error { return tx.Bucket(bucketVolumes).Delete([]byte(v.name)) }); err != nil {
+	if err := s.db.update(func(tx *bolt.Tx) error { return remove(tx, bucketVolumes, v.name) }); err != nil {
 		return fault(KindInternal, err, "volume %s cannot be removed", v.name)
 	}
 	s.mu.Lock()
@@ -200,7 +200,7 @@ func (s *Site) RenameVolume(from, to string) error {
 	if err == nil {
 		err = s.db.update(func(tx *bolt.Tx) error {
 			rec, _, err := get[volumeRecord](tx, bucketVolumes, from)
-			return errors.Join(err, put(tx, bucketVolumes, to, rec), tx.Bucket(bucketVolumes).Delete([]byte(from)))
+			return errors.Join(err, put(tx, bucketVolumes, to, rec), remove(tx, bucketVolumes, from))
 		})
 	}
 	if err != nil {

@@ -88,7 +88,7 @@ func (s *Site) giveUpVolumes(names []string) error {
 func forgetVolumes(tx *bolt.Tx, gone []givenUp, pairs map[string]pairRecord) error {
 	left := maps.Clone(pairs)
 	for _, g := range gone {
-		if err := tx.Bucket(bucketVolumes).Delete([]byte(g.volume)); err != nil {
+		if err := remove(tx, bucketVolumes, g.volume); err != nil {
 			return err
 		}
 		if g.pair == "" {

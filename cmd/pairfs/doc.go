@@ -30,6 +30,19 @@
 // A site does not start while something of it is missing that may be found: --without-ring and --without-store=VOLUME say that the staging ring
 // of a killed daemon, or the store of a volume, is lost for good. A volume without a store is given up with its pair, on this side alone.
 //
+// # Stores at rest
+//
+// "pairfs check --state DIR" says what of the state directory of a stopped site is missing or damaged: the database, the journals (in which journal volume,
+// at which offset), the kept sets. A store has no checksums of its own. But what may differ between the two stores of a pair is known, so with both
+// sites stopped
+//
+//	pairfs check --state DIR --sums=FILE         at one site writes checksums of the regions (64 KiB) of its pairs' stores into FILE
+//	pairfs check --state DIR --compare=FILE      at the other one names the ranges of each volume that are not the same, though nothing says that they may differ
+//
+// Left out is what a bitmap marks on either side and what a record changes that a journal still holds. A pair that is split is compared best: in any other state
+// neither site may start between the two commands. FILE is text: "pairfs sums 1", then for each pair "pair NAME GENERATION SIZE SITE VOLUME", a line "OFFSET CRC32C" for each region that is not all zeroes, or
+// "OFFSET -" for one that is left out, and "end". Which side is right it cannot tell.
+//
 // docs/runbooks.md has, command by command, what an administrator does when a site, a link, a disk or a journal fails.
 //
 // # Application-consistent copies
