@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,13 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 )
-
-// Target is a volume that a workload writes to.
-type Target struct {
-	Volume int    // number in the history
-	Path   string // in a mount
-	Size   int64  // bytes
-}
 
 // Load says how a workload writes. Zero values are replaced by the defaults named.
 type Load struct {
@@ -52,18 +43,6 @@ type Workload struct {
 	err error
 }
 
-// target is an open volume and the ranges of it that are being written.
-type target struct {
-	Target
-	file, dsync *os.File
-
-	mu   sync.Mutex
-	free *sync.Cond
-	busy []span
-}
-
-type span struct{ off, end int64 }
-
 // StartWorkload opens the targets and begins to write. Stop it before the mount goes away, unless that is the test.
 func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
 	t.Helper()
@@ -91,21 +70,6 @@ func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
 	}
 	t.Cleanup(func() { w.Stop() })
 	return w
-}
-
-func openTarget(tg Target) (*target, error) {
-	file, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT, 0)
-	if err != nil {
-		return nil, err
-	}
-	dsync, err := os.OpenFile(tg.Path, os.O_RDWR|unix.O_DIRECT|unix.O_DSYNC, 0)
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	t := &target{Target: tg, file: file, dsync: dsync}
-	t.free = sync.NewCond(&t.mu)
-	return t, nil
 }
 
 // Acked returns how many writes were acknowledged so far.
@@ -202,7 +166,7 @@ func (w *Workload) place(rng *rand.Rand, size int64) span {
 	return span{off, off + n}
 }
 
-func (w *Workload) put(id int, rng *rand.Rand, t *target, f *os.File, buf []byte) error {
+func (w *Workload) put(id int, rng *rand.Rand, t *target, f File, buf []byte) error {
 	at := w.place(rng, t.Size)
 	t.lock(at)
 	defer t.unlock(at)
@@ -230,10 +194,7 @@ func (w *Workload) discard(id int, rng *rand.Rand, t *target) error {
 	t.lock(at)
 	defer t.unlock(at)
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: at.end - at.off, Zero: true})
-	err := retryEINTR(func() error {
-		return unix.Fallocate(int(t.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at.off, at.end-at.off)
-	})
-	if err != nil {
+	if err := t.file.Punch(at.off, at.end-at.off); err != nil {
 		return fmt.Errorf("discard %d of %s: %w", c, t.Path, err)
 	}
 	w.h.Ack(c)
@@ -248,32 +209,6 @@ func (w *Workload) sync(t *target) error {
 	}
 	w.h.Synced(begun)
 	return nil
-}
-
-// retryEINTR calls f again when a signal interrupted it; the runtime sends signals to its own threads.
-func retryEINTR(f func() error) error {
-	for {
-		if err := f(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-}
-
-// lock waits until no write overlaps the range.
-func (t *target) lock(at span) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for slices.ContainsFunc(t.busy, func(b span) bool { return b.off < at.end && at.off < b.end }) {
-		t.free.Wait()
-	}
-	t.busy = append(t.busy, at)
-}
-
-func (t *target) unlock(at span) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.busy = slices.DeleteFunc(t.busy, func(b span) bool { return b == at })
-	t.free.Broadcast()
 }
 
 // Prefill writes all of the volume as writes of the history, one MiB each, so that an initial copy has something to copy.
