@@ -111,7 +111,12 @@ func (p *power) load() (early, last sight) {
 	early.floor = p.h.SyncedFloor()
 	early.at = p.tokyo.machine.Disk.Now()
 	more(p.t, w, 100+p.rng.Int64N(1200))
-	last.at = p.tokyo.machine.Cut()
+	if p.chance(3) {
+		last.at = p.tokyo.machine.Cut()
+	} else {
+		last.at = p.tokyo.machine.CutAtFlush(StatusLimit)
+	}
+	early.at = p.tokyo.machine.Disk.BeforeFlush(early.at)
 	if err := w.Wait(); !machine.Gone(err) {
 		p.t.Fatalf("the writers of a machine without power ended with: %v", err)
 	}

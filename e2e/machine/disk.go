@@ -27,7 +27,8 @@ type Disk struct {
 	mu      sync.Mutex
 	clock   Moment
 	off     bool
-	writes  []write // in the order in which they were carried out
+	gone    chan struct{} // closed when the power goes with the next flush; nil if it does not
+	writes  []write       // in the order in which they were carried out
 	flushes []flush
 	end     int64 // of data
 }
@@ -105,6 +106,26 @@ func (d *Disk) Off() Moment {
 	return d.clock
 }
 
+// OffAtFlush cuts the power while the next flush is under way: when most is in the cache. The channel is closed then.
+func (d *Disk) OffAtFlush() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.gone = make(chan struct{})
+	return d.gone
+}
+
+// BeforeFlush returns the moment before the first flush behind at was answered, at itself if there was none.
+func (d *Disk) BeforeFlush(at Moment) Moment {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.flushes {
+		if f.done > at {
+			return f.done - 1
+		}
+	}
+	return at
+}
+
 // begin notes that a request came. It reports false when there is no power.
 func (d *Disk) begin() (Moment, bool) {
 	d.mu.Lock()
@@ -150,6 +171,10 @@ func (d *Disk) wrote(i int) bool {
 func (d *Disk) flush(begun Moment) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.gone != nil && !d.off {
+		d.off = true
+		close(d.gone)
+	}
 	if d.off {
 		return false
 	}

@@ -154,3 +154,34 @@ func TestOff(t *testing.T) {
 		t.Errorf("a write that was under way leaves %v, want it there or not there", got)
 	}
 }
+
+// TestOffAtFlush has the power go while a flush is under way, and not before.
+func TestOffAtFlush(t *testing.T) {
+	d := newDisk(t, 1)
+	flushed(t, d)
+	gone := d.OffAtFlush()
+	put(t, d, 0, 1, '1', true)
+	begun, powered := d.begin()
+	if !powered || d.flush(begun) {
+		t.Fatal("the power went too early, or the flush was answered")
+	}
+	<-gone
+	if got := pictures(t, d, d.Off()); len(got) != 2 {
+		t.Errorf("a write whose flush was under way leaves %v, want it there or not there", got)
+	}
+}
+
+// TestBeforeFlush finds the moment at which most of what a flush covers was in the cache.
+func TestBeforeFlush(t *testing.T) {
+	d := newDisk(t, 1)
+	flushed(t, d)
+	at := d.Now()
+	put(t, d, 0, 1, '1', true)
+	flushed(t, d)
+	if got := pictures(t, d, d.BeforeFlush(at)); len(got) != 2 {
+		t.Errorf("before its flush a write leaves %v, want it there or not there", got)
+	}
+	if end := d.Now(); d.BeforeFlush(end) != end {
+		t.Error("a flush that never came was found")
+	}
+}

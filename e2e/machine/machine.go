@@ -176,5 +176,14 @@ func (m *Machine) Cut() Moment {
 	return at
 }
 
+// CutAtFlush is [Machine.Cut] while a flush of the disk is under way, the next one that comes within limit.
+func (m *Machine) CutAtFlush(limit time.Duration) Moment {
+	select {
+	case <-m.Disk.OffAtFlush():
+	case <-time.After(limit):
+	}
+	return m.Cut()
+}
+
 // Close lets the disk of a machine without power go.
 func (m *Machine) Close() error { return errors.Join(m.ln.Close(), m.Disk.Close()) }

@@ -40,8 +40,11 @@ const (
 	inFlight   = 64       // requests at a time; virtio-blk has at most 256, the rest wait in the socket
 )
 
-// latency is the longest that a write takes to be answered: writes are in flight while flushes come and go, as on a real disk.
-const latency = 400 * time.Microsecond
+// How long a write and a flush take at the longest: writes are in flight while flushes come and go, as on a real disk.
+const (
+	writeLatency = 400 * time.Microsecond
+	flushLatency = 2 * time.Millisecond
+)
 
 // Serve serves the disk by NBD to whoever connects, until the listener is closed. When the power is off nothing is answered, as it is with
 // a disk, and connections stay until the client is gone.
@@ -181,13 +184,14 @@ func (s *session) serve(r request) {
 	case nbdWrite:
 		i, err := s.write(r.data, r.off, r.begun)
 		if err == nil {
-			time.Sleep(rand.N(latency))
+			time.Sleep(rand.N(writeLatency))
 			if !s.wrote(i) {
 				return
 			}
 		}
 		s.answer(r, errno(err), nil)
 	case nbdFlush:
+		time.Sleep(rand.N(flushLatency))
 		if s.flush(r.begun) {
 			s.answer(r, 0, nil)
 		}
