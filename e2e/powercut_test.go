@@ -114,9 +114,9 @@ func (p *power) load() (early, last sight) {
 	if p.chance(3) {
 		last.at = p.tokyo.machine.Cut()
 	} else {
-		last.at = p.tokyo.machine.CutAtFlush(StatusLimit)
+		last.at = p.tokyo.machine.CutAtFlush(1+p.rng.IntN(20), 5*time.Second)
 	}
-	early.at = p.tokyo.machine.Disk.BeforeFlush(early.at)
+	early.at = p.tokyo.machine.Disk.Fullest(early.at)
 	if err := w.Wait(); !machine.Gone(err) {
 		p.t.Fatalf("the writers of a machine without power ended with: %v", err)
 	}
@@ -158,8 +158,8 @@ func (p *power) end() {
 	p.lose(cut, cut.Cut(), image)
 	cut.forget()
 	p.osaka.Stop()
-	if p.lost.Lost == 0 || p.lost.Torn == 0 {
-		p.t.Errorf("no write was lost or none was torn in all power cuts: %v", p.lost)
+	if p.n > 10 && (p.lost.Lost == 0 || p.lost.Torn == 0) {
+		p.t.Errorf("no write was lost, or none was torn, in %d power cuts: %v", p.n-1, p.lost)
 	}
 	p.t.Logf("%d rounds: %v; %v", p.n-1, p.done, p.lost)
 }

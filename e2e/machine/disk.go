@@ -27,7 +27,8 @@ type Disk struct {
 	mu      sync.Mutex
 	clock   Moment
 	off     bool
-	gone    chan struct{} // closed when the power goes with the next flush; nil if it does not
+	fill    int           // writes in the cache with which the power goes at a flush
+	gone    chan struct{} // closed then; nil if it does not
 	writes  []write       // in the order in which they were carried out
 	flushes []flush
 	end     int64 // of data
@@ -106,25 +107,52 @@ func (d *Disk) Off() Moment {
 	return d.clock
 }
 
-// OffAtFlush cuts the power while the next flush is under way: when most is in the cache. The channel is closed then.
-func (d *Disk) OffAtFlush() <-chan struct{} {
+// OffAtFlush cuts the power while a flush is under way, the next one at which so many writes are in the cache. The channel is closed then.
+func (d *Disk) OffAtFlush(writes int) <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.gone = make(chan struct{})
+	d.fill, d.gone = writes, make(chan struct{})
 	return d.gone
 }
 
-// BeforeFlush returns the moment before the first flush behind at was answered, at itself if there was none.
-func (d *Disk) BeforeFlush(at Moment) Moment {
+// Fullest returns the moment behind from at which most writes were in the cache: just before a flush was answered. It is from itself if no
+// flush was.
+func (d *Disk) Fullest(from Moment) Moment {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	best, most := from, -1
 	for _, f := range d.flushes {
-		if f.done > at {
-			return f.done - 1
+		if n := d.cached(f.done - 1); f.done > from && n > most {
+			best, most = f.done-1, n
 		}
 	}
-	return at
+	return best
 }
+
+// cached returns how many writes were in the cache at a moment.
+func (d *Disk) cached(at Moment) int {
+	n, covered := 0, d.covered(at)
+	for _, w := range d.writes {
+		if w.begun <= at && !w.before(covered) {
+			n++
+		}
+	}
+	return n
+}
+
+// covered returns the moment before which a write had to be answered to be covered by a flush, at the moment at.
+func (d *Disk) covered(at Moment) Moment {
+	var covered Moment
+	for _, f := range d.flushes {
+		if f.done <= at {
+			covered = max(covered, f.begun)
+		}
+	}
+	return covered
+}
+
+// before reports whether the write was answered before a moment.
+func (w write) before(m Moment) bool { return w.done != 0 && w.done < m }
 
 // begin notes that a request came. It reports false when there is no power.
 func (d *Disk) begin() (Moment, bool) {
@@ -171,7 +199,7 @@ func (d *Disk) wrote(i int) bool {
 func (d *Disk) flush(begun Moment) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.gone != nil && !d.off {
+	if d.gone != nil && !d.off && d.cached(d.clock) >= d.fill {
 		d.off = true
 		close(d.gone)
 	}
@@ -208,7 +236,7 @@ func (d *Disk) replay(f io.WriterAt, at Moment, rng *rand.Rand) (l Loss, err err
 		}
 		sector := len(p)
 		switch {
-		case w.done != 0 && w.done < covered:
+		case w.before(covered):
 			l.Flushed++
 		case rng.Float64() < reached:
 			l.Kept++
@@ -231,19 +259,14 @@ func (d *Disk) replay(f io.WriterAt, at Moment, rng *rand.Rand) (l Loss, err err
 	return l, nil
 }
 
-// until returns the writes that had come at the moment, and the moment before which a write had to be answered to be covered by a flush.
+// until returns the writes that had come at the moment, and the moment before which those that a flush covers were answered.
 func (d *Disk) until(at Moment) (writes []write, covered Moment) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, f := range d.flushes {
-		if f.done <= at {
-			covered = max(covered, f.begun)
-		}
-	}
 	for _, w := range d.writes {
 		if w.begun <= at {
 			writes = append(writes, w)
 		}
 	}
-	return writes, covered
+	return writes, d.covered(at)
 }

@@ -155,33 +155,45 @@ func TestOff(t *testing.T) {
 	}
 }
 
-// TestOffAtFlush has the power go while a flush is under way, and not before.
+// TestOffAtFlush has the power go while a flush is under way at which enough is in the cache, and not before.
 func TestOffAtFlush(t *testing.T) {
-	d := newDisk(t, 1)
+	d := newDisk(t, 2)
+	gone := d.OffAtFlush(2)
+	put(t, d, 0, 1, '0', true)
 	flushed(t, d)
-	gone := d.OffAtFlush()
 	put(t, d, 0, 1, '1', true)
+	put(t, d, 1, 1, '2', true)
 	begun, powered := d.begin()
 	if !powered || d.flush(begun) {
 		t.Fatal("the power went too early, or the flush was answered")
 	}
 	<-gone
-	if got := pictures(t, d, d.Off()); len(got) != 2 {
-		t.Errorf("a write whose flush was under way leaves %v, want it there or not there", got)
+	if got := pictures(t, d, d.Off()); len(got) != 4 {
+		t.Errorf("two writes whose flush was under way leave %v, want each there or not there", got)
 	}
 }
 
-// TestBeforeFlush finds the moment at which most of what a flush covers was in the cache.
-func TestBeforeFlush(t *testing.T) {
-	d := newDisk(t, 1)
+// TestFullest finds the moment at which most was in the cache.
+func TestFullest(t *testing.T) {
+	d := newDisk(t, 2)
+	put(t, d, 0, 1, '0', true)
+	put(t, d, 1, 1, '0', true)
 	flushed(t, d)
-	at := d.Now()
+	from := d.Now()
 	put(t, d, 0, 1, '1', true)
 	flushed(t, d)
-	if got := pictures(t, d, d.BeforeFlush(at)); len(got) != 2 {
-		t.Errorf("before its flush a write leaves %v, want it there or not there", got)
+	put(t, d, 0, 1, '2', true)
+	put(t, d, 1, 1, '3', true)
+	flushed(t, d)
+	put(t, d, 0, 1, '4', true)
+	flushed(t, d)
+	if got := pictures(t, d, d.Fullest(from)); len(got) != 4 || got["23"] == (Loss{}) {
+		t.Errorf("at its fullest the cache leaves %v, want two writes there or not there", got)
 	}
-	if end := d.Now(); d.BeforeFlush(end) != end {
+	if got := pictures(t, d, d.Fullest(0)); len(got) != 4 || got["bb"] == (Loss{}) {
+		t.Errorf("at its fullest the cache leaves %v, want the first two writes there or not there", got)
+	}
+	if end := d.Now(); d.Fullest(end) != end {
 		t.Error("a flush that never came was found")
 	}
 }

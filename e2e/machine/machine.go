@@ -176,10 +176,10 @@ func (m *Machine) Cut() Moment {
 	return at
 }
 
-// CutAtFlush is [Machine.Cut] while a flush of the disk is under way, the next one that comes within limit.
-func (m *Machine) CutAtFlush(limit time.Duration) Moment {
+// CutAtFlush is [Machine.Cut] while a flush of the disk is under way, the next one within limit at which so many writes are in its cache.
+func (m *Machine) CutAtFlush(writes int, limit time.Duration) Moment {
 	select {
-	case <-m.Disk.OffAtFlush():
+	case <-m.Disk.OffAtFlush(writes):
 	case <-time.After(limit):
 	}
 	return m.Cut()
