@@ -96,8 +96,8 @@ func (p *power) cutAgain(image string) string {
 		cut.Run(p.tokyo.mountCommand()...) // ends when it is done or the power is gone
 	}()
 	// A random instant is what a power cut comes at. Nothing is concluded from it.
-	<-time.After(time.Duration(p.rng.Int64N(int64(time.Second))))
-	at := cut.Cut()
+	<-time.After(time.Duration(p.rng.Int64N(int64(4 * time.Second))))
+	at := cut.CutAtFlush(1, 5*time.Second)
 	<-started
 	again := p.tokyo.image()
 	p.lose(cut, at, again)

@@ -54,7 +54,7 @@ type power struct {
 	done map[string]int // what was done and checked, how often
 }
 
-// sight is a moment of a run: what was synced before floor is flushed at that moment.
+// sight is a moment of a run: what was acknowledged before floor had been synced by then.
 type sight struct {
 	at    machine.Moment
 	floor Stamp
@@ -108,21 +108,55 @@ func (p *power) load() (early, last sight) {
 	}
 	w := StartWorkload(p.t, p.h, p.tokyo.targets(), Load{Seed: p.h.Run(), PerSecond: 4000, Writers: 12, MaxSize: 256 << 10})
 	more(p.t, w, 100+p.rng.Int64N(600))
-	early.floor = p.h.SyncedFloor()
-	early.at = p.tokyo.machine.Disk.Now()
+	from := p.tokyo.machine.Disk.Now()
+	seen := observe(p.h, p.tokyo.machine.Disk)
 	more(p.t, w, 100+p.rng.Int64N(1200))
 	if p.chance(3) {
 		last.at = p.tokyo.machine.Cut()
 	} else {
 		last.at = p.tokyo.machine.CutAtFlush(1+p.rng.IntN(20), 5*time.Second)
 	}
-	early.at = p.tokyo.machine.Disk.Fullest(early.at)
+	sights := seen()
+	early = sights[p.rng.IntN(len(sights))]
+	if p.chance(2) {
+		early = sight{at: p.tokyo.machine.Disk.Fullest(from)}
+	}
+	for _, s := range sights {
+		if s.at <= early.at {
+			early.floor = s.floor
+		}
+	}
 	if err := w.Wait(); !machine.Gone(err) {
 		p.t.Fatalf("the writers of a machine without power ended with: %v", err)
 	}
 	last.floor = p.h.SyncedFloor()
 	p.did("writes", int(w.Acked()))
 	return early, last
+}
+
+// observe notes again and again what has been synced, and the moment by which it is flushed, until the function that it returns is called.
+func observe(h *History, d *machine.Disk) (end func() []sight) {
+	sights := []sight{{floor: h.SyncedFloor(), at: d.Now()}}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		again := time.NewTicker(time.Millisecond)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				floor := h.SyncedFloor() // first: what is synced by now is flushed before the moment that follows
+				sights = append(sights, sight{floor: floor, at: d.Now()})
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() []sight {
+		close(stop)
+		<-done
+		return sights
+	}
 }
 
 // wipe makes all volumes zeroes, on both sides.
