@@ -118,7 +118,7 @@ func (p *power) load() (early, last sight) {
 	}
 	sights := seen()
 	early = sights[p.rng.IntN(len(sights))]
-	if p.chance(2) {
+	if !p.chance(4) {
 		early = sight{at: p.tokyo.machine.Disk.Fullest(from)}
 	}
 	for _, s := range sights {
