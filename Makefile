@@ -27,6 +27,10 @@ TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs debugfs:e2fsprogs mkfs.xfs:xfspro
 APPS := postgres:postgresql pgbench:postgresql-contrib pg_amcheck:postgresql-contrib sqlite3:sqlite3
 PG    = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 
+# What `make powercut` needs on top: an emulator, and a kernel whose package is unpacked and not installed.
+MACHINE := qemu-system-x86_64:qemu-system-x86 dpkg-deb:dpkg
+KERNEL  := bin/kernel
+
 # $(call need,LIST) installs what of such a list is missing, with apt-get.
 define need
 	@missing=""; for t in $(1); do \
@@ -107,6 +111,25 @@ apps: tools ## PostgreSQL, SQLite, ext4 and xfs through takeovers, TAKEOVERS (50
 disks: ## bad disks at length: a flip in every byte of a database, and every n-th operation of journals and stores up to 25 failing
 	PAIRFS_DISKS=1 $(GO) test -run '^Test(DatabaseFlips|DatabaseFaults|JournalFaults|StoreFaults)$$' -count=1 -v -timeout 60m ./replica | \
 		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|flips)|^(ok|FAIL|panic)' || true; }
+
+CUTS  ?= 10
+ACCEL ?= tcg
+
+.PHONY: powercut
+powercut: tools build $(KERNEL) ## cut the power of a virtual machine that is the primary, CUTS (10) times; installs qemu, unpacks a kernel; PAIRFS_SEED chooses what is lost
+	$(call need,$(MACHINE))
+	PAIRFS_POWERCUT=$(CUTS) PAIRFS_ACCEL=$(ACCEL) PAIRFS_BIN=$(abspath $(BIN)) PAIRFS_KERNEL=$(abspath $(KERNEL)) $(GO) test -run '^TestPowerCutOfAMachine$$' -count=1 -v -timeout 240m ./e2e
+	@$(MAKE) --no-print-directory leftovers
+
+# The kernel of Debian for virtual machines, as its package holds it.
+$(KERNEL):
+	@command -v apt-get >/dev/null 2>&1 || { echo "unpack a Linux kernel's package into $@, with boot/ and lib/modules/, then try again" >&2; exit 1; }
+	apt-get update -qq </dev/null
+	@rm -rf $@.new && mkdir -p $@.new; cd $@.new; \
+		package=$$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ { print $$2; exit }'); \
+		echo "apt-get download $$package"; apt-get download -qq -o APT::Sandbox::User=root "$$package"; \
+		dpkg-deb -x "$$package"_*.deb .; rm "$$package"_*.deb; find lib -name '*.ko.xz' -exec xz -d {} +
+	mv $@.new $@
 
 .PHONY: leftovers
 leftovers:

@@ -209,7 +209,7 @@ func TestAppSwitchover(t *testing.T) {
 	s.CreatePair("pair1", "probe", "")
 	s.WaitBoth("pair1", "PAIR")
 	rng := rand.New(rand.NewPCG(s.Seed, 2))
-	p := startProbe(t, s.Seed, [2]Target{{0, s.A.Path("probe"), probeSize}, {0, s.B.Path("probe"), probeSize}})
+	p := startProbe(t, s.Seed, [2]Target{{Path: s.A.Path("probe"), Size: probeSize}, {Path: s.B.Path("probe"), Size: probeSize}})
 
 	var all []fioLeg
 	var pauses, usual, took []time.Duration
@@ -252,7 +252,7 @@ func TestAppSwitchover(t *testing.T) {
 	}
 	s.SameVolumes("disk", "probe")
 	for _, side := range []*Site{s.A, s.B} {
-		side.CheckImages(p.h, []Target{{0, side.Path("probe"), probeSize}}, Always)
+		side.CheckImages(p.h, []Target{{Path: side.Path("probe"), Size: probeSize}}, Always)
 	}
 	t.Logf("%d blocks that fio wrote and %d writes of the host are on both sides", again, p.h.Len())
 }

@@ -297,11 +297,11 @@ func (c *checker) prefix() Prefix {
 	return p
 }
 
-// CheckFiles opens the files of the targets as images and checks them together.
+// CheckFiles opens the targets as images and checks them together.
 func CheckFiles(h *History, targets []Target, floor Stamp) (Prefix, error) {
 	var images []Image
 	for _, t := range targets {
-		img, f, err := OpenImage(t.Path, t.Volume)
+		img, f, err := t.image()
 		if err != nil {
 			return Prefix{}, err
 		}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -28,12 +27,12 @@ type deed struct {
 }
 
 // files are the open files of a volume, one for each way to write.
-type files [3]*os.File
+type files [3]File
 
 // openFiles opens a volume in each way.
-func openFiles(path string) (f files, err error) {
+func openFiles(t Target) (f files, err error) {
 	for i, flag := range []int{writeDirect: unix.O_DIRECT, writeSync: unix.O_DIRECT | unix.O_DSYNC, writeBuffered: 0} {
-		if f[i], err = os.OpenFile(path, os.O_RDWR|flag, 0); err != nil {
+		if f[i], err = t.open(os.O_RDWR | flag); err != nil {
 			f.close()
 			return f, err
 		}
@@ -53,9 +52,7 @@ func (f *files) close() {
 func (d *deed) do(f *files, p []byte) error {
 	switch d.Kind {
 	case deedPunch:
-		return retryEINTR(func() error {
-			return unix.Fallocate(int(f[writeDirect].Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, d.Mark.Offset, d.Mark.Length)
-		})
+		return f[writeDirect].Punch(d.Mark.Offset, d.Mark.Length)
 	case deedSync:
 		return f[writeBuffered].Sync()
 	}
@@ -63,13 +60,4 @@ func (d *deed) do(f *files, p []byte) error {
 		return fmt.Errorf("%d of %d bytes: %w", n, len(p), err)
 	}
 	return nil
-}
-
-// retryEINTR calls f again when a signal interrupted it; the runtime sends signals to its own threads.
-func retryEINTR(f func() error) error {
-	for {
-		if err := f(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

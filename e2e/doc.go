@@ -34,7 +34,10 @@
 //   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification;
 //   - the day of a disaster, with PAIRFS_APPS=1 (`make apps`): databases that are taken over under load have what they had reported as committed
 //     before the last restored marker, file systems are clean after takeovers at random moments, planned switchovers lose nothing of what fio
-//     wrote, and how long hosts paused is printed and never asserted.
+//     wrote, and how long hosts paused is printed and never asserted;
+//   - the power cut of a machine, with PAIRFS_POWERCUT=n (`make powercut`): the primary is in a virtual machine whose disk loses what was not
+//     flushed, see package machine. Started again from what is left it has all that a sync covered, as one prefix, the secondary has
+//     nothing that it has not, and the pairs go on without a copy.
 //
 // The parts: [Site] runs one daemon and speaks to it only through its control files and the command line; [Link] holds the proxies of two
 // sites; [Workload] writes, from goroutines and from processes of its own ([ServeWriter]), and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the

@@ -46,16 +46,24 @@ func SameFile(a, b string) error {
 		return err
 	}
 	defer fb.Close()
-	if ia.Size != ib.Size {
-		return fmt.Errorf("%s has %d bytes, %s has %d", a, ia.Size, b, ib.Size)
+	if err := SameImage(ia, ib); err != nil {
+		return fmt.Errorf("%s and %s: %w", a, b, err)
+	}
+	return nil
+}
+
+// SameImage compares two images byte by byte and says where they differ first.
+func SameImage(a, b Image) error {
+	if a.Size != b.Size {
+		return fmt.Errorf("they have %d and %d bytes", a.Size, b.Size)
 	}
 	bufA, bufB := AlignedBuffer(lookPiece), AlignedBuffer(lookPiece)
-	for off := int64(0); off < ia.Size; off += lookPiece {
-		n := min(lookPiece, ia.Size-off)
-		if err := readFull(fa, bufA[:n], off); err != nil {
+	for off := int64(0); off < a.Size; off += lookPiece {
+		n := min(lookPiece, a.Size-off)
+		if err := readFull(a.Data, bufA[:n], off); err != nil {
 			return err
 		}
-		if err := readFull(fb, bufB[:n], off); err != nil {
+		if err := readFull(b.Data, bufB[:n], off); err != nil {
 			return err
 		}
 		if !bytes.Equal(bufA[:n], bufB[:n]) {
@@ -63,14 +71,14 @@ func SameFile(a, b string) error {
 			for bufA[i] == bufB[i] {
 				i++
 			}
-			return fmt.Errorf("%s and %s differ first at byte %d (%#x and %#x)", a, b, off+i, bufA[i], bufB[i])
+			return fmt.Errorf("they differ first at byte %d (%#x and %#x)", off+i, bufA[i], bufB[i])
 		}
 	}
 	return nil
 }
 
 // readFull reads all of p at off or says what was missing.
-func readFull(f *os.File, p []byte, off int64) error {
+func readFull(f io.ReaderAt, p []byte, off int64) error {
 	n, err := f.ReadAt(p, off)
 	if n == len(p) {
 		return nil
@@ -78,5 +86,5 @@ func readFull(f *os.File, p []byte, off int64) error {
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("%s: read %d bytes at %d: %w", f.Name(), len(p), off, err)
+	return fmt.Errorf("read %d bytes at %d: %w", len(p), off, err)
 }

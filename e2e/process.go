@@ -114,7 +114,7 @@ func serveWriter(in *bufio.Reader, out io.Writer) error {
 	}
 	open := make([]files, len(targets))
 	for i, t := range targets {
-		if open[i], err = openFiles(t.Path); err != nil {
+		if open[i], err = openFiles(t); err != nil {
 			break
 		}
 	}

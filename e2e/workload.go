@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,13 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 )
-
-// Target is a volume that a workload writes to.
-type Target struct {
-	Volume int    // number in the history
-	Path   string // in a mount
-	Size   int64  // bytes
-}
 
 // Load says how a workload writes. Zero values are replaced by the defaults named.
 type Load struct {
@@ -53,19 +45,6 @@ type Workload struct {
 	mu  sync.Mutex
 	err error
 }
-
-// target is an open volume and the ranges of it that are being written.
-type target struct {
-	Target
-	at    uint8 // its place
-	files files
-
-	mu   sync.Mutex
-	free *sync.Cond
-	busy []span
-}
-
-type span struct{ off, end int64 }
 
 // StartWorkload opens the targets and begins to write. Stop it before the mount goes away, unless that is the test.
 func StartWorkload(t T, h *History, targets []Target, load Load) *Workload {
@@ -110,7 +89,7 @@ func (w *Workload) open(targets []Target) error {
 		t.free = sync.NewCond(&t.mu)
 		w.targets = append(w.targets, t)
 		var err error
-		if t.files, err = openFiles(tg.Path); err != nil {
+		if t.files, err = openFiles(tg); err != nil {
 			return err
 		}
 	}
@@ -285,23 +264,6 @@ func (w *Workload) sync(id int, t *target) error {
 	}
 	w.h.Synced(begun)
 	return nil
-}
-
-// lock waits until no write overlaps the range.
-func (t *target) lock(at span) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for slices.ContainsFunc(t.busy, func(b span) bool { return b.off < at.end && at.off < b.end }) {
-		t.free.Wait()
-	}
-	t.busy = append(t.busy, at)
-}
-
-func (t *target) unlock(at span) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.busy = slices.DeleteFunc(t.busy, func(b span) bool { return b == at })
-	t.free.Broadcast()
 }
 
 // Prefill writes all of the volume as writes of the history, one MiB each, so that an initial copy has something to copy.
