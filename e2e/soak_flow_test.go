@@ -28,6 +28,7 @@ type flow struct {
 
 	turning  bool // a takeover was asked for: who the primary is has to be found out
 	settling bool // a resync that gives up one of the streams was asked for: either side may be overwritten
+	fenced   bool // hosts are kept away from the old primary
 	whole    bool // the S-VOLs had everything that was acknowledged when they were taken over
 	base     int  // of the writes of the primary, that many were begun then
 	spoiled  bool // nothing is known of the volumes any more
@@ -55,12 +56,16 @@ func (f *flow) streams() []*stream {
 	return []*stream{f.main, f.branch}
 }
 
-// write lets hosts write where they may. Before a stream is given up its hosts are gone.
+// write lets hosts write where they may. Before a stream is given up its hosts are gone, and from an old primary they may be kept away.
 func (f *flow) write() {
-	for _, st := range f.streams() {
-		if !f.settling {
-			st.write()
-		}
+	if f.settling {
+		return
+	}
+	if !f.fenced {
+		f.main.write()
+	}
+	if f.branch != nil {
+		f.branch.write()
 	}
 }
 

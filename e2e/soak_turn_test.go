@@ -20,13 +20,18 @@ func (f *flow) mayTurn() bool {
 	return f.inStep && !f.apart && !f.foreign && !f.turning && f.s.tries.ended()
 }
 
-// disaster kills the primary, takes over without it and lets hosts write the S-VOLs. Now and then their site dies as well.
+// disaster kills the primary, under its hosts' writes or a while behind the last of them, takes over without it and lets hosts write the S-VOLs. Now
+// and then their site dies as well.
 func (f *flow) disaster() {
 	f.s.t.Helper()
 	if !f.mayTurn() || !f.from.up() || !f.to.up() {
 		return
 	}
-	f.turning = true
+	if f.s.chance(2) {
+		f.main.halt()
+		eventually(2*time.Second, f.drained)
+	}
+	f.turning, f.fenced = true, f.s.chance(2)
 	f.s.kill(f.from)
 	f.main.halt()
 	f.s.note("takeover without the primary", f.to.Name)
@@ -86,6 +91,9 @@ func (f *flow) decide() {
 // choice is a command that ends the time of two streams, and where it is given.
 func (f *flow) choice() (h *host, line string) {
 	h = []*host{f.from, f.to}[f.s.rng.IntN(2)]
+	if f.s.chance(2) && !f.losesByTurn() {
+		return h, "resync mode=swap"
+	}
 	return h, []string{"resync mode=swap", "resync discard=here", "resync discard=there"}[f.s.rng.IntN(3)]
 }
 
@@ -164,7 +172,7 @@ func (f *flow) gone() bool {
 // lose begins anew: a pair was deleted meanwhile, and what its volumes hold nobody can say.
 func (f *flow) lose() {
 	f.halt()
-	f.branch, f.turning, f.settling, f.inStep, f.spoiled = nil, false, false, false, true
+	f.branch, f.turning, f.fenced, f.settling, f.inStep, f.spoiled = nil, false, false, false, false, true
 }
 
 // step does what leads from the roles of both sides to one primary, and returns why that was refused.
@@ -240,5 +248,5 @@ func (f *flow) won(h *host) {
 	if h == f.to {
 		f.from, f.to = f.to, f.from
 	}
-	f.branch, f.turning, f.settling = nil, false, false
+	f.branch, f.turning, f.fenced, f.settling = nil, false, false, false
 }
