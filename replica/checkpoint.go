@@ -144,11 +144,20 @@ func (g *group) freeable(upTo journal.Position) journal.Position {
 	if !keep {
 		return upTo
 	}
-	pos, ok := g.journal.Locate(after + 1)
-	if !ok {
+	pos, err := g.journal.Find(after + 1)
+	if err != nil {
+		g.unreadable(err)
 		pos = g.journal.Marks().Freed // what the peer lacks cannot be told from what it has
 	}
 	return min(upTo, pos)
+}
+
+// unreadable gives a journal up in which a number could not be found because its disk cannot be read, or has something else there.
+func (g *group) unreadable(err error) {
+	if errors.Is(err, journal.ErrFreed) || errors.Is(err, journal.ErrSequence) || errors.Is(err, journal.ErrClosed) {
+		return
+	}
+	g.journalFailed(fmt.Errorf("read the journal of group %s: %w", g.name, err))
 }
 
 // keep holds back the records from a position on, until letGo: they lead to a state that is not in the database yet, and a daemon that

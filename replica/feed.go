@@ -363,9 +363,7 @@ func (f *feedSession) mayFeed() bool {
 	}
 	pos, err := g.journal.Find(max(first, f.lastSeq+1))
 	if err != nil {
-		if !errors.Is(err, journal.ErrFreed) && !errors.Is(err, journal.ErrSequence) && !errors.Is(err, journal.ErrClosed) {
-			g.journalFailed(fmt.Errorf("read the journal of group %s behind sequence number %d: %w", g.name, f.lastSeq, err))
-		}
+		g.unreadable(err)
 		return false
 	}
 	f.cursor = g.journal.NewCursor(pos)
