@@ -13,7 +13,7 @@ func TestMemoryBound(t *testing.T) {
 	groupOfThree(t, s, size, "512MiB")
 	s.Link.Delay(20e6)
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 1e6, Writers: 12, Burst: scale(8000, 20)})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 1e6, Writers: 12, Burst: scale(4000, 40)})
 	if err := w.Wait(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ func TestBlackout(t *testing.T) {
 	groupOfThree(t, s, size, "512MiB")
 	copied := s.A.Int("groups/g", "base-sent-bytes")
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 400})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 250})
 	for range scale(1, 5) {
 		more(t, w, 500)
 		s.Link.Cut(true)

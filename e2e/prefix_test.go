@@ -30,7 +30,7 @@ func TestGroupIsOnePrefix(t *testing.T) {
 	const size = 48 * mib
 	groupOfThree(t, s, size, "512MiB")
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 400})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 250})
 	images := s.B.Targets(size, three...)
 	last := 0
 	for range scale(3, 10) {
@@ -84,7 +84,7 @@ func TestPurgeIsOnePrefix(t *testing.T) {
 	groupOfThree(t, s, size, "256MiB")
 	s.Link.Delay(10e6)
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 500})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 250})
 	for range scale(2, 10) {
 		more(t, w, 500)
 		s.A.Do("groups/g", "suspend mode=purge")
@@ -113,7 +113,7 @@ func TestOverflowIsOnePrefix(t *testing.T) {
 	groupOfThree(t, s, size, "32MiB")
 	s.A.Do("groups/g", "set inflow-control=no")
 	h := NewHistory(s.Seed)
-	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 500})
+	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 250})
 	more(t, w, 300)
 	s.Link.Cut(true)
 	for _, v := range three {

@@ -174,7 +174,8 @@ func TestOverflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	floor := x.h.Now() // before the overflow: at the secondary when the drain has ended
-	w = x.load(600)
+	// A little more than the cable carries: on a slow machine the writers end late, and what they write by then has to find room.
+	w = StartWorkload(t, x.h, x.A.Targets(x.size, "db"), Load{Seed: x.Seed + uint64(x.h.Len()), PerSecond: 350, MaxSize: 64 << 10, Meter: x.meter})
 	x.pa.Await(t, "Suspending")
 	x.stop(w)
 	x.meter.Phase("Suspending")
@@ -186,7 +187,7 @@ func TestOverflow(t *testing.T) {
 	}
 	x.B.Wait(thinPair, StatusLimit, "PFUS")
 	x.resyncUnion(w, floor)
-	x.pa.Expect(t, "(PFUL below ){0,2}PFUL Suspending PFUS COPY PAIR ")
+	x.pa.Expect(t, "(PFUL below )*PFUL Suspending PFUS COPY PAIR ")
 	x.pb.Expect(t, "PFUS COPY PAIR ")
 	x.tables()
 }

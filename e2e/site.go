@@ -21,7 +21,7 @@ const (
 	stopLimit  = 60 * time.Second
 	// siteLimit ends a daemon that outlives its test's patience, so that no test process hangs in a mount that does not answer.
 	// [Options] may have another.
-	siteLimit = 5 * time.Minute
+	siteLimit = 8 * time.Minute
 )
 
 // Site is one daemon process with its state directory and its mount. Its methods are for one goroutine, except that reading and
@@ -51,7 +51,7 @@ type Site struct {
 // Options of [Start]. The zero value is what most tests want.
 type Options struct {
 	Memory string        // bound of the site's memory, as in "64MiB"
-	Limit  time.Duration // a daemon that runs longer is ended; 5 minutes
+	Limit  time.Duration // a daemon that runs longer is ended; 8 minutes
 	Netns  string        // name of the network namespace in which it runs; the test's own
 	Listen string        // HOST:PORT of its listener; a free port of the loopback
 	Binary string        // what it runs; that of [Binary]

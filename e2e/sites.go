@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,7 +12,7 @@ import (
 
 // Limits of what tests wait for. They are for a loaded machine with two cores; nothing is measured by them.
 const (
-	StatusLimit = 90 * time.Second // a status change, an initial copy of a test's size
+	StatusLimit = 3 * time.Minute  // a status change, an initial copy of a test's size
 	LinkLimit   = 60 * time.Second // a connection after the link is back
 )
 
@@ -117,9 +118,16 @@ func (s *Sites) SameVolumes(volumes ...string) {
 	}
 }
 
-// CreatePair makes a pair from A to B and fails the test if it is refused. args are further words of the command.
+// CreatePair makes a pair from A to B and fails the test if it is refused. args are further words of the command. The default group is made first
+// if it is meant and not there: a journal of the default size, 1 GiB on either side, costs a slow disk more than most tests.
 func (s *Sites) CreatePair(pair, volume, args string) {
 	s.t.Helper()
+	if !strings.Contains(args, "group=") {
+		var there *CtlError
+		if err := s.A.Ctl("groups/default", "create size=256MiB inflow-control=yes overflow-watch=600s"); err != nil && !(errors.As(err, &there) && there.Errno == unix.EEXIST) {
+			s.t.Fatalf("create the default group: %v", err)
+		}
+	}
 	s.A.Do(pair, fmt.Sprintf("create volume=%s peer=osaka %s", volume, args))
 }
 

@@ -16,7 +16,7 @@ import (
 // Load says how a workload writes. Zero values are replaced by the defaults named.
 type Load struct {
 	Writers   int     // concurrent writers; 6
-	PerSecond float64 // writes a second of all writers together; 1000
+	PerSecond float64 // writes a second of all writers together; 300
 	Seed      uint64
 	NoDiscard bool   // no discards
 	MaxSize   int64  // of one write in bytes; 1 MiB
@@ -63,7 +63,7 @@ func TryWorkload(t T, h *History, targets []Target, load Load) (*Workload, error
 		load.Writers = 6
 	}
 	if load.PerSecond == 0 {
-		load.PerSecond = 1000
+		load.PerSecond = 300
 	}
 	if load.MaxSize == 0 {
 		load.MaxSize = 1 << 20
