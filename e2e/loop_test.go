@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,10 @@ func loopMount(t *testing.T, volume, fstype, options string, mkfs bool) (dir str
 	mounted, attached := false, true
 	undo = func() {
 		if mounted {
-			if err := unix.Unmount(dir, 0); err != nil {
+			// A process that another test starts has, between its fork and its exec, all files that are open here.
+			var err error
+			eventually(30*time.Second, func() bool { err = unix.Unmount(dir, 0); return err != unix.EBUSY })
+			if err != nil {
 				t.Errorf("umount %s: %v", dir, err)
 				unix.Unmount(dir, unix.MNT_DETACH)
 			}
