@@ -55,7 +55,7 @@ func withChecker(stateDir string, report func(Finding), fn func(*checker) error)
 		return fmt.Errorf("open %s: %w", path, err)
 	}
 	defer db.Close()
-	c.d = &database{db: db}
+	c.d = &database{db: db, path: path}
 	if c.boot, err = journal.BootID(); err != nil {
 		return err
 	}

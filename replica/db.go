@@ -119,6 +119,7 @@ const noStop = ^journal.Seq(0)
 
 type database struct {
 	db   *bolt.DB
+	path string // db forgets it when it is closed, and an update may fail because of that
 	room dbRoom
 }
 
@@ -140,7 +141,7 @@ func openDatabase(path, site string) (d *database, remark string, err error) {
 			return nil, "", openError(path, err)
 		}
 	}
-	d = &database{}
+	d = &database{path: path}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoFreelistSync: true, OpenFile: d.room.openFile})
 	if err != nil {
 		return nil, "", openError(path, err)
@@ -164,7 +165,7 @@ func (d *database) init(site string) error {
 	err := d.db.Update(func(tx *bolt.Tx) error {
 		for _, b := range [][]byte{bucketSite, bucketPeers, bucketVolumes, bucketGroups, bucketMarks, bucketPairs, bucketBitmaps, bucketRings} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
-				return fmt.Errorf("prepare %s: %w", d.db.Path(), err)
+				return fmt.Errorf("prepare %s: %w", d.path, err)
 			}
 		}
 		if tx.Bucket(bucketSite).Get(keyFormat) == nil {
@@ -188,11 +189,11 @@ func (d *database) known(tx *bolt.Tx, site string) error {
 	b := tx.Bucket(bucketSite)
 	v := b.Get(keyFormat)
 	if len(v) != 4 {
-		return fmt.Errorf("%s is damaged: its format number has %d bytes", d.db.Path(), len(v))
+		return fmt.Errorf("%s is damaged: its format number has %d bytes", d.path, len(v))
 	}
 	f := binary.LittleEndian.Uint32(v)
 	if f > dbFormat {
-		return fmt.Errorf("%s has format %d, this pairfs knows up to %d: use the newer pairfs that wrote it", d.db.Path(), f, dbFormat)
+		return fmt.Errorf("%s has format %d, this pairfs knows up to %d: use the newer pairfs that wrote it", d.path, f, dbFormat)
 	}
 	if have := string(b.Get(keyName)); site != "" && have != site {
 		return fmt.Errorf("the state directory belongs to site %q, not %q: give --name=%s or another --state", have, site, have)
@@ -231,7 +232,7 @@ func (d *database) update(fn func(*bolt.Tx) error) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("write %s: %w", d.db.Path(), err)
+		return fmt.Errorf("write %s: %w", d.path, err)
 	}
 	crashpoint.Hit(crashpoint.CommitAfter)
 	d.provide()

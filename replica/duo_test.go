@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type node struct {
 	t     testing.TB
 	cfg   Config
 	site  *Site
+	up    atomic.Pointer[Site] // site, for those who look while it is opened or closed
 	other *node
 	proxy *wiretest.Proxy // packets to this site go through it
 }
@@ -123,6 +125,7 @@ func (n *node) tryOpen() error {
 	s, err := Open(context.Background(), n.cfg)
 	if err == nil {
 		n.site = s
+		n.up.Store(s)
 	}
 	return err
 }
@@ -137,6 +140,7 @@ func (n *node) close() {
 		n.t.Errorf("close %s: %v", n.cfg.Name, err)
 	}
 	n.site = nil
+	n.up.Store(nil)
 }
 
 // reopen is a clean restart.
@@ -150,13 +154,14 @@ func (n *node) reopen() {
 func (n *node) discard() {
 	_ = n.site.Close(context.Background())
 	n.site = nil
+	n.up.Store(nil)
 }
 
 // crash ends the site as far as one process can end a part of itself: nothing is flushed, checkpointed or said to the peer, and from
 // the first moment on the database takes nothing. between runs when the database is cut off and before anything is closed.
 func (n *node) crash(between func()) {
 	s := n.site
-	_ = s.db.close()
+	_ = s.db.db.Close() // a killed site does not say that its meta pages stand for the same
 	keep := s.keepRings(n.t)
 	defer keep()
 	if between != nil {
@@ -181,6 +186,7 @@ func (n *node) crash(between func()) {
 	}
 	s.events.close()
 	n.site = nil
+	n.up.Store(nil)
 }
 
 // keepRings gives a function that puts the staging rings back which the end of their journals took away: a killed daemon leaves them.

@@ -102,7 +102,7 @@ func (s *simSite) fail() {
 
 // journaled reports whether a journal holds what a flush of the volume's store that fails may lose. Of others a host that flushes is told.
 func (s *simSite) journaled(volume string) bool {
-	site := s.site
+	site := s.up.Load()
 	if site == nil {
 		return false // it is being opened: the journal is not there yet
 	}
