@@ -30,6 +30,7 @@
 //     ([Meter]) and never asserted;
 //   - the runbooks: every block of docs/runbooks.md is pasted into a shell as it stands there ([ParseRunbooks]), with the failure that it
 //     is for in between, and prints what the page says; what hosts wrote is in the files in the end;
+//   - a disk that fails below site.db, in each step of a commit (TestDatabaseDisk, package faultfs);
 //   - the doors: every command that must be refused is, with its errno and its sentence, and changes nothing;
 //   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification;
 //   - the day of a disaster, with PAIRFS_APPS=1 (`make apps`): databases that are taken over under load have what they had reported as committed

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"pairfs/e2e/faultfs"
 )
 
 // TestMain builds the binary once for all tests.
 func TestMain(m *testing.M) {
 	ServeWriter()
+	faultfs.Serve()
 	os.Exit(buildAndRun(m))
 }
 

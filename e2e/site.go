@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pairfs/e2e/faultfs"
 )
 
 // Bounds of a site's life. They are generous: a loaded machine is slow, and a test that waits this long has failed anyway.
@@ -28,14 +30,15 @@ const (
 // writing below Mnt is as concurrent as any file system.
 type Site struct {
 	Name   string
-	Mnt    string // the mount
-	State  string // the state directory
-	Ring   string // the directory of staging rings, on tmpfs
-	noRing bool   // a power cut took them
-	Listen string // HOST:PORT of its QUIC listener, the same after a restart
-	Memory string // --memory, "" for the default
-	binary string // what it runs, "" for [Binary]
-	crash  string // PAIRFS_CRASH of its daemon, see [Site.ArmCrash]
+	Mnt    string      // the mount
+	State  string      // the state directory
+	Ring   string      // the directory of staging rings, on tmpfs
+	noRing bool        // a power cut took them
+	Listen string      // HOST:PORT of its QUIC listener, the same after a restart
+	Memory string      // --memory, "" for the default
+	Disk   *faultfs.FS // below State, if the options asked for it
+	binary string      // what it runs, "" for [Binary]
+	crash  string      // PAIRFS_CRASH of its daemon, see [Site.ArmCrash]
 
 	t      T
 	netns  string // namespace in which the daemon runs, "" for the test's own
@@ -55,6 +58,7 @@ type Options struct {
 	Netns  string        // name of the network namespace in which it runs; the test's own
 	Listen string        // HOST:PORT of its listener; a free port of the loopback
 	Binary string        // what it runs; that of [Binary]
+	Faulty bool          // its state directory is on a disk that fails on request, [Site.Disk]
 }
 
 // Start starts a site with a fresh state and returns when its mount answers. The site ends with the test; if the test failed, its log
@@ -85,8 +89,33 @@ func Start(t T, name string, opts ...Options) *Site {
 			t.Fatalf("%v", err)
 		}
 	}
+	if len(opts) > 0 && opts[0].Faulty {
+		s.putOnFaultyDisk(filepath.Join(dir, "disk"))
+	}
 	s.Restart()
 	return s
+}
+
+// putOnFaultyDisk mounts the state directory, which lies in backing from then on.
+func (s *Site) putOnFaultyDisk(backing string) {
+	s.t.Helper()
+	err := os.Mkdir(backing, 0o700)
+	if err == nil {
+		s.Disk, err = faultfs.Mount(backing, s.State)
+	}
+	if err != nil {
+		s.t.Fatalf("put site %s on a disk that fails on request: %v", s.Name, err)
+	}
+}
+
+// Fail lets requests to the site's disk fail from now on, and returns how many failed of those that were to fail before.
+func (s *Site) Fail(f faultfs.Fault) int {
+	s.t.Helper()
+	failed, err := s.Disk.Set(f)
+	if err != nil {
+		s.t.Fatalf("%v", err)
+	}
+	return failed
 }
 
 // freePort returns a loopback address whose UDP port nobody has now.
@@ -327,6 +356,9 @@ func (s *Site) cleanup() {
 		}
 	}
 	for unix.Unmount(s.Mnt, unix.MNT_DETACH) == nil {
+	}
+	if s.Disk != nil {
+		s.Disk.Close()
 	}
 	os.RemoveAll(s.Ring)
 }

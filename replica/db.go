@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -121,6 +122,10 @@ type database struct {
 	db   *bolt.DB
 	path string // db forgets it when it is closed, and an update may fail because of that
 	room dbRoom
+
+	writing sync.Mutex  // held for a transaction that writes and what settles it; taken before bbolt's own
+	settled func(error) // is told of a commit that was flushed at the second try
+	fatal   func(error) // ends the process, see db_settle.go
 }
 
 // openDatabase opens or makes the database. It holds the file lock that keeps a second daemon away. What is damaged is refused, and not changed;
@@ -222,21 +227,33 @@ func (d *database) close() error {
 	return d.db.Close()
 }
 
-// update runs fn in one transaction, durable when it returns nil.
+// update runs fn in one transaction: it is durable when nil is returned, and has not happened when an error is.
 func (d *database) update(fn func(*bolt.Tx) error) error {
-	err := d.db.Update(func(tx *bolt.Tx) error {
-		err := fn(tx)
-		if err == nil {
-			crashpoint.Hit(crashpoint.CommitBefore)
-		}
-		return err
-	})
-	if err != nil {
+	if err := d.transact(fn); err != nil {
 		return fmt.Errorf("write %s: %w", d.path, err)
 	}
 	crashpoint.Hit(crashpoint.CommitAfter)
 	d.provide()
 	return nil
+}
+
+// transact is the transaction itself.
+func (d *database) transact(fn func(*bolt.Tx) error) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	id := 0
+	err := d.db.Update(func(tx *bolt.Tx) error {
+		err := fn(tx)
+		if err == nil {
+			id = tx.ID()
+			crashpoint.Hit(crashpoint.CommitBefore)
+		}
+		return err
+	})
+	if err != nil && id != 0 {
+		return d.settle(id, err)
+	}
+	return err
 }
 
 // next gives the next number of a counter in the site bucket, within the transaction.

@@ -94,6 +94,9 @@
 //
 // # Bad disks
 //
+// A change of site.db that cannot be written is refused and has not happened. Where the flush of its last page fails, which leaves open what a start
+// would find, it is flushed once more, and if that fails too the daemon ends as after a kill (db_settle.go, Config.Fatal).
+//
 // What a disk does to the bytes of a journal, or of site.db, at rest is found by checksums before anything is made of it: those of the records, and
 // the sum of the entries of site.db (db_sum.go), whose pages are looked at before bbolt maps them (db_pages.go). A damaged journal holds its group
 // and nothing else; a site whose database is lost, empty or damaged does not start, and no new one begins in its place. A store has no checksums: [Sums]

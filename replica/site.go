@@ -34,6 +34,10 @@ type Config struct {
 	Version       string
 	Logger        *slog.Logger
 
+	// Fatal ends the process, at once and without anything that stores; it does not return. It is called when a change of site.db may be stored or
+	// not and nobody can tell. Without it the site panics.
+	Fatal func(error)
+
 	// Packets, if set, is used instead of a UDP socket at Listen.
 	Packets net.PacketConn
 
@@ -170,7 +174,7 @@ func (s *Site) open() error {
 	if remark != "" {
 		s.events.add(slog.LevelWarn, "site", "%s", remark)
 	}
-	s.db.room.short = s.dbShort
+	s.db.room.short, s.db.settled, s.db.fatal = s.dbShort, s.dbSettled, s.fatal
 	s.db.provide()
 	if err := s.openHistory(); err != nil {
 		return err

@@ -104,6 +104,7 @@ func (d *siteDaemon) open(ctx context.Context) (*replica.Site, error) {
 		Memory:        int64(d.cfg.Memory),
 		PathWatch:     d.cfg.PathWatch,
 		Logger:        d.base,
+		Fatal:         d.die,
 		Version:       version(),
 	})
 	if !stop() && err == nil {
@@ -187,6 +188,9 @@ func (d *siteDaemon) close(site *replica.Site) error {
 	}
 	return nil
 }
+
+// die ends the process as a kill does, the reason is in the log: the mount is dead from here on, and the next start takes it away.
+func (*siteDaemon) die(error) { os.Exit(exitFailed) }
 
 // stopErrorName is the file in the state directory in which a daemon leaves what it could not do when it stopped.
 const stopErrorName = "stop-error"
