@@ -12,7 +12,7 @@ BIN     := bin/pairfs
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -X main.buildVersion=$(VERSION)
 
-# Packages whose tests run with the race detector; e2e runs daemons of its own and takes longest.
+# The packages; e2e runs daemons of its own and takes longest.
 UNIT := $(shell $(GO) list ./... 2>/dev/null | grep -v /e2e)
 E2E  := ./e2e/...
 
@@ -65,10 +65,20 @@ check: ## formatting, go vet, go.mod
 	$(GO) vet -tags crashpoints ./crashpoint
 	$(GO) mod tidy -diff
 
-# Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time.
-.PHONY: unit
-unit: ## tests of the packages, with the race detector
-	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m $(UNIT)
+# Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time. The race detector costs
+# five times the processor time; so it sees each time what has most goroutines in each other's way, and all of it in `make race`.
+RACES := ^Test(Virtual|Random|Scenarios|I[1-8]|Concurrent|Ring|Sync|Flush|Reserve|AddVolume)
+
+.PHONY: unit unit-plain unit-race
+unit: ## tests of the packages, those with most goroutines once more with the race detector
+	@$(MAKE) --no-print-directory -j2 unit-plain unit-race
+
+unit-plain:
+	$(GO) test -shuffle=on -parallel 6 -timeout 20m $(UNIT)
+
+unit-race:
+	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m ./fs/... ./quicwire/...
+	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m -run '$(RACES)' ./journal ./replica
 
 SEEDS ?= 200
 
