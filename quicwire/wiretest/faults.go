@@ -26,6 +26,7 @@ func (d Direction) each() []Direction {
 type faults struct {
 	rng       *rand.Rand
 	dark      bool
+	narrow    int // bytes of the longest packet that passes, 0 for any
 	drop      float64
 	duplicate float64
 	corrupt   float64
@@ -44,7 +45,7 @@ func newFaults(seed uint64, d Direction) faults {
 func (f *faults) fate(size int) (copies []time.Duration, bit int) {
 	drop, duplicate, corrupt, reorder := f.rng.Float64(), f.rng.Float64(), f.rng.Float64(), f.rng.Float64()
 	jitter, place := f.rng.Float64(), f.rng.Float64()
-	if f.dark || drop < f.drop {
+	if f.dark || drop < f.drop || f.narrow > 0 && size > f.narrow {
 		return nil, -1
 	}
 	d := f.delay + time.Duration(jitter*float64(f.jitter))

@@ -25,6 +25,7 @@ type Network struct {
 	twice   float64
 	reorder float64
 	behind  time.Duration // how much later a reordered packet comes
+	packets uint64        // that were sent
 }
 
 // NewNetwork makes a network without hosts, in which a packet takes the time latency from one host to another.
@@ -113,6 +114,13 @@ func (n *Network) Reorder(chance float64, behind time.Duration) {
 	n.reorder, n.behind = chance, behind
 }
 
+// Packets gives how many packets all hosts have sent so far, those that were lost too.
+func (n *Network) Packets() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.packets
+}
+
 func (n *Network) delay() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -126,6 +134,7 @@ func (n *Network) delay() time.Duration {
 func (n *Network) route(from, to netip.AddrPort) (receiver simnet.PacketReceiver, twice bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.packets++
 	if n.dark || n.cut[[2]netip.AddrPort{from, to}] || (n.loss > 0 && n.rng.Float64() < n.loss) {
 		return nil, false
 	}

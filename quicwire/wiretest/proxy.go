@@ -107,6 +107,21 @@ func (p *Proxy) Blackhole(d Direction, on bool) {
 	})
 }
 
+// Narrow loses every packet longer than so many bytes, headers of IP and UDP not counted, as a path does whose MTU is less than that of its ends
+// and whose routers say nothing; 0 lets all pass.
+func (p *Proxy) Narrow(d Direction, bytes int) { p.set(d, func(l *line) { l.faults.narrow = bytes }) }
+
+// Rebind gives every client another address toward the target, as a router does that forgot its translations: the target sees the client move,
+// and what it sends to the old address is lost.
+func (p *Proxy) Rebind() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for client, back := range p.backs {
+		back.Close()
+		delete(p.backs, client)
+	}
+}
+
 // Drop sets the chance of a packet to be lost, 0…1.
 func (p *Proxy) Drop(d Direction, chance float64) { p.set(d, func(l *line) { l.faults.drop = chance }) }
 

@@ -226,3 +226,32 @@ func TestDelayedComesByTimeThenOrder(t *testing.T) {
 		t.Errorf("came as %v, want %v", got, want)
 	}
 }
+
+func TestProxyNarrow(t *testing.T) {
+	p := proxy(t)
+	c := client(t, p)
+	p.Narrow(ToTarget, 100)
+	send(t, c, strings.Repeat("x", 101))
+	send(t, c, strings.Repeat("y", 100))
+	if _, text := next(t, c); text != strings.Repeat("y", 100) {
+		t.Errorf("got %q", text)
+	}
+	p.Narrow(ToTarget, 0)
+	send(t, c, strings.Repeat("x", 101))
+	if _, text := next(t, c); text != strings.Repeat("x", 101) {
+		t.Errorf("got %q", text)
+	}
+}
+
+func TestProxyRebind(t *testing.T) {
+	p := proxy(t)
+	c := client(t, p)
+	send(t, c, "before")
+	before, _ := next(t, c)
+	p.Rebind()
+	send(t, c, "after")
+	after, text := next(t, c)
+	if text != "after" || before == after {
+		t.Errorf("got %q, the target saw %s and then %s", text, before, after)
+	}
+}
