@@ -19,6 +19,11 @@
 // A quiet connection is probed each 3 s and given up after 10 s of silence. A site restarted says so with a stateless reset,
 // and with a new nonce in its Hello, upon which connections with another nonce are closed.
 //
+// Packets begin with 1200 bytes, which passes where the MTU is 1280; QUIC then tries whether the path carries more, and never finds out that
+// it came to carry less: small packets keep the connection alive while the large ones are lost. Who misses a word of the peer that
+// is due closes its connections with code 7 and dials anew. The side that moved goes on from its new address, if it is the one that
+// dialled; the other one is dialled again, at the address that it was given last.
+//
 // The dialler opens the first stream, sends Hello and ends its direction; the other side answers with its own Hello and ends
 // the stream. Both compute the agreement from the two: the newest common version, the features both have, the smaller of
 // the longest frames. If there is none, the connection is closed with code 1. Only then are other streams opened, by either side.
@@ -37,7 +42,8 @@
 //	          to those with feature bit 8.
 //	mirror    MirrorOpen, from the secondary, and then ReadJournal and PairStates. From the primary MirrorAccept, and then
 //	          Batch, PairStates, MirrorOptions, MirrorLag and MirrorSettings. The directions are independent of each other. The stream is over when either
-//	          side ends its direction.
+//	          side ends its direction. Each Batch is confirmed by a ReadJournal with its ordinal as soon as it is durable; while any pair of the
+//	          mirror is replicated a Batch comes every 5 s at least. A side that hears nothing of that for 40 s takes the mirror for down.
 //
 // A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
 // application error codes, and a sentence:

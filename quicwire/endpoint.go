@@ -149,6 +149,7 @@ func (e *Endpoint) quicConfig() *quic.Config {
 		HandshakeIdleTimeout:           e.timing.handshake,
 		MaxIdleTimeout:                 e.timing.idle,
 		KeepAlivePeriod:                e.timing.keepAlive,
+		InitialPacketSize:              initialPacket,
 		InitialStreamReceiveWindow:     initialStreamWindow,
 		MaxStreamReceiveWindow:         maxStreamWindow,
 		InitialConnectionReceiveWindow: initialConnectionWindow,

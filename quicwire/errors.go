@@ -37,7 +37,7 @@ const (
 	CloseUnexpectedFrame CloseCode = 4 // a known frame in a place where it may not be
 	CloseTooLarge        CloseCode = 5 // a frame longer than agreed
 	CloseRemoved         CloseCode = 6 // the peer was removed, or its key changed
-	CloseReplaced        CloseCode = 7 // a newer connection or incarnation of the peer takes the place of this one
+	CloseReplaced        CloseCode = 7 // a newer connection or incarnation of the peer takes the place of this one, or is to: see [Endpoint.Renew]
 	CloseTimeout         CloseCode = 8 // Hello did not come in time
 	CloseBusy            CloseCode = 9 // too many connections
 )

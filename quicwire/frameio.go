@@ -5,16 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
 // frameReader takes frames off a stream. Not for concurrent use.
 type frameReader struct {
-	r   *bufio.Reader
-	max int // longest body accepted
+	r    *bufio.Reader
+	from *countedReader
+	max  int // longest body accepted
 }
 
 func newFrameReader(r io.Reader, max int) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, readBuffer), max: max}
+	from := &countedReader{r: r}
+	return &frameReader{r: bufio.NewReaderSize(from, readBuffer), from: from, max: max}
+}
+
+// countedReader counts the bytes that come, of a frame that is not whole yet too: on a slow link one takes minutes.
+type countedReader struct {
+	r io.Reader
+	n atomic.Uint64
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(uint64(n))
+	return n, err
 }
 
 // peek waits for the header of the next frame and gives its type, leaving the frame unread. io.EOF means that the stream
@@ -107,9 +122,10 @@ func truncated(t Type) error {
 
 // frameWriter puts frames into a stream. Not for concurrent use.
 type frameWriter struct {
-	w   io.Writer
-	max int    // longest body the other side accepts
-	buf []byte // the encoding of the frame being sent, kept for the next if it is small
+	w    io.Writer
+	max  int           // longest body the other side accepts
+	buf  []byte        // the encoding of the frame being sent, kept for the next if it is small
+	sent atomic.Uint64 // bytes that w took
 }
 
 // write sends one frame. An encoding error leaves the stream as it was; any other leaves it useless.
@@ -127,21 +143,22 @@ func (fw *frameWriter) write(f Frame) error {
 	if size := len(fw.buf) + len(data) - headerSize; size > fw.max {
 		return fmt.Errorf("send %s of %d bytes, the peer accepts %d: %w", f.Type(), size, fw.max, ErrTooLong)
 	}
-	if err := writePieces(fw.w, fw.buf); err != nil {
+	if err := fw.pieces(fw.buf); err != nil {
 		return err
 	}
 	if cap(fw.buf) > 2*writePiece {
 		fw.buf = nil
 	}
-	return writePieces(fw.w, data)
+	return fw.pieces(data)
 }
 
-func writePieces(w io.Writer, b []byte) error {
+func (fw *frameWriter) pieces(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), writePiece)
-		if _, err := w.Write(b[:n]); err != nil {
+		if _, err := fw.w.Write(b[:n]); err != nil {
 			return err
 		}
+		fw.sent.Add(uint64(n))
 		b = b[n:]
 	}
 	return nil

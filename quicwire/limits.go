@@ -45,6 +45,10 @@ const (
 	maxConnectionWindow     = 32 << 20
 )
 
+// initialPacket is the size of the packets that a connection begins with, the least that QUIC asks of a path (RFC 9000, 14): with the headers of IP
+// and UDP it passes where an MTU of 1280 is all there is, and drops larger ones without a word. Whether the path carries more is then tried.
+const initialPacket = 1200
+
 // Counts.
 const (
 	// maxStreams is the most streams a peer may have open on one connection: one for each mirror, and requests beside them.

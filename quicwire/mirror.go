@@ -73,6 +73,13 @@ func (s *MirrorStream) Peer() string { return s.conn.peer.name }
 // Agreement gives what the two sites have in common.
 func (s *MirrorStream) Agreement() Agreement { return s.conn.agreed }
 
+// Sent gives how many bytes of frames QUIC has taken for the peer so far, in pieces of 64 KiB: it takes the next when most of what came before
+// is under way, and none while the peer receives nothing. It does not wait.
+func (s *MirrorStream) Sent() uint64 { return s.fw.sent.Load() }
+
+// Received gives how many bytes came from the peer so far, of frames that are not whole yet too. It does not wait.
+func (s *MirrorStream) Received() uint64 { return s.fr.from.n.Load() }
+
 // Send sends f: ReadJournal or PairStates from the secondary, MirrorAccept, Batch, PairStates, MirrorOptions, MirrorLag or MirrorSettings from the primary. It returns when all
 // of it is handed to QUIC; it blocks while the peer does not receive. The fields and data of f may be used again afterwards.
 // If ctx ends meanwhile, the whole stream ends, because half a frame may have been sent.

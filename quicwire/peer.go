@@ -96,6 +96,21 @@ func (e *Endpoint) forget(p *peer) {
 	e.wg.Go(func() { p.close(CloseRemoved, nil) })
 }
 
+// Renew closes the connections with a peer that says nothing, or hears nothing, although they live: the path may have come to lose all packets of
+// the size that it used to carry, which only a new connection finds out. why is told to both sides. The peer is dialled again at once.
+func (e *Endpoint) Renew(name, why string) {
+	p := e.peerByName(name)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	conns := slices.Clone(p.conns)
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.close(&ProtocolError{Code: CloseReplaced, Message: why})
+	}
+}
+
 // Connected tells whether the peer has a live connection, and since when it has had one without interruption.
 func (e *Endpoint) Connected(name string) (since time.Time, ok bool) {
 	p := e.peerByName(name)
