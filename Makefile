@@ -87,6 +87,11 @@ sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and f
 	@PAIRFS_SIM=$(SEEDS) $(GO) test -run '^TestVirtual(Time|Takeover)$$' -count=1 -v -timeout 120m ./replica | \
 		{ grep -Ev 'sim_test.go:[0-9]+: +[0-9]+\.[0-9]{3} |^=== ' || true; }
 
+.PHONY: links
+links: ## bad and lost links, and peers that are connected and say nothing, in virtual time; `make e2e-long` has them with real packets
+	PAIRFS_LINKS=1 $(GO) test -run '^Test(Mute[A-Z].*|PathWatchExactly|BadLinkHolds|DarkSitesAreQuiet)$$' -count=1 -v -timeout 20m ./replica | \
+		{ grep -E '^ *--- |_test.go:[0-9]+: |^(ok|FAIL|panic)' || true; }
+
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
 	$(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)

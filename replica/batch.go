@@ -121,6 +121,7 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 		return err
 	}
 	f.ordinal++
+	f.begun.Store(f.ordinal)
 	f.sent += uint64(len(f.out))
 	f.g.sent.Add(uint64(len(f.out)))
 	if last >= first {

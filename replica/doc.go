@@ -77,6 +77,27 @@
 // in run.go. Both sides tell each other the states of their pairs whenever a mirror opens and whenever one changes; what was missed while
 // the link was down follows from comparing states, not from a log of messages.
 //
+// # A lost mirror, and a mute peer
+//
+// A mirror is down when its session has ended: with its connection, which QUIC gives up when it has heard nothing for ten seconds (a side that still
+// hears the other one, over a link that loses one direction, when that has given up too: at most 23 s), or at once when one side says so.
+// Path watch time runs from there, on each side by itself. Pairs are suspended when it is over, never sooner, and later by no more than
+// watchTick. Latency, loss, reordering, duplicates and damaged bits are QUIC's to deal with and take no mirror down: a round trip may take 4.5 s,
+// above which no connection comes about.
+//
+// A peer that is connected may be of no use all the same (mute.go): it never opens the mirror, or accepts it and is silent, reads and confirms nothing,
+// or does not read; or the path came to lose the large packets. What decides then:
+//
+//	the peer                                        the mirror is down            and then
+//	opens no mirror, answers no request             with the one before           path watch time: PSUE
+//	has confirmed nothing that it was sent for 40 s from then on, at the primary  path watch time: PSUE; or a full journal, as without a link: PFUS
+//	has sent nothing for 40 s, where 5 s are usual  from then on, at the S-VOL    path watch time: PSUE; its lag is not known from then on
+//	confirms, and restores nothing                  never                         a full journal: PFUS
+//	answers a command not                           as it is                      the command is refused after requestTimeout
+//
+// The connection is begun anew once, which mends a path that became narrower (QUIC tries what a path carries upwards only); a mirror that is opened
+// again does not end it, a word that was owed does.
+//
 // # A full journal
 //
 // A master journal that the peer does not empty as fast as hosts fill it is dealt with in steps (pressure.go): PFUL, inflow control, a flush

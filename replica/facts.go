@@ -97,7 +97,7 @@ func earlier(a, b journal.Seq) journal.Seq {
 
 // work steps facts and watches times, one after the other.
 func (g *group) work() {
-	tick := time.NewTicker(250 * time.Millisecond)
+	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
 	for {
 		select {

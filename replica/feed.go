@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"pairfs/journal"
@@ -33,6 +34,9 @@ type feedSession struct {
 	out     []byte
 	parts   []sentPart  // what out has of each volume
 	counted journal.Seq // records up to here were counted in a session before
+
+	begun     atomic.Uint64 // ordinal of the last batch that was begun to be sent
+	confirmed uint64        // guarded by g.mu: that of the last batch that is durable at the peer
 
 	budget  uint64 // guarded by g.mu
 	bases   []base // guarded by g.mu: base records not restored by the peer yet, oldest first
@@ -155,6 +159,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 		g.session.cancel()
 	}
 	g.session = f
+	known := g.peerDurable
 	g.cutSent(journal.Seq(open.DurableSeq))
 	g.peerDurable = max(g.peerDurable, journal.Seq(open.DurableSeq))
 	for _, p := range g.pairs {
@@ -163,7 +168,7 @@ func (f *feedSession) begin(open *quicwire.MirrorOpen) (*quicwire.MirrorAccept, 
 	}
 	g.compare(open.Pairs, false)
 	f.lastSeq = journal.Seq(open.DurableSeq)
-	g.setLinked(true)
+	g.opened(f.lastSeq > known || f.lastSeq >= g.journal.Marks().DurableSeq)
 	accept := &quicwire.MirrorAccept{Session: open.Session, Pairs: g.wireStates(f.knows)}
 	f.states = accept.Pairs
 	behind := journal.Seq(open.DurableSeq) < g.peerRestore && g.active() && !g.startsAfter(journal.Seq(open.DurableSeq))
@@ -269,6 +274,10 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 	}
 	f.budget = max(f.budget, m.Budget)
 	g.peerDurable = max(g.peerDurable, min(journal.Seq(m.DurableSeq), f.lastSeq)) // it cannot have more than it was sent
+	if m.Durable > f.confirmed && m.Durable <= f.begun.Load() {
+		f.confirmed = m.Durable
+		g.worded()
+	}
 	before := g.peerRestore
 	g.peerRestore = max(g.peerRestore, min(journal.Seq(m.RestoredSeq), f.lastSeq))
 	g.countHeld()

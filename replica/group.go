@@ -53,6 +53,8 @@ type group struct {
 	pulling          *pullSession
 	linked           bool
 	linkChange       time.Time
+	mute             bool        // the peer is connected and has not said what it owes, see [group.heed]
+	mutely           hush        // for how long it owes a word
 	asked            time.Time   // primary: when the peer was last asked for its states beside a mirror
 	lastTime         int64       // secondary: when the record of lastSeq was made, 0 if that is not known
 	pullHeld         int         // secondary: by how many no mirror session may be opened

@@ -72,8 +72,15 @@ const (
 	// earlier, see lookAhead.
 	pressureIdle = 250 * time.Millisecond
 	pressureBusy = 20 * time.Millisecond
-	// activeWatch is the reference's active path watch: so long without read-journal a master journal counts as cut off.
+	// activeWatch is the reference's active path watch: so long without read-journal a master journal counts as cut off, and so long without a word
+	// that it owes a peer counts as mute. It is longer than what a flush of a disk that works takes, and what a primary holds back: keepAlive, fenceMax,
+	// or one batch at the lowest line speed.
 	activeWatch = 40 * time.Second
+	// watchTick is how often it is looked at what only time brings about: so much behind its time path watch time may act.
+	watchTick = 250 * time.Millisecond
+	// heedMost is what the time between two looks at a peer that owes a word counts at most: some of them, so that a side that stood still
+	// itself does not lay that to the peer.
+	heedMost = time.Second
 	// keepAlive is how long a primary is quiet before a control record moves the sequence number on.
 	keepAlive = 5 * time.Second
 	// switchedOff is how long a site that ends waits for a peer that takes nothing to take what it lacks, and switchedOffMost for all that do;

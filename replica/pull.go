@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pairfs/crashpoint"
@@ -24,6 +25,7 @@ type pullSession struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wake   chan struct{}
+	waits  atomic.Bool // for the primary, and not for this side's journal
 
 	mu                sync.Mutex
 	told              bool   // states were asked to be sent
@@ -231,7 +233,7 @@ func (p *pullSession) accepted() error {
 	p.told = true // what changed since the request to open was written was told to nobody
 	p.mu.Unlock()
 	g.lastHeard = time.Now()
-	g.setLinked(true)
+	g.opened(false)
 	return nil
 }
 
@@ -245,9 +247,16 @@ func (p *pullSession) receive() error {
 		return buf[:n]
 	}
 	for {
+		p.waits.Store(true)
 		fr, err := p.stream.RecvInto(p.ctx, alloc)
+		p.waits.Store(false)
 		if err != nil {
 			return err
+		}
+		if wordOf(fr) {
+			p.g.mu.Lock()
+			p.g.worded()
+			p.g.mu.Unlock()
 		}
 		switch m := fr.(type) {
 		case *quicwire.Batch:

@@ -123,6 +123,11 @@ func TestTakeoverOfASlowPrimary(t *testing.T) {
 			time.Sleep(30 * time.Second) // of virtual time: QUIC has measured it
 			return func() {}
 		}},
+		{"2s_away", func(w *world, g *simGroup, tokyo *simSite) func() {
+			w.net.Latency(2 * time.Second)
+			time.Sleep(2 * time.Minute)
+			return func() {}
+		}},
 		{"busy", func(w *world, g *simGroup, tokyo *simSite) func() { // with a command, for less than the request waits for it
 			own := g.at(tokyo, g.master())
 			own.cmd.Lock()

@@ -12,6 +12,7 @@ import (
 // watch looks at what only time brings about: path watch time, the end of a flush, copies that are complete, deletes that did not come
 // to their end; and at what the primary handed on.
 func (g *group) watch() {
+	g.heed()
 	g.followPathWatch()
 	g.storeLearned()
 	g.watchPairs()
