@@ -4,8 +4,6 @@ import (
 	"testing"
 )
 
-const mib = 1 << 20
-
 // scale returns n, or long times n in the long variant.
 func scale(n, long int) int {
 	if Long() {

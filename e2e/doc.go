@@ -25,6 +25,11 @@
 //     back, while all of it was kept aside;
 //   - no silent difference (I5): whatever was suspended, written on either side and resynchronised ends in equal volumes, having moved
 //     what changed and not more;
+//   - links that are bad, as a table ([Link], TestBadLinks): loss, reordering, duplicates, damaged bits, 2 s of latency, an MTU of 1280 of which nobody
+//     is told, addresses that change in mid-stream: PAIR holds and everything arrives over the link as bad as it is; and links that are
+//     lost, in one direction or both (TestDeadLinks): PSUE on both sides, no sooner than path watch time. Memory and threads of the daemons
+//     are bounded meanwhile ([Footprint]), and what they take of a processor is printed. Most rows run with PAIRFS_LONG=1 alone; exact
+//     moments, and peers that are connected and say nothing, are in virtual time in package replica (make links);
 //   - a link that is too slow: two sites on two hosts with a cable of a limited rate between them ([Wire]), hosts that write more than it
 //     carries, and the states that their pair passes through, as its events tell them ([Passage]); how long writes took is printed
 //     ([Meter]) and never asserted;

@@ -34,6 +34,8 @@ type Wire struct {
 // Addresses of the two ends, the same in every Wire.
 const (
 	wireA, wireB = "10.0.0.1", "10.0.0.2"
+	wireNew      = "10.0.0.3" // see [Wire.Renumber]
+	wirePort     = ":7001"
 	wireDev      = "wire"
 	wirePrefix   = "pairfs-e2e-"
 	netnsDir     = "/run/netns/"
@@ -77,6 +79,22 @@ func (w *Wire) Cut(on bool) {
 		state = "down"
 	}
 	Run(w.t, "ip", "-n", w.b, "link", "set", wireDev, state)
+}
+
+// MTU sets the MTU of each end. What an end sends that is longer than its own the host there is told; what is longer than that of the other end alone
+// is lost on the way and nobody is told. (An interface that may hand on several packets as one would not look at their length.)
+func (w *Wire) MTU(a, b int) {
+	w.t.Helper()
+	for ns, mtu := range map[string]int{w.a: a, w.b: b} {
+		Run(w.t, "ip", "-n", ns, "link", "set", wireDev, "mtu", fmt.Sprint(mtu), "gso_max_segs", "1")
+	}
+}
+
+// Renumber gives A the address wireNew in the place of its own.
+func (w *Wire) Renumber() {
+	w.t.Helper()
+	Run(w.t, "ip", "-n", w.a, "addr", "del", wireA+"/24", "dev", wireDev) // the first one goes with all others of its net
+	Run(w.t, "ip", "-n", w.a, "addr", "add", wireNew+"/24", "dev", wireDev)
 }
 
 // Sent returns how many bytes the interface of A sent so far, with all headers.
@@ -143,18 +161,22 @@ var NoWire = sync.OnceValue(func() string {
 	return ""
 })
 
-// TwoApart is [Two] with each site in a namespace of its own and a [Wire] of the rate between them. Sites.Link is nil.
+// TwoApart is [Two] with each site in a namespace of its own and a [Wire] of the rate between them. Sites.Link is nil. A Listen of opts, with the port
+// wirePort, is that of both.
 func TwoApart(t T, rate int64, opts Options) (*Sites, *Wire) {
 	t.Helper()
 	w := NewWire(t, rate)
 	at := func(ns, host string) Options {
 		o := opts
-		o.Netns, o.Listen = ns, host+":7001"
+		o.Netns = ns
+		if o.Listen == "" {
+			o.Listen = host + wirePort
+		}
 		return o
 	}
 	s := &Sites{A: Start(t, "tokyo", at(w.a, wireA)), B: Start(t, "osaka", at(w.b, wireB)), Seed: Seed(t), t: t}
-	s.A.Do("peers/osaka", fmt.Sprintf("add address=%s key=%s create=2TiB", s.B.Listen, s.B.Fingerprint()))
-	s.B.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=2TiB", s.A.Listen, s.A.Fingerprint()))
+	s.A.Do("peers/osaka", fmt.Sprintf("add address=%s key=%s create=2TiB", wireB+wirePort, s.B.Fingerprint()))
+	s.B.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=2TiB", wireA+wirePort, s.A.Fingerprint()))
 	s.AwaitLink()
 	return s, w
 }
