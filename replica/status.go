@@ -46,7 +46,7 @@ type PairStatus struct {
 	Size         int64 // bytes
 	Generation   uint64
 	Consistent   bool          // the S-VOL is an image of one moment (on the primary: as last heard)
-	Linked       bool          // the mirror is connected now
+	Linked       bool          // the mirror is up: connected, and the peer says what it owes (see [group.heed])
 	Copied       int64         // bytes of the volume that are equal or were copied (COPY: progress; suspended: what is not marked), -1 at an S-VOL whose copy is not complete: the primary knows
 	CopyLeft     int64         // bytes still to copy in COPY
 	CopyRate     float64       // bytes per second, recent
@@ -99,14 +99,14 @@ type GroupStatus struct {
 	Over           bool      // the journal is over its high-water mark: pairs are PFUL
 	Heard          time.Time // secondary: when the primary was last heard of
 	Options        []string  // NAME=VALUE, all of them
-	Linked         bool
-	Failed         string // why the journal failed, "" while it works
-	StoreError     string // why the stores take no bytes, and what to do; "" while they do
-	Sent           uint64 // bytes of records sent since start
-	Received       uint64 // bytes of records received since start
-	BaseSent       uint64 // bytes of base records' data sent since start (holes count nothing)
-	WaitedRoom     uint64 // host writes that had to wait for ring or journal room
-	LagSeq         uint64 // as in [PairStatus], of all pairs together
+	Linked         bool      // as in [PairStatus]
+	Failed         string    // why the journal failed, "" while it works
+	StoreError     string    // why the stores take no bytes, and what to do; "" while they do
+	Sent           uint64    // bytes of records sent since start
+	Received       uint64    // bytes of records received since start
+	BaseSent       uint64    // bytes of base records' data sent since start (holes count nothing)
+	WaitedRoom     uint64    // host writes that had to wait for ring or journal room
+	LagSeq         uint64    // as in [PairStatus], of all pairs together
 	LagBytes       int64
 	LagTime        time.Duration
 	LagKnown       bool
