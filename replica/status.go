@@ -46,7 +46,7 @@ type PairStatus struct {
 	Size         int64 // bytes
 	Generation   uint64
 	Consistent   bool          // the S-VOL is an image of one moment (on the primary: as last heard)
-	Linked       bool          // the mirror is up: connected, and the peer says what it owes (see [group.heed])
+	Linked       bool          // the mirror is up: connected, and the peer says what it owes, see mute.go
 	Copied       int64         // bytes of the volume that are equal or were copied (COPY: progress; suspended: what is not marked), -1 at an S-VOL whose copy is not complete: the primary knows
 	CopyLeft     int64         // bytes still to copy in COPY
 	CopyRate     float64       // bytes per second, recent
