@@ -127,6 +127,13 @@ disks: ## bad disks at length: a flip in every byte of a database, and the first
 	PAIRFS_DISKS=1 $(GO) test -run '^Test(DatabaseFlips|DatabaseFaults|JournalFaults|StoreFaults|WreckedJournal)$$' -count=1 -v -timeout 60m ./replica | \
 		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|flips)|^(ok|FAIL|panic)' || true; }
 
+ROUNDS ?= 50
+
+.PHONY: hostile
+hostile: ## a peer that turns hostile at length: ROUNDS (50) random bodies of each frame; PAIRFS_SEED chooses them
+	PAIRFS_HOSTILE=$(ROUNDS) $(GO) test -run '^TestHostile' -count=1 -v -timeout 60m ./replica | \
+		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|events tell)|^(ok|FAIL|panic)' || true; }
+
 CUTS  ?= 10
 ACCEL ?= tcg
 
@@ -159,7 +166,7 @@ race: tools ## all tests with the race detector
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@grep -rnoE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | sort | while IFS=: read -r file _ func; do \
 		echo "$(GO) test -fuzz $${func#func } $$(dirname $$file)"; \
-		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "$$(dirname $$file)" </dev/null; \
 	done
 
 .PHONY: bench

@@ -20,14 +20,32 @@ type osFS struct{}
 
 type osFile struct{ *os.File }
 
-// open opens with O_DIRECT, or without where the file system refuses that with EINVAL (some network and older tmpfs mounts).
+// open opens with O_DIRECT, or without where the file system refuses that with EINVAL (some network and older tmpfs mounts). It follows no link,
+// waits for no pipe, and takes nothing but what a journal volume can be.
 func open(name string, flags int) (*os.File, error) {
-	f, err := os.OpenFile(name, flags|unix.O_DIRECT|unix.O_NOFOLLOW, 0o600)
+	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK
+	f, err := os.OpenFile(name, flags|unix.O_DIRECT, 0o600)
 	if errors.Is(err, unix.EINVAL) {
 		// A refused O_CREAT|O_EXCL may have left the empty file behind.
-		f, err = os.OpenFile(name, flags&^os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		f, err = os.OpenFile(name, flags&^os.O_EXCL, 0o600)
 	}
-	return f, err
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%w: it is a symbolic link; mount what lies on another disk at its place", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if mode := fs.FileMode(0); err == nil {
+		if mode = fi.Mode(); !mode.IsRegular() && (mode&fs.ModeDevice == 0 || mode&fs.ModeCharDevice != 0) {
+			err = fmt.Errorf("open %s: it is neither a file nor a block device: %s", name, mode)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (osFS) Open(name string, write bool) (File, error) {

@@ -99,15 +99,18 @@
 // Hello says how long a body its sender accepts at all, at least 1.25 MiB.
 //
 // Result codes: 0 done, 1 invalid, 2 not found, 3 exists, 4 busy, 5 secondary, 6 no space, 7 unreachable, 8 timeout,
-// 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1).
+// 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1). No site
+// offers these two features yet and nothing is ever unpacked, so nothing can grow: a packed batch ends the mirror.
 // Feature bit 6 says that a side knows of markers among the records; one that does not gets a skip of the same number for each.
 // Feature bit 9 says that a side knows of bit 7 in the suspend type of a state: the pair was suspended for path watch time.
 // Feature bits that a side does not know are ignored. Every number here keeps its meaning for ever; new ones are added.
 //
 // # Memory
 //
-// What a peer can make this side hold is bounded: 32 MiB of flow-control window for each connection, 16 requests being served,
-// 384 mirror streams. Whatever a stream's reader does not take stays with the sender, which is the back-pressure of the pull.
+// What a peer can make this side hold is bounded: 32 MiB of flow-control window for each connection, 512 streams on it, of all its connections 16
+// requests being read and served, 384 mirror streams, and of these 16 whose first frame is being read. Whatever a stream's reader does not take
+// stays with the sender, which is the back-pressure of the pull. A frame has the memory of its body from its header on, and what is not there after 10 s
+// (of the first frame of a stream) is not waited for. A peer that dials more than 4 times a second, but for 32 times at once, is turned away with code 9.
 //
 // # Concurrency
 //

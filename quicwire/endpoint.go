@@ -239,6 +239,11 @@ func (e *Endpoint) welcome(qc *quic.Conn) {
 		qc.CloseWithError(quic.ApplicationErrorCode(CloseRemoved), "")
 		return
 	}
+	if !p.arrivals.Allow() {
+		<-e.pending
+		qc.CloseWithError(quic.ApplicationErrorCode(CloseBusy), "")
+		return
+	}
 	c, err := p.greet(qc, false)
 	<-e.pending
 	if err != nil {

@@ -58,6 +58,9 @@ const (
 	maxMirrors = 384
 	// maxRequests is the most requests of one peer served at a time. Further ones wait on their streams, unread.
 	maxRequests = 16
+	// maxOpening is the most of these whose first frame is being read: it is as long as the peer likes up to MaxControlFrame, and has its memory
+	// from its header on.
+	maxOpening = 16
 	// maxConnections is the most live connections held with one peer; a new one beyond that closes the oldest.
 	maxConnections = 8
 	// maxPending is the most accepted connections of all peers which have not yet said Hello.
@@ -71,6 +74,13 @@ const (
 const (
 	handshakeRate  = 16
 	handshakeBurst = 64
+)
+
+// Rate of the connections that one peer may dial, and the burst above it. A peer that is restarted again and again dials less often (minDelay
+// and maxDelay); one that is let in, breaks the protocol and comes again costs handshakes, lines in the log and events.
+const (
+	arrivalRate  = 4
+	arrivalBurst = 32
 )
 
 // Times.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // peer is one other site: its key, its address and its live connections.
@@ -16,6 +18,8 @@ type peer struct {
 
 	requests chan struct{} // one token for each request being served
 	mirrors  chan struct{} // one token for each mirror stream being served
+	opening  chan struct{} // one token for each of these whose first frame is being read
+	arrivals *rate.Limiter // of connections that it dials
 
 	ctx     context.Context // ends when the peer is removed or the endpoint closes
 	cancel  context.CancelCauseFunc
@@ -62,6 +66,8 @@ func (e *Endpoint) SetPeer(name, addr string, key Fingerprint) error {
 		e: e, name: name, key: key, addr: addr,
 		requests: make(chan struct{}, maxRequests),
 		mirrors:  make(chan struct{}, maxMirrors),
+		opening:  make(chan struct{}, maxOpening),
+		arrivals: rate.NewLimiter(arrivalRate, arrivalBurst),
 		changed:  make(chan struct{}, 1),
 		lost:     make(chan struct{}, 1),
 		moved:    make(chan struct{}, 1),

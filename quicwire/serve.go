@@ -110,7 +110,7 @@ func (c *conn) serveMirror(qs *quic.Stream, fr *frameReader) {
 		qs.Close()
 		return
 	}
-	f, err := fr.read(nil)
+	f, err := c.readOpen(qs, fr)
 	if err != nil {
 		c.drop(qs, err)
 		return
@@ -119,4 +119,16 @@ func (c *conn) serveMirror(qs *quic.Stream, fr *frameReader) {
 	s := newMirrorStream(c, qs, fr, fw)
 	defer s.Close()
 	c.peer.e.cfg.Handler.ServeMirror(s.ctx, c.peer.name, f.(*MirrorOpen), s)
+}
+
+// readOpen reads the first frame of a mirror stream once its turn has come, as those of requests are.
+func (c *conn) readOpen(qs *quic.Stream, fr *frameReader) (Frame, error) {
+	select {
+	case c.peer.opening <- struct{}{}:
+		defer func() { <-c.peer.opening }()
+	case <-qs.Context().Done():
+		return nil, qs.Context().Err()
+	}
+	patience(qs)
+	return fr.read(nil)
 }

@@ -2,9 +2,11 @@ package quicwire
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -48,6 +50,20 @@ func ecdsaCert(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return selfSigned(t, key)
+}
+
+func rsaCert(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return selfSigned(t, key)
+}
+
+func selfSigned(t *testing.T, key crypto.Signer) tls.Certificate {
+	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -72,7 +88,8 @@ func TestStrangersAreRefused(t *testing.T) {
 	}{
 		{"an unknown key", []tls.Certificate{unknown.cert}, unknown.Fingerprint(), "unknown key"},
 		{"no certificate", nil, Fingerprint{}, "no certificate"},
-		{"another algorithm", []tls.Certificate{ecdsaCert(t)}, Fingerprint{}, "not Ed25519"},
+		{"a key of ECDSA", []tls.Certificate{ecdsaCert(t)}, Fingerprint{}, "not Ed25519"},
+		{"a key of RSA", []tls.Certificate{rsaCert(t)}, Fingerprint{}, "not Ed25519"},
 		{"two certificates", []tls.Certificate{double}, Fingerprint{}, "more than one"},
 	} {
 		var transport *quic.TransportError
@@ -114,8 +131,130 @@ func TestOtherProtocolsAreRefused(t *testing.T) {
 	if err := s.SetPeer("osaka", "", known.Fingerprint()); err != nil {
 		t.Fatal(err)
 	}
-	if err := stranger(t, s, func(c *tls.Config) { c.NextProtos = []string{"h3"} }, known.cert); err == nil {
-		t.Error("h3 is let in")
+	for _, protocols := range [][]string{{"h3"}, {"pairfs/2"}, nil} {
+		err := stranger(t, s, func(c *tls.Config) { c.NextProtos = protocols }, known.cert)
+		var transport *quic.TransportError
+		if !errors.As(err, &transport) || !transport.Remote || !transport.ErrorCode.IsCryptoError() {
+			t.Errorf("%q: the connection ends with %v", protocols, err)
+		}
+	}
+	if _, ok := s.Connected("osaka"); ok {
+		t.Error("it counts as the peer")
+	}
+}
+
+// A peer is its key. What else a certificate says is looked at by nobody: a date that has passed keeps no peer out, and a date that holds lets
+// nobody in.
+func TestCertificateIsItsKey(t *testing.T) {
+	known, unknown := identityOf(t, 1), identityOf(t, 2)
+	for name, change := range map[string]func(*x509.Certificate){
+		"as a site makes it": func(*x509.Certificate) {},
+		"expired":            func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) },
+		"not yet valid":      func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) },
+		"of an authority":    func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true },
+		"for servers alone":  func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} },
+		"for clients of another name": func(c *x509.Certificate) {
+			c.DNSNames, c.ExtKeyUsage = []string{"berlin"}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		},
+		"not for signatures": func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "tokyo")
+			if err := s.SetPeer("osaka", "", known.Fingerprint()); err != nil {
+				t.Fatal(err)
+			}
+			if err := stranger(t, s, nil, certOf(t, unknown, change)); err == nil {
+				t.Error("a foreign key is let in with it")
+			}
+			if got := receive(t, "refusal", s.refused); got.key != unknown.Fingerprint() || got.reason != "unknown key" {
+				t.Errorf("refused %s because of %q", got.key, got.reason)
+			}
+			if _, ok := s.Connected("osaka"); ok {
+				t.Error("a stranger counts as the peer")
+			}
+			greetAs(t, s, certOf(t, known, change))
+			if _, ok := s.Connected("osaka"); !ok {
+				t.Error("the right key is not let in with it")
+			}
+		})
+	}
+}
+
+// certOf makes a certificate of the identity's key.
+func certOf(t *testing.T, id *Identity, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	change(template)
+	key := id.cert.PrivateKey.(crypto.Signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// greetAs dials s with a certificate and exchanges Hello, as a peer does that is no endpoint.
+func greetAs(t *testing.T, s *site, cert tls.Certificate) {
+	t.Helper()
+	if err := greet(t, s, cert); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "peer up", s.up)
+}
+
+func greet(t *testing.T, s *site, cert tls.Certificate) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	qc, err := quic.DialAddr(ctx, s.Addr().String(), &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{alpn}, InsecureSkipVerify: true, ServerName: "x"}, nil)
+	if err != nil {
+		return err
+	}
+	t.Cleanup(func() { qc.CloseWithError(0, "") })
+	qs, err := qc.OpenStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = qs.Write(encode(t, &Hello{MinVersion: 1, MaxVersion: 1, Site: "osaka", MaxFrame: MaxFrame, Nonce: 1}))
+	if err = errors.Join(err, qs.Close()); err != nil {
+		return err
+	}
+	f, err := newFrameReader(qs, maxHelloFrame).read(nil)
+	if err == nil && f.Type() != TypeHello {
+		t.Errorf("hello is answered by %s", f.Type())
+	}
+	return err
+}
+
+// TestArrivalsAreBounded: who has a key that is known and dials without end is turned away before anything is exchanged, and let in again later.
+func TestArrivalsAreBounded(t *testing.T) {
+	known := identityOf(t, 1)
+	s := newSite(t, "tokyo")
+	if err := s.SetPeer("osaka", "", known.Fingerprint()); err != nil {
+		t.Fatal(err)
+	}
+	arrivals := s.peerByName("osaka").arrivals
+	if arrivals.Limit() != arrivalRate || arrivals.Burst() != arrivalBurst {
+		t.Fatalf("%v a second and %d at once may come", arrivals.Limit(), arrivals.Burst())
+	}
+	arrivals.SetLimit(0) // so that the test is not slower than the pause
+	for range arrivalBurst {
+		if err := greet(t, s, known.cert); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var app *quic.ApplicationError
+	if err := greet(t, s, known.cert); !errors.As(err, &app) || CloseCode(app.ErrorCode) != CloseBusy {
+		t.Errorf("one too many: %v", err)
+	}
+	arrivals.SetLimit(1000)
+	for end := time.Now().Add(within); arrivals.Tokens() < 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it may never come again")
+		}
+	}
+	if err := greet(t, s, known.cert); err != nil {
+		t.Errorf("later: %v", err)
 	}
 }
 

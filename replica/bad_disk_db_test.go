@@ -16,7 +16,7 @@ import (
 
 // filledDatabase makes a database with branches, pages that go on, and buckets in buckets, and gives its bytes: as a stop in good order leaves
 // them, or as a kill does.
-func filledDatabase(t *testing.T, killed bool) []byte {
+func filledDatabase(t testing.TB, killed bool) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "site.db")
 	d, _, err := openDatabase(path, "tokyo")

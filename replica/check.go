@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,8 +33,11 @@ func Check(stateDir string, report func(Finding)) error {
 func withChecker(stateDir string, report func(Finding), fn func(*checker) error) error {
 	path := filepath.Join(stateDir, "site.db")
 	c := checker{dir: stateDir, report: report}
-	if fi, err := os.Stat(path); err != nil {
+	if fi, err := os.Lstat(path); err != nil {
 		return fmt.Errorf("%s is no state directory of a site: %w", stateDir, err)
+	} else if err := checkStateFile(path); err != nil {
+		c.say(true, "site.db", "cannot be used: %v", err)
+		return nil
 	} else if fi.Size() == 0 {
 		c.say(true, "site.db", "is empty: what the site knew is lost; go on as docs/runbooks.md says (Lost database)")
 		return nil
@@ -162,7 +166,7 @@ func (c *checker) load() error {
 	c.marks, errs[3] = load[marksRecord](c.d, bucketMarks)
 	c.pairs, errs[4] = load[pairRecord](c.d, bucketPairs)
 	c.rings, errs[5] = load[ringRecord](c.d, bucketRings)
-	return errors.Join(errs[:]...)
+	return cmp.Or(errors.Join(errs[:]...), c.d.valid())
 }
 
 func (c *checker) volume(name string) {
@@ -202,6 +206,10 @@ func (c *checker) group(name string, g groupRecord) {
 	object := "group/" + name
 	if g.Failed != "" {
 		c.say(true, object, "its journal was given up and is made anew at the next start: %s", g.Failed)
+		return
+	}
+	if err := checkJournalDir(filepath.Join(c.dir, "journals", name)); err != nil {
+		c.say(true, object, "%v", err)
 		return
 	}
 	records, at, bad, err := c.records(name, func(*journal.DumpRecord) {})

@@ -29,7 +29,7 @@ func (g *group) setLinked(up bool) {
 	if up {
 		word = "is up"
 	}
-	g.site.events.addCode(slog.LevelInfo, g.object(), simPath(up, g.usage.changed(up)), "the mirror with %s %s", g.rec.Peer, word)
+	g.site.tellOf(g.rec.Peer, slog.LevelInfo, g.object(), simPath(up, g.usage.changed(up)), "the mirror with %s %s", g.rec.Peer, word)
 }
 
 // deserted reports whether the last pair is gone, or about to go at both sides: that a mirror ends then is no news. Requires mu.

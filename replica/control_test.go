@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"testing"
@@ -167,4 +168,19 @@ func TestControlIsDurableFirst(t *testing.T) {
 		t.Errorf("a record that is not durable made the pair %s, and number %d counts as received behind %d", st.Status, at, last)
 	}
 	d.b.await(PSUS, "x")
+}
+
+// FuzzControl: whatever a control record of a peer has in it, it is refused, or says one thing and is written the same way.
+func FuzzControl(f *testing.F) {
+	for op := controlOp(1); op <= controlMark; op++ {
+		c := control{op: op, typ: JournalOverflow, writable: op == controlSuspend, numbers: []uint32{1, 7}}
+		f.Add(c.encode())
+	}
+	f.Add((&control{op: controlMark}).encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := parseControl(b)
+		if err == nil && !bytes.Equal(c.encode(), b) {
+			t.Errorf("%x reads as %+v, which is written as %x", b, c, c.encode())
+		}
+	})
 }

@@ -59,7 +59,7 @@ func (r *dbRoom) provide(used int64) error {
 
 // openFile is how bbolt opens the file: only so there is one descriptor, and the lock on it.
 func (r *dbRoom) openFile(name string, flag int, mode os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(name, flag, mode)
+	f, err := os.OpenFile(name, flag|unix.O_NOFOLLOW, mode)
 	r.file = f
 	return f, err
 }

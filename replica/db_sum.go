@@ -90,7 +90,7 @@ var errDamaged = errors.New("it is damaged")
 
 // verify reads a database and says what is wrong with it. It refuses one that a daemon uses.
 func verify(path string) error {
-	f, err := os.Open(path)
+	f, err := openState(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}

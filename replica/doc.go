@@ -123,6 +123,19 @@
 // and nothing else; a site whose database is lost, empty or damaged does not start, and no new one begins in its place. A store has no checksums: [Sums]
 // and [CompareSums] compare the stores of both sides of a pair (sums.go).
 //
+// # Bad peers
+//
+// A peer is let in by its key (quicwire), and may do to its own pairs what their other side may: end them, take them over, write its S-VOLs within
+// what it was allowed to create. Beyond that it is not believed: a request names pairs by their history, and one of another peer's is refused; a
+// record is taken with the next number alone, inside of the volume, with its checksum; what a secondary confirms is no more than it was sent; a
+// name is looked at before it becomes a path, also when it comes from site.db (db_valid.go). What it brings about as often as it likes is told now
+// and then (peer_events.go), in one line each. A breach of the protocol ends its connection, and nothing of others. (hostile_test.go plays one.)
+//
+// # The state directory
+//
+// It is the site: nobody else may enter it, and nothing in it is a link, a pipe or anything but what pairfs made there (state_dir.go). What lies on
+// another disk is mounted at its place. A site whose directory is not so does not start; a journal that is not so holds its group.
+//
 // # What loses
 //
 // Where a resync overwrites bytes that hosts wrote on purpose on the side that loses, they are kept aside first: the regions as hosts read

@@ -57,7 +57,7 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 		case turning: // the peer gave its role up and opens the mirror before this side has taken the role
 			s.log.Debug("mirror refused while the roles are exchanged", "group", open.Group, "peer", peer, "reason", err)
 		case KindOf(err) != KindBusy && s.firstIn(time.Minute, "mirror "+peer+" "+open.Group):
-			s.events.add(slog.LevelWarn, "peer/"+peer, "mirror of group %q refused: %v", open.Group, err)
+			s.tellOf(peer, slog.LevelWarn, "peer/"+peer, "", "mirror of group %q refused: %v", open.Group, err)
 		}
 		refusal := &quicwire.MirrorAccept{Code: resultCode(KindOf(err)), Message: err.Error(), Session: open.Session}
 		if g := s.groupByName(open.Group); g != nil && g.held.Load() == nil {

@@ -84,7 +84,7 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 // the rest again.
 func (p *pullSession) damaged(b *quicwire.Batch, err error) error {
 	p.g.usage.damaged.Add(1)
-	p.g.site.events.add(slog.LevelError, p.g.object(), "batch %d (sequence numbers %d to %d) from %s is damaged and was not used, it is asked for again: %v", b.Ordinal, b.First, b.Last, p.g.rec.Peer, err)
+	p.g.site.tellOf(p.g.rec.Peer, slog.LevelError, p.g.object(), "", "batch %d (sequence numbers %d to %d) from %s is damaged and was not used, it is asked for again: %v", b.Ordinal, b.First, b.Last, p.g.rec.Peer, err)
 	return fmt.Errorf("group %s: batch %d is damaged: %w", p.g.name, b.Ordinal, err)
 }
 

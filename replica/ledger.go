@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // The bounds of what a site writes down about itself, all in this place. There are two ledgers, audit and history, of two files each: 10,000
@@ -69,7 +67,7 @@ func openLedger(dir, name string, sync bool) (*ledger, error) {
 
 // open opens the file and counts what is in it. Requires mu, or that nobody else has the ledger yet.
 func (l *ledger) open() error {
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_RDWR|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	f, err := openState(l.path, os.O_CREATE|os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return err
 	}
@@ -157,7 +155,7 @@ func (l *ledger) entries() ([]Entry, error) {
 	defer l.mu.Unlock()
 	var all []Entry
 	for _, path := range []string{l.path + ".1", l.path} {
-		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+		f, err := openState(path, os.O_RDONLY)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -76,7 +76,7 @@ func onTmpfs(dir string) bool {
 	return unix.Statfs(dir, &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
 }
 
-// openDirs makes the folders and refuses a state directory that others can read.
+// openDirs makes the folders and refuses a state directory that others may use.
 func (s *Site) openDirs() error {
 	base := filepath.Base(s.cfg.StateDir)
 	abs, err := filepath.Abs(s.cfg.StateDir)
@@ -89,25 +89,7 @@ func (s *Site) openDirs() error {
 			return err
 		}
 	}
-	return nil
-}
-
-// privateDir makes a folder of mode 0700, or checks that there is one.
-func privateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	fi, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("look at %s: %w", dir, err)
-	}
-	if !fi.IsDir() {
-		return fmt.Errorf("%s is not a directory; pairfs does not follow links in its state directory", dir)
-	}
-	if fi.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o): chmod 700 %s", dir, fi.Mode().Perm(), dir)
-	}
-	return nil
+	return CheckStateDir(abs)
 }
 
 // loadVolumes opens the stores.
@@ -201,6 +183,9 @@ func (s *Site) loadPair(name string, rec pairRecord) error {
 func (s *Site) openGroup(g *group, m marksRecord) error {
 	_, err := os.Lstat(g.dir())
 	lost := errors.Is(err, os.ErrNotExist)
+	if err := checkJournalDir(g.dir()); err != nil {
+		return fmt.Errorf("group %s: %w", g.name, err)
+	}
 	if g.rec.Failed == "" && !lost {
 		return g.open(m)
 	}

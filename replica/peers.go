@@ -138,7 +138,7 @@ func (s *Site) RemovePeer(_ context.Context, name string) error {
 
 // PeerUp implements [quicwire.Handler].
 func (s *Site) PeerUp(peer string, _ quicwire.Hello) {
-	s.events.add(slog.LevelInfo, "peer/"+peer, "connected")
+	s.tellOf(peer, slog.LevelInfo, "peer/"+peer, "", "connected")
 	s.notePeer(peer, "")
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -152,7 +152,7 @@ func (s *Site) PeerDown(peer string, err error) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	s.events.add(slog.LevelWarn, "peer/"+peer, "connection lost: %v", err)
+	s.tellOf(peer, slog.LevelWarn, "peer/"+peer, "", "connection lost: %v", err)
 	s.notePeer(peer, fmt.Sprint(err))
 }
 

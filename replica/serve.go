@@ -76,7 +76,7 @@ func (s *Site) Serve(ctx context.Context, peer string, req quicwire.Frame, send 
 	if err == nil {
 		return quicwire.NewResult(quicwire.ResultDone, "")
 	}
-	s.events.add(slog.LevelWarn, "peer/"+peer, "%s refused: %v", what, err)
+	s.tellOf(peer, slog.LevelWarn, "peer/"+peer, "", "%s refused: %v", what, err)
 	return quicwire.NewResult(resultCode(KindOf(err)), err.Error())
 }
 
@@ -283,6 +283,9 @@ func (g *group) takeUp(ctx context.Context, peer string, m *quicwire.ResyncPairs
 		}
 		if p.group != g {
 			return nil, nil, refuse(KindInvalid, "pair %s of site %s is not in group %s", ref.Name, s.cfg.Name, g.name)
+		}
+		if slices.Contains(pairs, p) {
+			return nil, nil, refuse(KindInvalid, "pair %s is named twice", ref.Name)
 		}
 		pairs = append(pairs, p)
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"pairfs/crashpoint"
@@ -53,6 +54,9 @@ func (g *group) swapPairs(peer string, refs []quicwire.PairRef) (pairs []*pair, 
 		p := g.pairs[ref.Name]
 		if p == nil || !p.knows(ref.Generation) {
 			return nil, refuse(KindNotFound, "site %s has no pair %s of that history in group %s", g.site.cfg.Name, ref.Name, g.name)
+		}
+		if slices.Contains(pairs, p) { // it would stand for another one, that is not asked for
+			return nil, refuse(KindInvalid, "pair %s is named twice", ref.Name)
 		}
 		pairs = append(pairs, p)
 	}

@@ -82,7 +82,8 @@ type Site struct {
 	ending     atomic.Bool // it is being switched off, see [Site.switchOff]
 
 	refusedMu sync.Mutex
-	told      map[string]time.Time // guarded by refusedMu: when something was told last, see firstIn
+	told      map[string]time.Time   // guarded by refusedMu: when something was told last, see firstIn
+	brought   map[string]*peerEvents // guarded by refusedMu: by name of the peer, see tellOf
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -103,7 +104,7 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 		return nil, err
 	}
 	s := &Site{
-		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{},
+		cfg: cfg, log: cfg.Logger.With("site", cfg.Name), slots: newCopySlots(), claimed: map[string]bool{}, told: map[string]time.Time{}, brought: map[string]*peerEvents{},
 		volumes: map[string]*Volume{}, groups: map[string]*group{}, making: map[string]*making{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
 	s.started = s.wall()
@@ -171,6 +172,9 @@ func (s *Site) open() error {
 		return err
 	}
 	s.db = db
+	if err := s.db.valid(); err != nil {
+		return err
+	}
 	if remark != "" {
 		s.events.add(slog.LevelWarn, "site", "%s", remark)
 	}

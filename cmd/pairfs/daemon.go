@@ -201,7 +201,22 @@ func (d *siteDaemon) leave(err error) {
 		d.log.Info("stopped")
 		return
 	}
-	if werr := os.WriteFile(filepath.Join(d.cfg.State, stopErrorName), []byte(err.Error()+"\n"), 0o600); werr != nil {
+	path := filepath.Join(d.cfg.State, stopErrorName)
+	werr := os.Remove(path) // what stands there is not followed
+	if werr == nil || errors.Is(werr, os.ErrNotExist) {
+		werr = writeNew(path, err.Error()+"\n")
+	}
+	if werr != nil {
 		d.log.Warn("cannot leave the reason in the state directory", "error", werr, "reason", err)
 	}
+}
+
+// writeNew makes a file that must not be there.
+func writeNew(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }

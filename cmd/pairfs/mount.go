@@ -48,6 +48,9 @@ func (m *mountCmd) Run(a *app) error {
 	if err := os.MkdirAll(m.State, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
+	if err := replica.CheckStateDir(m.State); err != nil { // before the log of the daemon is opened there
+		return m.report(err)
+	}
 	if m.ReadyFD >= 0 || m.Foreground {
 		return m.daemon(a)
 	}
