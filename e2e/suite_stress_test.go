@@ -13,7 +13,7 @@ import (
 
 // stressors are what stress-ng does to a file system at the same time, checking what it reads.
 var stressors = strings.Fields(`--hdd 1 --hdd-bytes 32m --fallocate 1 --fallocate-bytes 32m --fpunch 1 --aio 1 --mmap 1 --mmap-file --mmap-bytes 16m
-	--copy-file 1 --copy-file-bytes 16m --seek 1 --seek-size 16m --readahead 1 --readahead-bytes 16m --sync-file 1 --sync-file-bytes 16m
+	--copy-file 1 --copy-file-bytes 128m --seek 1 --seek-size 16m --readahead 1 --readahead-bytes 16m --sync-file 1 --sync-file-bytes 16m
 	--iomix 1 --iomix-bytes 16m --fiemap 1 --fiemap-bytes 16m --dentry 1 --dentries 256 --rename 1 --link 1 --symlink 1 --dir 1 --xattr 1 --verify`)
 
 // stressTime is how long it works on each file system.
@@ -30,7 +30,7 @@ type stress struct {
 func startStress(t *testing.T, dir string, seed uint64) *stress {
 	t.Helper()
 	s := &stress{t: t, ended: make(chan struct{})}
-	args := append([]string{"--temp-path", dir, "--timeout", stressTime().String(), "--seed", fmt.Sprint(seed >> 1), "--metrics-brief"}, stressors...)
+	args := append([]string{"--temp-path", dir, "--timeout", fmt.Sprintf("%.0fs", stressTime().Seconds()), "--seed", fmt.Sprint(seed >> 1), "--metrics-brief"}, stressors...)
 	s.cmd = exec.Command("stress-ng", args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -77,8 +77,15 @@ func TestSuiteStress(t *testing.T) {
 				t.Fatal(err)
 			}
 			load := startStress(t, work, s.Seed)
-			half := s.A.Int("groups/default", "appended")
-			Until(t, stressTime(), "stress-ng writes", func() bool { return s.A.Int("groups/default", "appended") > half+5000 })
+			before := s.A.Int("groups/default", "appended")
+			Until(t, StatusLimit, "stress-ng writes", func() bool {
+				select {
+				case <-load.ended:
+					load.wait()
+				default:
+				}
+				return s.A.Int("groups/default", "appended") > before+1000
+			})
 
 			s.A.Do("pair0", "suspend")
 			s.WaitBoth("pair0", "PSUS")
