@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	fsxShortOps    = 1500  // of each tester, in every run of the tests
+	fsxShortOps    = 1000  // of each tester, in every run of the tests
 	fsxShortRounds = 5     // each kind of pause once
 	fsxRoundOps    = 20000 // between two pauses of a long run
 )
