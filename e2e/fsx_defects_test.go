@@ -33,6 +33,14 @@ func (f fixedFile) Write(how fsxKind, p []byte, off int64) (int64, error) {
 }
 
 func (f fixedFile) CopyFrom(from fsxChannel, fromOff, off, n int64) (int64, error) {
+	size, err := from.Size()
+	if err != nil {
+		return 0, err
+	}
+	n = min(n, max(0, size-fromOff)) // the kernel looks at the source first
+	if from.fd() == f.fd() && off < fromOff+n && fromOff < off+n {
+		return 0, unix.EINVAL
+	}
 	room := max(0, f.size-off)
 	done, err := f.fsxChannel.CopyFrom(from, fromOff, off, min(n, room))
 	if err == nil && n > room {

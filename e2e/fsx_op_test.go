@@ -215,8 +215,11 @@ func (p *fsxPlan) span(end int64) (off, n int64) {
 func (p *fsxPlan) growing(m *fsxModel, n int64) (int64, int64) {
 	end := m.size()
 	switch {
-	case m.fixed && p.chance(30):
-		end += 2 * fsxPage
+	case m.fixed && p.chance(30): // over the end, or a page behind it
+		if n == 0 {
+			n = min(p.length(), m.limit)
+		}
+		return max(0, end-p.rng.Int64N(n)) + p.rng.Int64N(2)*fsxPage, n
 	case !m.fixed && p.chance(2):
 		end = m.limit
 	case !m.fixed:
