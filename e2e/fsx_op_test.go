@@ -220,7 +220,7 @@ func (p *fsxPlan) growing(m *fsxModel, n int64) (int64, int64) {
 			n = min(p.length(), m.limit)
 		}
 		return max(0, end-p.rng.Int64N(n)) + p.rng.Int64N(2)*fsxPage, n
-	case !m.fixed && p.chance(2):
+	case !m.fixed && p.chance(8):
 		end = m.limit
 	case !m.fixed:
 		end = min(m.limit, end+1+p.rng.Int64N(4*fsxPage))
