@@ -27,6 +27,9 @@ TOOLS := fusermount3:fuse3 mkfs.ext4:e2fsprogs debugfs:e2fsprogs mkfs.xfs:xfspro
 APPS := postgres:postgresql pgbench:postgresql-contrib pg_amcheck:postgresql-contrib sqlite3:sqlite3
 PG    = $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 
+# What `make suites` needs on top of both.
+SUITES := stress-ng:stress-ng e2fsck:e2fsprogs xfs_repair:xfsprogs
+
 # What `make powercut` needs on top: an emulator, and a kernel whose package is unpacked and not installed.
 MACHINE := qemu-system-x86_64:qemu-system-x86 dpkg-deb:dpkg
 KERNEL  := bin/kernel
@@ -120,6 +123,19 @@ TAKEOVERS ?= 50
 apps: tools ## PostgreSQL, SQLite, ext4 and xfs through takeovers, TAKEOVERS (50) of the file systems, and fio through switchovers; installs what is missing
 	$(call need,$(APPS))
 	PAIRFS_APPS=1 PAIRFS_TAKEOVERS=$(TAKEOVERS) $(GO) test -run '^TestApp[A-Z]' -count=1 -v -timeout 90m ./e2e
+	@$(MAKE) --no-print-directory leftovers
+
+.PHONY: suites
+suites: tools ## known file-system suites on paired volumes: fio with verify in every mode, stress-ng on ext4 and xfs with fsck, PostgreSQL with pgbench and data checksums, go-fuse's posixtest; installs what is missing
+	$(call need,$(APPS) $(SUITES))
+	PAIRFS_SUITES=1 PAIRFS_APPS=1 $(GO) test -run '^Test(Suite[A-Z]|AppPostgres$$)' -count=1 -v -timeout 90m ./e2e
+	@$(MAKE) --no-print-directory leftovers
+
+OPS ?= 100000
+
+.PHONY: fsx
+fsx: ## random operations on volumes against a model: OPS (100000) in each of three processes; PAIRFS_SEED chooses the same again, PAIRFS_FSX_LOG is a folder for lists of them
+	PAIRFS_FSX=$(OPS) $(GO) test -run '^TestFsx$$' -count=1 -v -timeout 240m ./e2e
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: disks

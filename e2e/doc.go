@@ -37,7 +37,11 @@
 //     is for in between, and prints what the page says; what hosts wrote is in the files in the end;
 //   - a disk that fails below site.db, in each step of a commit (TestDatabaseDisk, package faultfs);
 //   - the doors: every command that must be refused is, with its errno and its sentence, and changes nothing;
-//   - the volume as a file: everything a host may do to one, file systems on loop devices, mmap, fio with verification;
+//   - the volume as a file: everything a host may do to one, file systems on loop devices, fio with verification; random operations by read,
+//     write, O_DIRECT, mappings, truncate, fallocate, copy_file_range and lseek against a model, from processes of their own, over kills, restarts,
+//     splits and exchanges of the roles (TestFsx; `make fsx` at length); the tests of go-fuse, but those for what volumes are not;
+//   - known suites, with PAIRFS_SUITES=1 (`make suites`): fio in every mode, verified again behind a kill -9 and at the other side, and stress-ng on
+//     ext4 and xfs with discard, clean and equal on both sides in the end;
 //   - the day of a disaster, with PAIRFS_APPS=1 (`make apps`): databases that are taken over under load have what they had reported as committed
 //     before the last restored marker, file systems are clean after takeovers at random moments, planned switchovers lose nothing of what fio
 //     wrote, and how long hosts paused is printed and never asserted;
@@ -47,6 +51,6 @@
 //
 // The parts: [Site] runs one daemon and speaks to it only through its control files and the command line; [Link] holds the proxies of two
 // sites; [Workload] writes, from goroutines and from processes of its own ([ServeWriter]), and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the
-// same one. PAIRFS_LONG=1 makes the faults more and the volumes larger. PAIRFS_BIN names a binary to test instead of building one. The
+// same one. PAIRFS_LONG=1 makes the faults more and the volumes larger, and stress-ng ten minutes of its work. PAIRFS_BIN names a binary to test instead of building one. The
 // record of what these tests found is bugs.md.
 package e2e

@@ -12,6 +12,7 @@ import (
 func TestMain(m *testing.M) {
 	ServeWriter()
 	faultfs.Serve()
+	serveFsx()
 	os.Exit(buildAndRun(m))
 }
 

@@ -70,6 +70,7 @@ type volume interface {
 	Allocated() int64
 	ModTime() time.Time
 	Writable() error // nil, or why hosts may not write now
+	Removed() bool   // has no name any more; hosts that have it open go on
 
 	ReadAt(p []byte, off int64) (int, error) // fewer than len(p) bytes at the end of the volume, never io.EOF
 	WriteAt(ctx context.Context, p []byte, off int64, sync bool) (int, error)

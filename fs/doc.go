@@ -30,8 +30,11 @@
 //   - Truncation to another size is the site's to refuse: EBUSY while the volume is paired, of which an event says why, as of a removal or renaming. That includes O_TRUNC, which shells use for >, and a
 //     fallocate past the end.
 //   - fallocate(2) knows reservation, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE, and FALLOC_FL_ZERO_RANGE with
-//     or without it; others are EOPNOTSUPP. lseek(2) knows SEEK_DATA and SEEK_HOLE. copy_file_range(2) becomes reads and writes.
-//   - mmap(2) works. Pages of a mapped S-VOL are dropped from the kernel's cache some milliseconds after newer bytes were restored; that
+//     or without it; others are EOPNOTSUPP. lseek(2) knows SEEK_DATA and SEEK_HOLE, and a paired
+//     volume is all data to it until what was written is restored. copy_file_range(2) becomes reads and writes.
+//   - mmap(2) works. read(2), O_DIRECT and copy_file_range(2) see at once what was written through a mapping, and a mapping what was written
+//     in another way. Until msync(2), fsync(2) or such a read hands a written page over it is the kernel's alone: it is lost if the daemon
+//     dies, and lseek(2) may take it for a hole. Pages of a mapped S-VOL are dropped from the kernel's cache some milliseconds after newer bytes were restored; that
 //     is the only delay with which a volume can be seen.
 //   - Owner and mode are fixed: chown and a chmod of the owner's bits are EPERM, other bits of a mode and times are ignored.
 //

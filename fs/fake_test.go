@@ -81,6 +81,9 @@ func (s *fakeSite) RemoveVolume(name string) error {
 		return kindError(replica.KindBusy, "the volume is paired; delete the pair first")
 	}
 	delete(s.volumes, name)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.removed = true
 	return nil
 }
 

@@ -32,6 +32,7 @@ type fakeVolume struct {
 	paired   bool
 	readonly bool
 	full     bool // writes wait until they are interrupted
+	removed  bool
 	panics   bool // the next read does
 	writes   []fakeWrite
 	syncs    int
@@ -47,6 +48,12 @@ func (v *fakeVolume) Name() string {
 }
 
 func (v *fakeVolume) ID() uint64 { return v.id }
+
+func (v *fakeVolume) Removed() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.removed
+}
 
 func (v *fakeVolume) Size() int64 {
 	v.mu.Lock()

@@ -65,6 +65,9 @@ func (t *tree) volumeAttr(out *fuse.Attr, v volume) {
 	}
 	out.Uid, out.Gid = t.uid, t.gid
 	out.Nlink = 1
+	if v.Removed() {
+		out.Nlink = 0
+	}
 	out.Size = uint64(v.Size())
 	out.Blocks = uint64(v.Allocated()+511) / 512
 	out.Blksize = 4096

@@ -40,8 +40,12 @@ func TestVolumeLife(t *testing.T) {
 	if out, err := c.shell("ls -a"); err != nil || out != ".\n..\n.ctl\ndb2\nother" {
 		t.Errorf("ls -a: %q, %v", out, err)
 	}
+	held := c.open(c.path("db2"), os.O_RDONLY)
 	if err := os.Remove(c.path("db2")); err != nil {
 		t.Error(err)
+	}
+	if st, err := held.Stat(); err != nil || st.Sys().(*syscall.Stat_t).Nlink != 0 {
+		t.Errorf("an open volume that was removed has %d names, %v", st.Sys().(*syscall.Stat_t).Nlink, err)
 	}
 	_, err = os.Stat(c.path("db2"))
 	wantErrno(t, "stat of a removed volume", err, unix.ENOENT)

@@ -67,6 +67,9 @@ func (v *Volume) ModTime() time.Time { return time.Unix(0, v.modified.Load()) }
 // changed notes that the content is another one now.
 func (v *Volume) changed() { v.modified.Store(v.site.wall().UnixNano()) }
 
+// Removed reports whether the volume was removed; handles that are open go on with its store.
+func (v *Volume) Removed() bool { return v.removed.Load() }
+
 // Opened counts an open handle, Closed takes it back. write says whether the handle may write.
 func (v *Volume) Opened(write bool) {
 	v.opens.Add(1)
