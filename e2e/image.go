@@ -5,20 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// alignment is that of buffers and offsets of direct I/O, in bytes.
-const alignment = 4096
-
-// AlignedBuffer returns n bytes that begin on a page, as O_DIRECT wants them and so that a request of up to 1 MiB is never split.
-func AlignedBuffer(n int) []byte {
-	b := make([]byte, n+alignment)
-	skip := int(-uintptr(unsafe.Pointer(&b[0])) & (alignment - 1))
-	return b[skip : skip+n : skip+n]
-}
+// comparePiece is how much of two images is read at once to compare them, in bytes.
+const comparePiece = 1 << 20
 
 // OpenImage opens the file for checking, with O_DIRECT, so that what is read is what the daemon answers now. The caller closes it.
 func OpenImage(path string, volume int) (Image, *os.File, error) {
@@ -57,9 +49,9 @@ func SameImage(a, b Image) error {
 	if a.Size != b.Size {
 		return fmt.Errorf("they have %d and %d bytes", a.Size, b.Size)
 	}
-	bufA, bufB := AlignedBuffer(lookPiece), AlignedBuffer(lookPiece)
-	for off := int64(0); off < a.Size; off += lookPiece {
-		n := min(lookPiece, a.Size-off)
+	bufA, bufB := AlignedBuffer(comparePiece), AlignedBuffer(comparePiece)
+	for off := int64(0); off < a.Size; off += comparePiece {
+		n := min(comparePiece, a.Size-off)
 		if err := readFull(a.Data, bufA[:n], off); err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package e2e
 import (
 	"testing"
 	"time"
+
+	"pairfs/e2e/prefix"
 )
 
 // TestKillInPair kills either side with kill -9 while writers run over a group in PAIR. No acknowledged write is lost, the S-VOLs are
@@ -142,7 +144,7 @@ func TestPowerCut(t *testing.T) {
 			t.Fatalf("the writers ended with: %v", err)
 		}
 		s.A.Restart()
-		s.A.CheckImages(h, s.A.Targets(size, three...), h.SyncedFloor())
+		s.A.CheckDemand(h, s.A.Targets(size, three...), prefix.Synced)
 		s.AwaitLink()
 		s.A.AwaitDrained("p-log")
 		s.SameVolumes(three...)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pairfs/e2e/machine"
+	"pairfs/e2e/prefix"
 )
 
 // lose makes an image of what the disk of a machine holds after its power went at a moment, and checks the file system on it.
@@ -45,15 +46,15 @@ func (p *power) look(m *running, s sight) {
 	p.lose(m, s.at, image)
 	p.tokyo.boot(image, true)
 	p.tokyo.start()
-	p.checkPrimary(s.floor)
+	p.checkPrimary(s.must)
 	p.tokyo.machine.Cut()
 	p.tokyo.machine.forget()
 }
 
-// checkPrimary checks that the volumes of the machine are one prefix of what was written, with all that was acknowledged before floor.
-func (p *power) checkPrimary(floor Stamp) Prefix {
+// checkPrimary checks that the volumes of the machine are one prefix of what was written, with all that must demands.
+func (p *power) checkPrimary(must prefix.Demand) Prefix {
 	p.t.Helper()
-	found, err := CheckFiles(p.h, p.tokyo.targets(), floor)
+	found, err := checkFiles(p.h, p.tokyo.targets(), must)
 	if err != nil {
 		p.t.Fatalf("site tokyo behind a power cut: the volumes are not the image of one prefix: %v", err)
 	}
@@ -108,9 +109,9 @@ func (p *power) cutAgain(image string) string {
 }
 
 // settle checks the primary, which was started again, and lets the pair go on until both sides are equal.
-func (p *power) settle(floor Stamp) {
+func (p *power) settle(must prefix.Demand) {
 	p.t.Helper()
-	p.checkPrimary(floor)
+	p.checkPrimary(must)
 	if p.apart {
 		p.awaitBoth("PSUS", "SSUS")
 		p.tokyo.awaitLink()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pairfs/e2e/machine"
+	"pairfs/e2e/prefix"
 )
 
 // powerSize is the size of each of the three volumes, powerJournal that of their journal: a checkpoint comes several times a second.
@@ -54,10 +55,10 @@ type power struct {
 	done map[string]int // what was done and checked, how often
 }
 
-// sight is a moment of a run: what was acknowledged before floor had been synced by then.
+// sight is a moment of a run: what must demands had been synced by then.
 type sight struct {
-	at    machine.Moment
-	floor Stamp
+	at   machine.Moment
+	must prefix.Demand
 }
 
 // newPower starts both sites and brings the group to PAIR.
@@ -94,7 +95,7 @@ func (p *power) round() {
 	}
 	p.tokyo.boot(image, false)
 	p.tokyo.start()
-	p.settle(max(last.floor, before))
+	p.settle(prefix.Both(last.must, prefix.Before(before)))
 }
 
 // load writes until the power is cut, and returns a moment before that, and that one.
@@ -119,24 +120,24 @@ func (p *power) load() (early, last sight) {
 	sights := seen()
 	early = sights[p.rng.IntN(len(sights))]
 	if !p.chance(4) {
-		early = sight{at: p.tokyo.machine.Disk.Fullest(from)}
+		early = sight{at: p.tokyo.machine.Disk.Fullest(from), must: prefix.Nothing}
 	}
 	for _, s := range sights {
 		if s.at <= early.at {
-			early.floor = s.floor
+			early.must = s.must
 		}
 	}
 	if err := w.Wait(); !machine.Gone(err) {
 		p.t.Fatalf("the writers of a machine without power ended with: %v", err)
 	}
-	last.floor = p.h.SyncedFloor()
+	last.must = prefix.Synced
 	p.did("writes", int(w.Acked()))
 	return early, last
 }
 
 // observe notes again and again what has been synced, and the moment by which it is flushed, until the function that it returns is called.
 func observe(h *History, d *machine.Disk) (end func() []sight) {
-	sights := []sight{{floor: h.SyncedFloor(), at: d.Now()}}
+	sights := []sight{{must: h.SyncedSoFar(), at: d.Now()}}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -145,8 +146,8 @@ func observe(h *History, d *machine.Disk) (end func() []sight) {
 		for {
 			select {
 			case <-again.C:
-				floor := h.SyncedFloor() // first: what is synced by now is flushed before the moment that follows
-				sights = append(sights, sight{floor: floor, at: d.Now()})
+				must := h.SyncedSoFar() // first: what is synced by now is flushed before the moment that follows
+				sights = append(sights, sight{must: must, at: d.Now()})
 			case <-stop:
 				return
 			}

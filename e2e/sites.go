@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pairfs/e2e/prefix"
 )
 
 // Limits of what tests wait for. They are for a loaded machine with two cores; nothing is measured by them.
@@ -97,10 +99,16 @@ func (s *Site) AwaitStill(group string) {
 }
 
 // CheckImages checks volumes of a site against the history and fails the test unless they are the image of one prefix that holds all
-// that floor demands.
+// that was acknowledged before floor.
 func (s *Site) CheckImages(h *History, targets []Target, floor Stamp) Prefix {
 	s.t.Helper()
-	p, err := CheckFiles(h, targets, floor)
+	return s.CheckDemand(h, targets, prefix.Before(floor))
+}
+
+// CheckDemand is CheckImages with any demand.
+func (s *Site) CheckDemand(h *History, targets []Target, must prefix.Demand) Prefix {
+	s.t.Helper()
+	p, err := checkFiles(h, targets, must)
 	if err != nil {
 		s.t.Fatalf("site %s: the volumes are not the image of one prefix: %v", s.Name, err)
 	}

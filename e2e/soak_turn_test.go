@@ -68,8 +68,8 @@ func (f *flow) fork() {
 		f.s.t.Fatalf("group %s, taken over at %s: %v", f.group, f.to.Name, err)
 	}
 	_, err = CheckFiles(f.main.h, f.to.Targets(f.size, f.volumes...), Always)
-	f.whole, f.base = err == nil, len(p.in)
 	f.branch = &stream{f: f, at: f.to, h: f.main.h.Fork(f.s.newRun(), p)}
+	f.whole, f.base = err == nil, f.branch.h.Len()
 	f.s.did("takeovers", 1)
 	if !f.whole {
 		f.s.did("takeovers that lack something", 1)

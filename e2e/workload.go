@@ -223,13 +223,14 @@ func (w *Workload) put(id int, rng *rand.Rand, t *target, kind deedKind, buf []b
 	t.lock(at)
 	defer t.unlock(at)
 	p := buf[:at.end-at.off]
-	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: int64(len(p))})
+	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: int64(len(p)), Sync: kind == writeSync})
 	d := deed{Kind: kind, Mark: Mark{Run: w.h.Run(), Counter: c, Writer: uint32(id), Volume: uint32(t.Volume), Offset: at.off, Length: int64(len(p))}}
 	if w.procs[id] == nil { // a process fills what it writes itself
 		Fill(p, d.Mark)
 	}
 	begun, issued := w.h.Now(), time.Now()
 	if err := w.do(id, t, &d, p); err != nil {
+		w.h.Fail(c)
 		return fmt.Errorf("write %d: %w", c, err)
 	}
 	w.h.Ack(c)
@@ -238,8 +239,7 @@ func (w *Workload) put(id int, rng *rand.Rand, t *target, kind deedKind, buf []b
 	}
 	w.acked.Add(1)
 	if kind == writeSync {
-		// The write itself is durable once acknowledged, and so is all that was acknowledged before it was issued.
-		w.h.Synced(begun)
+		w.h.Synced(begun) // the write itself is promised by its being synchronous
 	}
 	return nil
 }
@@ -250,6 +250,7 @@ func (w *Workload) discard(id int, rng *rand.Rand, t *target) error {
 	defer t.unlock(at)
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: at.end - at.off, Zero: true})
 	if err := w.do(id, t, &deed{Kind: deedPunch, Mark: Mark{Offset: at.off, Length: at.end - at.off}}, nil); err != nil {
+		w.h.Fail(c)
 		return fmt.Errorf("discard %d of %s: %w", c, t.Path, err)
 	}
 	w.h.Ack(c)

@@ -1,9 +1,10 @@
-package e2e
+package prefix
 
 import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"unsafe"
 )
 
 // Sector is the unit in which writes describe themselves and images are checked, in bytes: the smallest direct write of a host.
@@ -28,7 +29,7 @@ const (
 	markSumSize = 4
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli) // the one that processors compute
 
 // Fill makes p, whose length is a multiple of [Sector], the payload of the write that m describes; m.Length and m.Index are set from
 // p. The filler differs from sector to sector, so that no two are equal.
@@ -71,15 +72,25 @@ var zeroSector [Sector]byte
 // ParseMark reads what a sector says about itself. zero reports a sector of zeroes, which says nothing; when zero and ok are both
 // false, the sector is neither: its bytes are damaged or were never written by a workload.
 func ParseMark(s []byte) (m Mark, zero, ok bool) {
-	if bytes.Equal(s, zeroSector[:]) {
-		return Mark{}, true, false
+	if len(s) != Sector || string(s[:8]) != markMagic {
+		return Mark{}, bytes.Equal(s, zeroSector[:]), false
 	}
 	le := binary.LittleEndian
-	if len(s) != Sector || string(s[:8]) != markMagic || le.Uint32(s[markSumAt:]) != sectorSum(s) {
+	if le.Uint32(s[markSumAt:]) != sectorSum(s) {
 		return Mark{}, false, false
 	}
 	return Mark{
 		Run: le.Uint64(s[8:]), Counter: le.Uint64(s[16:]), Writer: le.Uint32(s[24:]), Volume: le.Uint32(s[28:]),
 		Offset: int64(le.Uint64(s[32:])), Length: int64(le.Uint64(s[40:])), Index: le.Uint32(s[48:]),
 	}, false, true
+}
+
+// alignment is that of buffers of direct I/O, in bytes.
+const alignment = 4096
+
+// AlignedBuffer returns n bytes that begin on a page, as O_DIRECT wants them and so that a request of up to 1 MiB is never split.
+func AlignedBuffer(n int) []byte {
+	b := make([]byte, n+alignment)
+	skip := int(-uintptr(unsafe.Pointer(&b[0])) & (alignment - 1))
+	return b[skip : skip+n : skip+n]
 }

@@ -1,10 +1,10 @@
-package e2e
+package prefix
 
 import "testing"
 
 // fork goes on as hosts do at an S-VOL that was taken over with what the image has now.
 func (m *model) fork(run uint64) {
-	p, err := m.check(0)
+	p, err := m.check(Nothing)
 	if err != nil {
 		panic(err)
 	}
@@ -14,57 +14,57 @@ func (m *model) fork(run uint64) {
 // TestCheckRejectsBehindTakeover gives the checker histories that went on from a prefix, with one defect each.
 func TestCheckRejectsBehindTakeover(t *testing.T) {
 	rows := []rejected{
-		{"a write that a takeover gave up is back", Returned, func(m *model) Stamp {
+		{"a write that a takeover gave up is back", Returned, func(m *model) Demand {
 			m.write(0, 0, 8)
 			late := m.drop(0, 0, 8)
 			m.fork(8)
 			m.write(1, 0, 8)
 			m.apply(late)
-			return 0
+			return Nothing
 		}},
-		{"what a takeover gave up is back, of a write that nobody acknowledged", Returned, func(m *model) Stamp {
+		{"what a takeover gave up is back, of a write that nobody acknowledged", Returned, func(m *model) Demand {
 			m.write(0, 0, 8)
 			late := m.begin(0, 8, 8)
 			m.fork(8)
 			m.apply(late)
-			return 0
+			return Nothing
 		}},
-		{"of the side that lost, behind the takeover, where the other has a write of that number", Misplaced, func(m *model) Stamp {
+		{"of the side that lost, behind the takeover, where the other has a write of that number", Misplaced, func(m *model) Demand {
 			m.write(0, 0, 8)
 			lost := m.h
 			m.fork(8)
 			m.write(0, 0, 8)
 			c := lost.Begin(Write{Volume: 0, Off: 0, Len: 8 * Sector})
 			Fill(m.vols[0][:8*Sector], Mark{Run: lost.Run(), Counter: c})
-			return 0
+			return Nothing
 		}},
-		{"of the side that lost, behind the takeover", Misplaced, func(m *model) Stamp {
+		{"of the side that lost, behind the takeover", Misplaced, func(m *model) Demand {
 			m.write(0, 0, 8)
 			lost := m.h
 			m.fork(8)
 			c := lost.Begin(Write{Volume: 0, Off: 0, Len: 8 * Sector})
 			Fill(m.vols[0][:8*Sector], Mark{Run: lost.Run(), Counter: c})
-			return 0
+			return Nothing
 		}},
-		{"what was there at the takeover is lost", Lost, func(m *model) Stamp {
+		{"what was there at the takeover is lost", Lost, func(m *model) Demand {
 			m.write(0, 0, 8)
 			m.fork(8)
 			clear(m.vols[0])
-			return Always
+			return Acknowledged
 		}},
-		{"what was there at the takeover, unacknowledged, is missing below a later write", Disorder, func(m *model) Stamp {
+		{"what was there at the takeover, unacknowledged, is missing below a later write", Disorder, func(m *model) Demand {
 			m.apply(m.begin(0, 0, 8))
 			m.fork(8)
 			m.write(1, 0, 8)
 			clear(m.vols[0])
-			return 0
+			return Nothing
 		}},
-		{"a discard that a takeover gave up happens all the same", Torn, func(m *model) Stamp {
+		{"a discard that a takeover gave up happens all the same", Torn, func(m *model) Demand {
 			m.write(0, 0, 8)
 			late := m.discard(0, 0, 4, false)
 			m.fork(8)
 			m.apply(late)
-			return 0
+			return Nothing
 		}},
 	}
 	for _, row := range rows {
@@ -84,7 +84,7 @@ func TestCheckAcceptsBehindTakeover(t *testing.T) {
 	m.write(0, 6, 4)
 	m.fork(9)
 	m.write(1, 6, 4)
-	if p, err := m.check(Always); err != nil {
+	if p, err := m.check(Acknowledged); err != nil {
 		t.Fatalf("refused with prefix %+v: %v", p, err)
 	}
 }
