@@ -26,7 +26,7 @@ type childConfig struct {
 	PathWatch                       time.Duration
 	Volumes                         []string // written by the child; none for one that only serves
 	Writers                         int
-	Seed, Next                      uint64
+	Seed, Run, Next                 uint64     // Next: how many writes the history has
 	Kept                            *keptChild // keep or drop a set instead, and be killed on the way
 }
 
@@ -54,20 +54,13 @@ func childMain(config string) error {
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	say := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Printf(format+"\n", args...) // one write each: a line is whole or absent
-	}
-	say("ready")
-	var next atomic.Uint64
-	next.Store(c.Next)
+	told := &childStory{next: c.Next}
+	told.say("ready")
 	if len(c.Volumes) > 0 {
 		for k := range c.Writers {
 			go func() {
-				if err := childWrite(s, c, uint64(k), &next, say); err != nil {
-					say("error %v", err)
+				if err := childWrite(s, c, uint64(k), told); err != nil {
+					told.say("error %v", err)
 				}
 			}()
 		}
@@ -76,12 +69,33 @@ func childMain(config string) error {
 	return err
 }
 
+// childStory is what a child says of its writes, which are numbered as they are told.
+type childStory struct {
+	mu   sync.Mutex
+	next uint64
+}
+
+func (s *childStory) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Printf(format+"\n", args...) // one write each: a line is whole or absent
+}
+
+// issue says what is about to be done, and numbers it.
+func (s *childStory) issue(o *op) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	o.n = s.next
+	fmt.Printf("issue %d %d %d %d %v\n", o.n, o.vol, o.block, o.len, o.zero)
+}
+
 // childWrite writes and discards for ever. What it is about to do is said before, that it was acknowledged behind it: so what the parent
 // knows of the order is never more than what is true.
-func childWrite(s *Site, c childConfig, k uint64, next *atomic.Uint64, say func(string, ...any)) error {
+func childWrite(s *Site, c childConfig, k uint64, told *childStory) error {
 	rng := newRand(c.Seed + k)
 	for {
-		o := &op{n: next.Add(1), vol: rng.IntN(len(c.Volumes)), len: 1 + rng.Int64N(4), zero: rng.IntN(12) == 0}
+		o := &op{run: c.Run, unit: blockSize, vol: rng.IntN(len(c.Volumes)), len: 1 + rng.Int64N(4), zero: rng.IntN(12) == 0}
 		if rng.IntN(30) == 0 {
 			o.len = 256
 		}
@@ -90,7 +104,7 @@ func childWrite(s *Site, c childConfig, k uint64, next *atomic.Uint64, say func(
 		if err != nil {
 			return err
 		}
-		say("issue %d %d %d %d %v", o.n, o.vol, o.block, o.len, o.zero)
+		told.issue(o)
 		if o.zero {
 			err = v.Discard(context.Background(), o.block*blockSize, o.len*blockSize)
 		} else {
@@ -99,13 +113,14 @@ func childWrite(s *Site, c childConfig, k uint64, next *atomic.Uint64, say func(
 		if err != nil {
 			return err
 		}
-		say("ack %d", o.n)
+		told.say("ack %d", o.n)
 	}
 }
 
 // child is the parent's end.
 type child struct {
 	t     testing.TB
+	w     *writer // nil for one that only serves
 	cmd   *exec.Cmd
 	stdin io.Closer
 	ready chan struct{}
@@ -121,11 +136,11 @@ func (n *node) spawn(w *writer, writers int, seed uint64) *child {
 		PathWatch: n.cfg.PathWatch, Writers: writers, Seed: seed,
 	}
 	if w != nil {
-		c.Volumes, c.Next = w.names, w.h.next
+		c.Volumes, c.Run, c.Next = w.names, w.h.Run(), uint64(w.h.Len())
 	}
 	text, err := json.Marshal(c)
 	must(n.t, err)
-	k := &child{t: n.t, cmd: exec.Command(os.Args[0]), ready: make(chan struct{}), done: make(chan struct{})}
+	k := &child{t: n.t, w: w, cmd: exec.Command(os.Args[0]), ready: make(chan struct{}), done: make(chan struct{})}
 	k.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	k.cmd.Stderr = os.Stderr
 	k.stdin, err = k.cmd.StdinPipe()
@@ -133,7 +148,7 @@ func (n *node) spawn(w *writer, writers int, seed uint64) *child {
 	out, err := k.cmd.StdoutPipe()
 	must(n.t, err)
 	must(n.t, k.cmd.Start())
-	go k.listen(bufio.NewReader(out), w)
+	go k.listen(bufio.NewReader(out))
 	n.t.Cleanup(k.kill)
 	select {
 	case <-k.ready:
@@ -144,7 +159,7 @@ func (n *node) spawn(w *writer, writers int, seed uint64) *child {
 }
 
 // listen puts what the child says into the history.
-func (k *child) listen(r *bufio.Reader, w *writer) {
+func (k *child) listen(r *bufio.Reader) {
 	defer close(k.done)
 	for {
 		line, err := r.ReadString('\n')
@@ -156,11 +171,11 @@ func (k *child) listen(r *bufio.Reader, w *writer) {
 		case line == "ready\n":
 			close(k.ready)
 		case scan(line, "issue %d %d %d %d %t\n", &o.n, &o.vol, &o.block, &o.len, &o.zero):
-			w.h.mu.Lock()
-			w.h.add(&op{n: o.n, vol: o.vol, block: o.block, len: o.len, zero: o.zero})
-			w.h.mu.Unlock()
+			if said := k.w.h.begin(o.vol, o.block, o.len, o.zero, false); said.n != o.n {
+				k.t.Errorf("the child gave number %d to the write that is number %d", o.n, said.n)
+			}
 		case scan(line, "ack %d\n", &o.n):
-			w.h.acked(w.h.byNumber(o.n))
+			k.w.h.Ack(o.n)
 			k.acks.Add(1)
 		default:
 			k.t.Errorf("the child said %q", line)
@@ -173,12 +188,6 @@ func scan(line, format string, args ...any) bool {
 	return err == nil && n == len(args)
 }
 
-func (h *history) byNumber(n uint64) *op {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.byNum[n]
-}
-
 // kill is kill -9. What the child had said before is in the history when it returns.
 func (k *child) kill() {
 	if k.cmd.ProcessState != nil {
@@ -186,6 +195,9 @@ func (k *child) kill() {
 	}
 	_ = k.cmd.Process.Kill()
 	<-k.done
+	if k.w != nil {
+		k.w.h.FailAll()
+	}
 	_ = k.cmd.Wait() // it was killed, and says so
 	k.stdin.Close()
 }

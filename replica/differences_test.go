@@ -207,13 +207,13 @@ func TestResyncAfterAKill(t *testing.T) {
 		got := listed(t, all[0], duoSize)
 		for where, n := range map[Changed]*node{ChangedPVOL: d.a, ChangedSVOL: d.b} {
 			acked, begun := map[int64]bool{}, map[int64]bool{}
-			for _, o := range histories[n].h.ops {
-				if o.vol != i {
+			for _, o := range histories[n].h.Writes() {
+				if o.Volume != i {
 					continue
 				}
-				mark(begun, o.block*blockSize, o.len*blockSize)
-				if o.ack != notAcked {
-					mark(acked, o.block*blockSize, o.len*blockSize)
+				mark(begun, o.Off, o.Len)
+				if o.End != 0 {
+					mark(acked, o.Off, o.Len)
 				}
 			}
 			for r := range int64(duoSize / regionSize) {

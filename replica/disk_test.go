@@ -2,7 +2,6 @@ package replica
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pairfs/e2e/prefix"
 	"pairfs/journal"
 )
 
@@ -19,9 +19,9 @@ import (
 // value passes everything on to the operating system.
 type watchedFS struct {
 	mu      sync.Mutex
-	written map[uint64]int // ends of blocks written since the last flush, by the number of the write
-	durable map[uint64]int // ends of blocks that were flushed
-	hold    chan struct{}  // if set, flushes wait until it is closed
+	written map[prefix.Mark]bool // sectors of hosts' writes that were written since the last flush
+	durable map[prefix.Mark]bool // those that were flushed
+	hold    chan struct{}        // if set, flushes wait until it is closed
 	fail    func(what string) error
 	synced  int // flushes that ended well
 }
@@ -29,11 +29,13 @@ type watchedFS struct {
 // watchedFile is one journal volume on a watchedFS.
 type watchedFile struct {
 	journal.File
-	fs *watchedFS
+	fs   *watchedFS
+	tail []byte // what was written last, up to end: a sector may go on in the next write. Guarded by fs.mu
+	end  int64
 }
 
 func newWatchedFS() *watchedFS {
-	return &watchedFS{written: map[uint64]int{}, durable: map[uint64]int{}}
+	return &watchedFS{written: map[prefix.Mark]bool{}, durable: map[prefix.Mark]bool{}}
 }
 
 func (f *watchedFS) MkdirAll(dir string) error         { return journal.OS.MkdirAll(dir) }
@@ -56,7 +58,7 @@ func (f *watchedFS) watch(file journal.File, err error) (journal.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &watchedFile{file, f}, nil
+	return &watchedFile{File: file, fs: f}, nil
 }
 
 // failWith lets operations fail from now on; nil ends it.
@@ -89,11 +91,11 @@ func (f *watchedFS) holdUp() (release func()) {
 	})
 }
 
-// has reports whether a whole block of write n is durable.
-func (f *watchedFS) has(n uint64) bool {
+// has reports whether a sector of a host's write is durable.
+func (f *watchedFS) has(m prefix.Mark) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.durable[n] == 3
+	return f.durable[m]
 }
 
 func (f *watchedFile) ReadAt(p []byte, off int64) (int, error) {
@@ -108,22 +110,38 @@ func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	f.fs.mu.Lock()
-	for i := 0; i+16 <= len(p); i += 8 {
-		switch binary.LittleEndian.Uint64(p[i:]) {
-		case blockMagic:
-			f.fs.written[binary.LittleEndian.Uint64(p[i+8:])] |= 1
-		case blockEnd:
-			f.fs.written[binary.LittleEndian.Uint64(p[i+8:])] |= 2
-		}
-	}
+	f.watch(p, off)
 	f.fs.mu.Unlock()
 	return f.File.WriteAt(p, off)
 }
 
+// watch finds the sectors that are whole with this write. In a journal they lie at any multiple of 8. Requires fs.mu.
+func (f *watchedFile) watch(p []byte, off int64) {
+	if begin := f.end - int64(len(f.tail)); begin <= off && off <= f.end {
+		f.tail = append(f.tail[:off-begin], p...)
+	} else {
+		f.tail = append(f.tail[:0], p...)
+	}
+	f.end = off + int64(len(p))
+	first := max(0, len(f.tail)-len(p)-prefix.Sector+8)
+	for i := first; i+prefix.Sector <= len(f.tail); {
+		if m, _, ok := prefix.ParseMark(f.tail[i : i+prefix.Sector]); ok {
+			f.fs.written[m] = true
+			i += prefix.Sector
+		} else {
+			i += 8
+		}
+	}
+	f.tail = append(f.tail[:0], f.tail[max(0, len(f.tail)-tailMax):]...)
+}
+
+// tailMax is how much of the last write is remembered: the page that the next one begins with again, and a sector that ends in it.
+const tailMax = 8192
+
 func (f *watchedFile) Sync() error {
 	f.fs.mu.Lock()
 	hold, before := f.fs.hold, f.fs.written
-	f.fs.written = map[uint64]int{}
+	f.fs.written = map[prefix.Mark]bool{}
 	f.fs.mu.Unlock()
 	if hold != nil {
 		<-hold
@@ -134,12 +152,8 @@ func (f *watchedFile) Sync() error {
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	for n, ends := range before {
-		if err == nil {
-			f.fs.durable[n] |= ends
-		}
-	}
 	if err == nil {
+		maps.Copy(f.fs.durable, before)
 		f.fs.synced++
 	}
 	return err
@@ -185,11 +199,21 @@ func probe(hook func(volume, what string, p []byte, off int64) error) func(strin
 	return func(volume string, f storeFile) storeFile { return &probedStore{f, volume, hook} }
 }
 
-// numbersIn gives the numbers of the writes whose blocks are in p.
+// numbersIn gives the numbers of the writes whose sectors are in p.
 func numbersIn(p []byte) (list []uint64) {
-	for i := 0; i+blockSize <= len(p); i += blockSize {
-		if binary.LittleEndian.Uint64(p[i:]) == blockMagic {
-			list = append(list, binary.LittleEndian.Uint64(p[i+8:]))
+	for _, m := range marksIn(p) {
+		if len(list) == 0 || list[len(list)-1] != m.Counter {
+			list = append(list, m.Counter)
+		}
+	}
+	return list
+}
+
+// marksIn gives what the sectors in p say of themselves.
+func marksIn(p []byte) (list []prefix.Mark) {
+	for i := 0; i+prefix.Sector <= len(p); i += prefix.Sector {
+		if m, _, ok := prefix.ParseMark(p[i : i+prefix.Sector]); ok {
+			list = append(list, m)
 		}
 	}
 	return list

@@ -531,46 +531,35 @@ func newWriter(n *node, names ...string) *writer {
 
 // write writes blocks of one volume.
 func (w *writer) write(ctx context.Context, vol int, block, n int64, sync bool) error {
-	o := w.h.begin(vol, block, n, false)
+	o := w.h.begin(vol, block, n, false, sync)
 	v, err := w.node.site.Volume(w.names[vol])
-	if err != nil {
-		return err
+	if err == nil {
+		var done int
+		if done, err = v.WriteAt(ctx, o.payload(), block*o.unit, sync); err == nil && int64(done) != n*o.unit {
+			err = fmt.Errorf("%d of %d bytes were written", done, n*o.unit)
+		}
 	}
-	done, err := v.WriteAt(ctx, o.payload(), block*o.unit, sync)
-	if err == nil && int64(done) != n*o.unit {
-		err = fmt.Errorf("%d of %d bytes were written", done, n*blockSize)
-	}
-	if err != nil {
-		return err
-	}
-	w.h.acked(o)
-	if sync {
-		w.h.flushed(o)
-	}
-	return nil
+	return w.h.ended(o, err)
 }
 
 func (w *writer) discard(ctx context.Context, vol int, block, n int64) error {
-	o := w.h.begin(vol, block, n, true)
+	o := w.h.begin(vol, block, n, true, false)
 	v, err := w.node.site.Volume(w.names[vol])
 	if err == nil {
 		err = v.Discard(ctx, block*o.unit, n*o.unit)
 	}
-	if err == nil {
-		w.h.acked(o)
-	}
-	return err
+	return w.h.ended(o, err)
 }
 
 // sync flushes a volume, and with it everything of its group.
 func (w *writer) sync(ctx context.Context, vol int) error {
-	now := w.h.now()
+	now := w.h.Now()
 	v, err := w.node.site.Volume(w.names[vol])
 	if err == nil {
 		err = v.Sync(ctx)
 	}
 	if err == nil {
-		w.h.synced(now)
+		w.h.Synced(now)
 	}
 	return err
 }

@@ -20,7 +20,7 @@ func TestFenceWaitsForWrites(t *testing.T) {
 		return err
 	})
 	d.wait("the writes are held", func() bool { return hold.ended() || hold.in("(*Volume).barrier(") })
-	o := w.h.begin(0, 3, 1, false)
+	o := w.h.begin(0, 3, 1, false, false)
 	err := a.obtain(t.Context(), o.payload(), o.block*o.unit, false)
 	last := g.journal.Marks().LastSeq
 	a.vol.mode.RUnlock()

@@ -20,10 +20,10 @@ func TestI3WriteAhead(t *testing.T) {
 	var seen atomic.Int64
 	guard := func(site string) duoOption {
 		return withStores(site, probe(func(volume, what string, p []byte, off int64) error {
-			for _, n := range numbersIn(p) {
+			for _, m := range marksIn(p) {
 				seen.Add(1)
-				if armed.Load() && !disks[site].has(n) {
-					err := fmt.Errorf("site %s: write %d reached the store of volume %s at offset %d before it was durable in the journal", site, n, volume, off)
+				if armed.Load() && !disks[site].has(m) {
+					err := fmt.Errorf("site %s: sector %d of write %d reached the store of volume %s at offset %d before it was durable in the journal", site, m.Index, m.Counter, volume, off)
 					broken.CompareAndSwap(nil, &err)
 				}
 			}
@@ -79,10 +79,10 @@ func TestI3PeerNotAhead(t *testing.T) {
 	var broken atomic.Pointer[error]
 	var seen atomic.Int64
 	guard := withStores("osaka", probe(func(volume, what string, p []byte, off int64) error {
-		for _, n := range numbersIn(p) {
+		for _, m := range marksIn(p) {
 			seen.Add(1)
-			if !disk.has(n) {
-				err := fmt.Errorf("write %d is at the secondary and not durable on the primary", n)
+			if !disk.has(m) {
+				err := fmt.Errorf("sector %d of write %d is at the secondary and not durable on the primary", m.Index, m.Counter)
 				broken.CompareAndSwap(nil, &err)
 			}
 		}

@@ -183,7 +183,7 @@ func TestI8RescueFirst(t *testing.T) {
 	goOn := g.stopRestore()
 	defer goOn()
 	must(t, w.write(t.Context(), 0, 7, 1, false))
-	bad.Store(w.h.next)
+	bad.Store(uint64(w.h.Len()))
 	giveUp(disk, "sync")
 	goOn()
 	g.kickRestore()

@@ -119,29 +119,13 @@ func (d *duo) powerCut(n *node, disk *journaltest.FS, stores *mortalStores, seed
 	n.cfg.WithoutRing = true // in a power cut the run of the machine ends
 }
 
-// forgetLost takes ops that a power cut undid out of the history: what came later than everything that the images show, and was not
-// flushed, may be there or not, as if it had never been acknowledged.
+// forgetLost takes ops that a power cut undid out of the history: what is not in the prefix that the site has, and was not flushed, may be there or
+// not, as if it had never been acknowledged.
 func (w *writer) forgetLost(n *node) {
-	images := w.images(n)
-	w.h.mu.Lock()
-	defer w.h.mu.Unlock()
-	shown := map[uint64]bool{}
-	for vol, img := range images {
-		for b := range int64(len(img)) / w.h.unit {
-			if k, err := readBlock(img[b*w.h.unit:(b+1)*w.h.unit], vol, b); err == nil {
-				shown[k] = true
-			}
-		}
-	}
-	edge := uint64(0)
-	for _, o := range w.h.ops {
-		if shown[o.n] || o.synced {
-			edge = max(edge, o.issue)
-		}
-	}
-	for _, o := range w.h.ops {
-		if o.ack != notAcked && o.ack >= edge && !shown[o.n] && !o.synced {
-			o.ack = notAcked
-		}
-	}
+	w.t.Helper()
+	all, err := pictures(w.images(n))
+	must(w.t, err)
+	p, err := w.h.Check(all, everySynced)
+	must(w.t, err)
+	w.h.Lose(p)
 }

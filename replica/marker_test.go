@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pairfs/e2e/prefix"
 	"pairfs/journal"
 )
 
@@ -128,8 +129,7 @@ func (n *node) awaitMarker(m Marker, want MarkerState) MarkerStatus {
 
 // before demands what was acknowledged up to now.
 func (h *history) before() atLeast {
-	at := h.now()
-	return func(o *op) bool { return o.ack <= at }
+	return prefix.Before(h.Now())
 }
 
 // TestMarker: what was acknowledged before a marker is at the S-VOLs when either side says that it is done, while hosts go on.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"pairfs/e2e/prefix"
 )
 
 // TestOverflowEndsAtItsMoment: when a journal overflows, what it holds then still goes to the peer while hosts go on; the S-VOLs end at just
@@ -16,12 +18,12 @@ func TestOverflowEndsAtItsMoment(t *testing.T) {
 	d.a.restoreAll("g")
 	goOn := d.b.site.groupByName("g@tokyo").stopRestore()
 	defer goOn()
-	last := map[*op]uint64{} // a number that each write is not above
-	first := map[*op]uint64{}
+	last := map[uint64]uint64{} // by write: a number that it is not above
+	first := map[uint64]uint64{}
 	write := func(blocks int) {
 		before := d.a.groupStatus("g").AppendedSeq
 		must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(700)), int64(blocks), false))
-		o := w.h.ops[len(w.h.ops)-1]
+		o := uint64(w.h.Len())
 		first[o], last[o] = before, d.a.groupStatus("g").AppendedSeq
 	}
 	for st := d.a.status("x"); st.Status != Suspending; st = d.a.status("x") {
@@ -58,13 +60,13 @@ func TestOverflowEndsAtItsMoment(t *testing.T) {
 	if inside < 40 || outside < 20 {
 		t.Fatalf("%d writes came before the overflow, %d behind it", inside, outside)
 	}
-	w.check(d.b, func(o *op) bool { n, here := last[o]; return !here || n <= stop })
-	for vol, img := range w.images(d.b) {
-		for b := range int64(len(img) / blockSize) {
-			n, err := readBlock(img[b*blockSize:(b+1)*blockSize], vol, b)
-			must(t, err)
-			if o := w.h.byNum[n]; o != nil && first[o] >= stop {
-				t.Fatalf("the S-VOL has write %d, behind the overflow", n)
+	w.check(d.b, func(_ *prefix.History, o *prefix.Write) bool { n, here := last[o.Counter]; return !here || n <= stop })
+	all, err := pictures(w.images(d.b))
+	must(t, err)
+	for _, p := range all {
+		for o := range p.Counters(w.h.Run()) {
+			if at, here := first[o]; here && at >= stop {
+				t.Fatalf("the S-VOL has write %d, behind the overflow", o)
 			}
 		}
 	}
@@ -107,14 +109,14 @@ func TestOverflowDrainsBesideBusyHosts(t *testing.T) {
 	d, w, rng := differ(t)
 	ctx := context.Background()
 	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"inflow-control": "no", "line-speed": "4M"}))
-	last := map[*op]uint64{}
+	last := map[uint64]uint64{}
 	for st := d.a.status("x"); st.Status != Suspending; st = d.a.status("x") {
 		if st.Status.suspended() {
 			t.Fatalf("the pair is %s (%s), and what the journal holds was not sent", st.Status, st.Suspend)
 		}
 		if d.a.groupStatus("g").Used < 13<<20 {
 			must(t, w.write(ctx, rng.IntN(2), int64(rng.IntN(700)), 64, false))
-			last[w.h.ops[len(w.h.ops)-1]] = d.a.groupStatus("g").AppendedSeq
+			last[uint64(w.h.Len())] = d.a.groupStatus("g").AppendedSeq
 		}
 	}
 	wrote := int64(0)
@@ -126,8 +128,8 @@ func TestOverflowDrainsBesideBusyHosts(t *testing.T) {
 	d.a.awaitBoth(PFUS, "x", "y")
 	stop := d.a.status("x").SuspendSeq
 	inside := 0
-	w.check(d.b, func(o *op) bool {
-		n, here := last[o]
+	w.check(d.b, func(_ *prefix.History, o *prefix.Write) bool {
+		n, here := last[o.Counter]
 		if here && n <= stop {
 			inside++
 		}

@@ -2,12 +2,12 @@ package replica
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing/synctest"
 	"time"
 
+	"pairfs/e2e/prefix"
 	"pairfs/journal"
 )
 
@@ -32,7 +32,7 @@ func (w *world) look() {
 		home, away := g.at(g.home, g.master()), g.at(g.away(), g.restored())
 		if home != nil {
 			w.verify("I1 at the primary of "+g.name, order(home, g.w.h))
-			w.verify("I2 of "+g.name, g.w.h.check(w.images(g), everyAck))
+			w.verify("I2 of "+g.name, g.holds())
 			w.verify("the lag of "+g.name, g.lagIs(home))
 			w.verify("I3 of the states of "+g.name, numbersDurable(home))
 		}
@@ -88,29 +88,60 @@ func (w *world) verify(what string, err error) {
 	}
 }
 
+// simImage is what a volume holds, and what that shows.
+type simImage struct {
+	bytes   []byte
+	picture prefix.Picture
+	shown   int // the number of the volume that picture is made for, -1 while there is none of these bytes
+}
+
 // image reads a volume, once for each look.
-func (w *world) image(v *Volume) []byte {
+func (w *world) image(v *Volume) *simImage {
 	key := v.site.cfg.Name + "/" + v.name
 	if !w.fresh[key] {
 		if w.read[key] == nil {
-			w.read[key] = make([]byte, simSize)
+			w.read[key] = &simImage{bytes: make([]byte, simSize)}
 		}
-		n, err := v.ReadAt(w.read[key], 0)
+		n, err := v.ReadAt(w.read[key].bytes, 0)
 		if err != nil || n != simSize {
 			w.t.Fatalf("read of volume %s: %d bytes, %v", v.name, n, err)
 		}
-		w.fresh[key] = true
+		w.fresh[key], w.read[key].shown = true, -1
 	}
 	return w.read[key]
 }
 
-// images reads the P-VOLs of a group.
-func (w *world) images(g *simGroup) map[int][]byte {
-	all := map[int][]byte{}
-	for i, name := range g.w.names {
-		all[i] = w.image(g.home.vol(name))
+// shows gives the picture of a volume, which has that number in its group.
+func (w *world) shows(v *Volume, number int) (*prefix.Picture, error) {
+	image := w.image(v)
+	if image.shown != number {
+		if err := image.picture.Read(prefix.ImageOf(number, image.bytes)); err != nil {
+			return nil, err
+		}
+		image.shown = number
 	}
-	return all
+	return &image.picture, nil
+}
+
+// pictures shows the P-VOLs of a group.
+func (w *world) pictures(g *simGroup) (all []*prefix.Picture, err error) {
+	for i, name := range g.w.names {
+		p, err := w.shows(g.home.vol(name), i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// holds proves that the P-VOLs have every acknowledged write.
+func (g *simGroup) holds() error {
+	all, err := g.home.world.pictures(g)
+	if err == nil {
+		_, err = g.w.h.Check(all, everyAck)
+	}
+	return err
 }
 
 // damage gives the first event of damaged bytes, or of what the product says cannot be.
@@ -168,9 +199,7 @@ func order(g *group, h *history) error {
 	if g.failure() != "" {
 		return nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	last, begun, issued := journal.Seq(0), false, uint64(0)
+	last, begun, issued := journal.Seq(0), false, prefix.Stamp(0)
 	return records(g, func(rec *journal.Record) error {
 		want := last
 		if rec.Advances() {
@@ -183,18 +212,18 @@ func order(g *group, h *history) error {
 		if rec.Kind != journal.KindUpdate || rec.Flags&journal.FlagLocal != 0 {
 			return nil
 		}
-		n := binary.LittleEndian.Uint64(rec.Payload[8:])
-		o := h.byNum[n]
-		if o == nil && h.past[n] {
+		m, _, ok := prefix.ParseMark(rec.Payload[:prefix.Sector])
+		if ok && h.Past(m.Run) {
 			return nil // of a history that lost
 		}
-		if o == nil {
+		o, known := h.Write(m.Counter)
+		if !ok || !known || m.Run != h.Run() {
 			return fmt.Errorf("the %s holds what no host wrote", rec)
 		}
-		if o.ack < issued {
-			return fmt.Errorf("the %s is of write %d (acknowledged at %d), and a write that was issued at %d stands before it", rec, o.n, o.ack, issued)
+		if o.End != 0 && o.End < issued {
+			return fmt.Errorf("the %s is of write %d (acknowledged at %d), and a write that was issued at %d stands before it", rec, o.Counter, o.End, issued)
 		}
-		issued = max(issued, o.issue)
+		issued = max(issued, o.Start)
 		return nil
 	})
 }
@@ -242,7 +271,7 @@ func (g *group) side(name string) (s side, ok bool) {
 
 // prefix proves that the S-VOLs which are images of one moment are prefixes, those that follow together or stopped together a common one.
 func (g *simGroup) prefix(away *group) error {
-	together := map[journal.Seq]map[int][]byte{}
+	together := map[journal.Seq][]*prefix.Picture{}
 	for i, name := range g.w.names {
 		q, ok := away.side(name)
 		if !ok {
@@ -255,14 +284,15 @@ func (g *simGroup) prefix(away *group) error {
 		if !st.Consistent || st.Status == COPY || st.Status == Deleting || g.dirty[name] {
 			continue
 		}
-		if together[q.rec.StopSeq] == nil {
-			together[q.rec.StopSeq] = map[int][]byte{}
+		picture, err := g.home.world.shows(q.p.att.vol, i)
+		if err != nil {
+			return fmt.Errorf("S-VOL %s: %w", name, err)
 		}
-		together[q.rec.StopSeq][i] = g.home.world.image(q.p.att.vol)
+		together[q.rec.StopSeq] = append(together[q.rec.StopSeq], picture)
 	}
-	for stop, images := range together {
-		g.home.world.met(fmt.Sprintf("prefixes of %d volumes", len(images)))
-		if err := g.w.h.check(images, whatever); err != nil {
+	for stop, pictures := range together {
+		g.home.world.met(fmt.Sprintf("prefixes of %d volumes", len(pictures)))
+		if _, err := g.w.h.Check(pictures, whatever); err != nil {
 			return fmt.Errorf("S-VOLs stopped at %d: %w", stop, err)
 		}
 	}
@@ -290,7 +320,7 @@ func (w *world) lookAtBoth(g *simGroup, home, away *group) {
 // coveredNow proves that each region in which the volumes differ is marked on one side at least, or that the journal of the primary holds
 // what the secondary has not had (I5).
 func (g *simGroup) coveredNow(w *world, p, q side) error {
-	x, y := w.image(p.p.att.vol), w.image(q.p.att.vol)
+	x, y := w.image(p.p.att.vol).bytes, w.image(q.p.att.vol).bytes
 	var journaled map[int64]bool
 	for r := range p.p.att.bits.regions {
 		from, to := r*regionSize, min((r+1)*regionSize, int64(len(x)))

@@ -277,7 +277,7 @@ func (g *simGroup) journaled() bool {
 
 // flush makes everything that hosts did to the group's volumes at the primary survive a power cut.
 func (g *simGroup) flush(site *Site) error {
-	now := g.w.h.now()
+	now := g.w.h.Now()
 	for _, name := range g.w.names {
 		v, err := site.Volume(name)
 		if err == nil {
@@ -287,7 +287,7 @@ func (g *simGroup) flush(site *Site) error {
 			return err
 		}
 	}
-	g.w.h.synced(now)
+	g.w.h.Synced(now)
 	return nil
 }
 

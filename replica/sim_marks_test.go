@@ -3,7 +3,10 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"pairfs/e2e/prefix"
 )
 
 // simMark is a marker that was placed during a run, with what stands before it.
@@ -16,12 +19,12 @@ type simMark struct {
 const simMarksMax = 12
 
 // placed remembers a marker: what was acknowledged before a moment of the history stands before it, and survives a power cut.
-func (g *simGroup) placed(m Marker, moment uint64) {
-	g.w.h.synced(moment)
+func (g *simGroup) placed(m Marker, moment prefix.Stamp) {
+	g.w.h.Synced(moment)
 	w := g.home.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	g.marks = append(g.marks, simMark{m, func(o *op) bool { return o.ack <= moment }})
+	g.marks = append(g.marks, simMark{m, prefix.Before(moment)})
 	g.marks = g.marks[max(0, len(g.marks)-simMarksMax):]
 }
 
@@ -37,7 +40,7 @@ func (g *simGroup) markers() []simMark {
 func (w *world) doMark(s simStep, g *simGroup) {
 	marks := g.markers()
 	w.at(g.home, simWords[s.kind], func(site *Site) error {
-		moment := g.w.h.now()
+		moment := g.w.h.Now()
 		if s.kind == simMarker {
 			place, name := site.MarkGroup, g.name
 			if s.vol >= 0 {
@@ -85,28 +88,26 @@ func (w *world) markersHold(g *simGroup) {
 				continue
 			}
 			for _, name := range st.Pairs {
-				if i, image := g.image(away, name); image != nil {
+				if picture, err := g.svol(away, name); picture != nil || err != nil {
 					w.seen[word+", and looked at"]++
-					w.verify(fmt.Sprintf("marker %s is done at %s, pair %s", m, s.cfg.Name, name), g.w.h.check(map[int][]byte{i: image}, m.must))
+					if err == nil {
+						_, err = g.w.h.Check([]*prefix.Picture{picture}, m.must)
+					}
+					w.verify(fmt.Sprintf("marker %s is done at %s, pair %s", m, s.cfg.Name, name), err)
 				}
 			}
 		}
 	}
 }
 
-// image is the S-VOL of a pair and its number among the volumes of the group, nil where it is not what the primary wrote: hosts wrote to it,
+// svol shows the S-VOL of a pair, nil where it is not what the primary wrote: hosts wrote to it,
 // a copy may be under way, or it was given up since.
-func (g *simGroup) image(away *group, name string) (int, []byte) {
+func (g *simGroup) svol(away *group, name string) (*prefix.Picture, error) {
 	q, ok := away.side(name)
 	if st := q.rec.State; !ok || !st.Consistent || st.Status == COPY || st.Status == Deleting || g.dirty[name] || q.p.att.torn.Load() {
-		return 0, nil
+		return nil, nil
 	}
-	for i, n := range g.w.names {
-		if n == name {
-			return i, g.home.world.image(q.p.att.vol)
-		}
-	}
-	return 0, nil
+	return g.home.world.shows(q.p.att.vol, slices.Index(g.w.names, name))
 }
 
 // markersEnd waits, while everything is mended and at rest, until nobody has to wait for a marker any more.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pairfs/e2e/prefix"
 )
 
 // The roles of a simulated group. Home is where its hosts write: it moves when the other side has become the primary. Behind an exchange with
@@ -154,48 +156,16 @@ func (w *world) follow(g *simGroup) {
 
 // beginAnew makes the image at home the beginning of the history.
 func (g *simGroup) beginAnew(w *world) error {
-	old, h := g.w.h, newHistory()
-	old.mu.Lock()
-	defer old.mu.Unlock()
-	g.other.h.mu.Lock()
-	defer g.other.h.mu.Unlock()
-	h.unit, h.next, h.clock, h.past = old.unit, old.next, 2, map[uint64]bool{}
-	for n := range old.past {
-		h.past[n] = true
+	pictures, err := w.pictures(g)
+	if err != nil {
+		return err
 	}
-	for n := range old.byNum {
-		h.past[n] = true
+	w.runs++
+	h, err := prefix.Restart(w.runs, pictures, g.w.h.History, g.other.h.History)
+	if err != nil {
+		return err
 	}
-	for n := range g.other.h.byNum {
-		h.past[n] = true
-	}
-	for vol, img := range w.images(g) {
-		for b := range int64(len(img)) / h.unit {
-			n, err := readBlock(img[b*h.unit:(b+1)*h.unit], vol, b)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				continue
-			}
-			was := old.byNum[n]
-			if was == nil {
-				was = g.other.h.byNum[n]
-			}
-			if was == nil || was.vol != vol || b < was.block || b >= was.block+was.len {
-				return fmt.Errorf("volume %d block %d holds write %d, which was not made there", vol, b, n)
-			}
-			o := h.byNum[n]
-			if o == nil {
-				o = &op{n: n, unit: h.unit, vol: vol, block: was.block, len: was.len, issue: 1, ack: 2, synced: was.synced}
-				h.byNum[n] = o
-				h.ops = append(h.ops, o)
-			}
-			k := [2]int64{int64(vol), b}
-			h.at[k] = append(h.at[k], o)
-		}
-	}
-	g.w.h = h
+	g.w.h = &history{h, simUnit}
 	for _, name := range g.w.names {
 		g.dirty[name] = true // the other side is of the history that lost, until it was copied
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"pairfs/e2e/prefix"
 	"pairfs/journal"
 	"pairfs/journal/journaltest"
 	"pairfs/quicwire/wiretest"
@@ -34,9 +35,10 @@ type world struct {
 	began  time.Time
 	turns  bool // roles change
 
-	seen  map[string]int    // how often the checks met what
-	read  map[string][]byte // content of volumes, by site and name
-	fresh map[string]bool   // read since the world moved
+	runs  uint64               // histories
+	seen  map[string]int       // how often the checks met what
+	read  map[string]*simImage // of volumes, by site and name
+	fresh map[string]bool      // read since the world moved
 
 	mu  sync.Mutex
 	log []string
@@ -64,7 +66,7 @@ type simGroup struct {
 	name  string
 	home  *simSite // where it is primary
 	w     *writer
-	other *writer         // what hosts do to S-VOLs: numbers that w never gives
+	other *writer         // what hosts do to S-VOLs: a history of its own
 	dirty map[string]bool // S-VOLs that hosts wrote since their last copy: no prefix
 	marks []simMark       // guarded by world.mu: the last that were placed
 	lost  bool            // the primary lost power, and nobody has looked yet at what is left
@@ -138,7 +140,7 @@ var _ journal.FS = (*simDisk)(nil)
 // newWorld makes the sites and their groups, with the pairs in PAIR. It must be called inside the bubble.
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{seen: map[string]int{}, read: map[string][]byte{}, fresh: map[string]bool{}, rng: newRand(seed), net: wiretest.NewNetwork(seed, 5*time.Millisecond), began: time.Now()}
+	w := &world{seen: map[string]int{}, read: map[string]*simImage{}, fresh: map[string]bool{}, rng: newRand(seed), net: wiretest.NewNetwork(seed, 5*time.Millisecond), began: time.Now()}
 	w.sites = []*simSite{w.newSite(t, "tokyo", "10.0.0.1:7000"), w.newSite(t, "osaka", "10.0.0.2:7000")}
 	w.duo = &duo{t: t, a: w.sites[0].node, b: w.sites[1].node}
 	w.a.other, w.b.other = w.b, w.a
@@ -181,8 +183,7 @@ func (w *world) newSite(t *testing.T, name, addr string) *simSite {
 // newGroup makes a group of pairs and waits for PAIR.
 func (w *world) newGroup(home *simSite, name string, volumes ...string) {
 	g := &simGroup{name: name, home: home, dirty: map[string]bool{}, w: newWriter(home.node, volumes...), other: newWriter(home.node.other, volumes...)}
-	g.w.h.unit, g.other.h.unit = simUnit, simUnit
-	g.other.h.next = 1 << 40
+	g.w.h, g.other.h = w.newHistory(), w.newHistory()
 	g.names = map[*simSite]string{home: name, w.peerOf(home): name + "@" + home.cfg.Name}
 	w.groups = append(w.groups, g)
 	home.group(name)
@@ -192,6 +193,12 @@ func (w *world) newGroup(home *simSite, name string, volumes ...string) {
 		must(w.t, v.Resize(w.t.Context(), simSize))
 	}
 	home.pair(name, volumes...)
+}
+
+// newHistory makes an empty history; a run of the same seed has the same payloads.
+func (w *world) newHistory() *history {
+	w.runs++
+	return &history{prefix.NewHistory(w.runs), simUnit}
 }
 
 // Write takes a line of a site's log; the last ones are shown when a run fails.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"pairfs/e2e/prefix"
 )
 
 // splitAt splits at a marker and returns the marker that the command's remark begins with.
@@ -67,7 +69,7 @@ func TestSuspendMark(t *testing.T) {
 		}
 		before := w.h.before()
 		m := d.a.splitAt(name, SuspendOptions{Mark: true, SVOLWrite: name == "x"})
-		after := w.h.now()
+		after := w.h.Now()
 		d.wantStopped(m, pairs...)
 		close(stop)
 		hosts.Wait()
@@ -91,17 +93,15 @@ func TestSuspendMark(t *testing.T) {
 }
 
 // nothingAfter is an error if an image shows a write that was issued after a moment of the clock.
-func (h *history) nothingAfter(images map[int][]byte, at uint64) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for vol, img := range images {
-		for b := range int64(len(img)) / h.unit {
-			n, err := readBlock(img[b*h.unit:(b+1)*h.unit], vol, b)
-			if err != nil {
-				return err
-			}
-			if o := h.byNum[n]; o != nil && o.issue > at {
-				return fmt.Errorf("volume %d block %d shows write %d, issued at %d, after %d", vol, b, n, o.issue, at)
+func (h *history) nothingAfter(images map[int][]byte, at prefix.Stamp) error {
+	all, err := pictures(images)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		for n := range p.Counters(h.Run()) {
+			if o, ok := h.Write(n); ok && o.Start > at {
+				return fmt.Errorf("volume %d shows write %d, issued at %d, after %d", o.Volume, n, o.Start, at)
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func TestSuspendAt(t *testing.T) {
 		must(t, w.write(t.Context(), 1, 3, 2, false))
 		before := w.h.before()
 		m := d.a.marker(name)
-		after := w.h.now()
+		after := w.h.Now()
 		w.some(rng, 10)
 		if got := d.a.splitAt(name, SuspendOptions{At: m}); got != m {
 			t.Errorf("asked to stop at %s, told %s", m, got)

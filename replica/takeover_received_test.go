@@ -13,13 +13,13 @@ func TestTakeoverHasAllReceived(t *testing.T) {
 	g, a := d.b.site.groupByName("g@tokyo"), d.b.site.pairByName("x").att
 	shard := a.overlay.shard(3)
 	shard.mu.Lock() // the record has its number, and is not published
-	o := w.h.begin(0, 3*regionSize/blockSize, 1, false)
+	o := w.h.begin(0, 3*regionSize/blockSize, 1, false, true)
 	_, err := d.a.vol("x").WriteAt(context.Background(), o.payload(), 3*regionSize, true)
 	last := d.a.site.groupByName("g").journal.Marks().LastSeq
 	if err == nil {
 		err = waitFor(func() bool { return g.journal.Marks().LastSeq >= last })
 	}
-	w.h.acked(o)
+	w.h.Ack(o.n)
 	take := begin(func() error { return g.svolTakeover(context.Background(), takeoverSSUS, g.allPairs(), nil) })
 	if err == nil {
 		err = waitFor(func() bool { return take.in("(*group).holdPull(") || take.in("(*Journal).Sync(") || take.ended() })

@@ -38,9 +38,9 @@ func killedWhileStopping(t *testing.T, at bool) {
 	go func() { ended <- d.a.site.SuspendPair(ctx, "x", o) }()
 	d.wait("nothing more is replicated", func() bool { return a.stop.Load() != uint64(noStop) })
 	for i := range int64(20) {
-		o := w.h.begin(0, 8*i, 1, false)
+		o := w.h.begin(0, 8*i, 1, false, false)
 		must(t, a.obtain(ctx, o.payload(), o.block*o.unit, false))
-		w.h.acked(o)
+		w.h.Ack(o.n)
 	}
 	must(t, w.write(ctx, 1, 0, 1, true))
 	last := g.journal.Marks().LastSeq

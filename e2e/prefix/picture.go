@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 )
 
 // Image is what one volume holds at one site at one moment: nothing may change it while it is read.
@@ -77,6 +78,17 @@ func (p *Picture) Read(img Image) error {
 		}
 	}
 	return nil
+}
+
+// Counters gives the writes of a run that the picture shows, some more than once.
+func (p *Picture) Counters(run uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for _, e := range p.extents {
+			if !e.zero && e.mark.Run == run && !yield(e.mark.Counter) {
+				return
+			}
+		}
+	}
 }
 
 // add takes the sectors that follow those which it has.
