@@ -128,6 +128,7 @@ func (p *probe) write(f *os.File, buf []byte, off int64) error {
 	c := p.h.Begin(Write{Volume: tg.Volume, Off: off, Len: int64(len(buf))})
 	Fill(buf, Mark{Run: p.h.Run(), Counter: c, Volume: uint32(tg.Volume), Offset: off})
 	if _, err := f.WriteAt(buf, off); err != nil {
+		p.h.Fail(c)
 		return err
 	}
 	p.h.Ack(c)

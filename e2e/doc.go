@@ -1,6 +1,6 @@
 // Package e2e proves the whole product from outside: two (or three) site processes, each with its own state directory and its own
-// mount, real QUIC over loopback, a fault proxy in each direction, self-describing writes, and a checker that shares no code with what
-// it checks.
+// mount, real QUIC over loopback, a fault proxy in each direction, self-describing writes, and the checker of package prefix, which shares no
+// code with what it checks.
 //
 //	                history (memory of the test)
 //	                    ▲ begin, ack, sync
@@ -16,9 +16,9 @@
 //
 // What is proved, in the words of the invariants:
 //   - order and prefix (I1, I4): while writers run over three volumes of a group, every look at the S-VOLs (after a suspend, after the
-//     link was cut, after a kill of either side) is explained by one prefix of the history, see [Check];
+//     link was cut, after a kill of either side) is explained by one prefix of the history, see [CheckFiles];
 //   - the promise to the host (I2): after kill -9 every acknowledged write is there; after a kill with loss of the staging ring, which is
-//     what a power cut leaves, every write that a sync covered is there, and the rest is a prefix;
+//     what a power cut leaves, every write that a sync covered and every synchronous one is there, and the rest is a prefix;
 //   - the narrow moments: a daemon dies at each of the points that package crashpoint names, before and after a flush, a commit, an
 //     acknowledgement, an exchange of the roles, on either side (TestCrashPoints), and at random moments, again and again (TestSoak);
 //   - what a takeover gives up: hosts go on from the prefix that had arrived ([History.Fork]), and of the side that loses in the end nothing may come
@@ -50,7 +50,7 @@
 //     nothing that it has not, and the pairs go on without a copy.
 //
 // The parts: [Site] runs one daemon and speaks to it only through its control files and the command line; [Link] holds the proxies of two
-// sites; [Workload] writes, from goroutines and from processes of its own ([ServeWriter]), and [History] remembers; [Check] decides. Every test prints its seed; PAIRFS_SEED runs it again with the
+// sites; [Workload] writes, from goroutines and from processes of its own ([ServeWriter]), and [History] remembers; package prefix decides ([CheckFiles]). Every test prints its seed; PAIRFS_SEED runs it again with the
 // same one. PAIRFS_LONG=1 makes the faults more and the volumes larger, and stress-ng ten minutes of its work. PAIRFS_BIN names a binary to test instead of building one. The
 // record of what these tests found is bugs.md.
 package e2e

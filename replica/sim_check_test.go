@@ -213,8 +213,8 @@ func order(g *group, h *history) error {
 			return nil
 		}
 		m, _, ok := prefix.ParseMark(rec.Payload[:prefix.Sector])
-		if ok && h.Past(m.Run) {
-			return nil // of a history that lost
+		if ok && h.Past(m.Run) && issued == 0 {
+			return nil // of a history before this one
 		}
 		o, known := h.Write(m.Counter)
 		if !ok || !known || m.Run != h.Run() {

@@ -15,8 +15,8 @@ import (
 
 // The roles of a simulated group. Home is where its hosts write: it moves when the other side has become the primary. Behind an exchange with
 // host writes held the history goes on, and nothing acknowledged may be missing. Behind a takeover without the primary there are two: the
-// one of home, and that of the S-VOL, which hosts write with numbers of their own (simGroup.other). If the S-VOL wins, its image is what the
-// history begins anew from, and what lost must be kept aside where it was.
+// one of home, and that of the S-VOL (simGroup.other). If the S-VOL wins, its image is what the history begins anew from
+// (prefix.Restart): nothing may be there later that was not there then, but what hosts write since, and what lost must be kept aside where it was.
 
 // doTurn gives a command that changes the roles or chooses a history.
 func (w *world) doTurn(s simStep, g *simGroup, site *simSite) {
