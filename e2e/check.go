@@ -299,6 +299,11 @@ func (c *checker) prefix() Prefix {
 
 // CheckFiles opens the targets as images and checks them together.
 func CheckFiles(h *History, targets []Target, floor Stamp) (Prefix, error) {
+	return checkFiles(Check, h, targets, floor)
+}
+
+// checkFiles lets a checker look at the targets.
+func checkFiles(check func(uint64, []Write, []Image, Stamp) (Prefix, error), h *History, targets []Target, floor Stamp) (Prefix, error) {
 	var images []Image
 	for _, t := range targets {
 		img, f, err := t.image()
@@ -308,5 +313,5 @@ func CheckFiles(h *History, targets []Target, floor Stamp) (Prefix, error) {
 		defer f.Close()
 		images = append(images, img)
 	}
-	return Check(h.Run(), h.Writes(), images, floor)
+	return check(h.Run(), h.Writes(), images, floor)
 }

@@ -27,8 +27,8 @@ type Write struct {
 }
 
 // History is what a workload did: each write with the moments between which it happened. It lives in the memory of the test, so that
-// nothing under test can lose it. Writes that overlap must not be in flight together; the workload sees to that. Safe for concurrent
-// use.
+// nothing under test can lose it. Writes that overlap must not be in flight together, which the workload sees to, or only [CheckOverlapping] can
+// tell what they left. Safe for concurrent use.
 type History struct {
 	run uint64
 

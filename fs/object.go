@@ -97,7 +97,7 @@ func (o object) text(st *replica.SiteStatus) (text string, ok bool) {
 	case pairsObject:
 		return formatPairs(st), true
 	case metricsObject:
-		return formatMetrics(st), true
+		return formatMetrics(st, lookAtProcess()), true
 	case pairObject:
 		return find(st.Pairs, func(p *replica.PairStatus) bool { return p.Name == o.name }, formatPair)
 	case groupObject:
