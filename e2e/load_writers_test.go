@@ -60,11 +60,16 @@ func TestLoad64Writers(t *testing.T) {
 		s.Link.Cut(false)
 	}
 	s.AwaitLink()
+	s.AwaitMirror("g")
 
 	stop = begin()
 	floor := h.Now()
 	s.A.Do("pair0", "suspend")
 	s.WaitBoth("pair0", "PSUS")
+	if !s.splitWhole("pair0") {
+		t.Log("hosts filled the journal while it was brought to the peer: the S-VOL is an earlier prefix")
+		floor = 0
+	}
 	check(s.B, there, floor)
 	s.A.Do("pair0", "resync")
 	s.WaitBoth("pair0", "PAIR")
