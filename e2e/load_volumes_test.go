@@ -84,6 +84,9 @@ func (c *crowd) files(s *Site) float64 {
 	return m["process_open_fds"]
 }
 
+// look is how often all pairs are looked at: often enough for a figure, and seldom enough that a site with 200 of them does something else too.
+const look = 500 * time.Millisecond
+
 // await waits until all pairs have the statuses, on either side.
 func (c *crowd) await(primary, secondary string) {
 	c.t.Helper()
@@ -95,7 +98,12 @@ func (c *crowd) await(primary, secondary string) {
 		*Site
 		status string
 	}{{c.A, primary}, {c.B, secondary}} {
+		next := time.Now()
 		Until(c.t, 3*StatusLimit, "all pairs are "+side.status+" at "+side.Name, func() bool {
+			if time.Now().Before(next) {
+				return false
+			}
+			next = time.Now().Add(look)
 			text, err := side.Text("pairs")
 			return err == nil && strings.Count(text, " status="+side.status+" ") == pairs
 		})
@@ -144,6 +152,9 @@ func (c *crowd) cut() {
 	}
 	c.Link.Cut(false)
 	c.AwaitLink()
+	for _, f := range c.flows {
+		c.AwaitMirror(f.group)
+	}
 	c.took("cut, all groups looked at, connected")
 }
 
@@ -164,7 +175,7 @@ func (c *crowd) split() {
 	c.took("all split")
 	for i, f := range c.flows {
 		if _, err := CheckFiles(f.h, f.there(), floors[i]); err != nil {
-			c.t.Fatalf("group %s, split: %v", f.group, err)
+			c.t.Fatalf("group %s, split: %v\nP-VOL: %v\nS-VOL: %v", f.group, err, c.A.Get(pairName(f.volumes[0])), c.B.Get(pairName(f.volumes[0])))
 		}
 		more(c.t, f.w, 5)
 	}
@@ -215,6 +226,17 @@ func (c *crowd) figures() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
+		const reads = 50
+		for range reads {
+			if _, err := s.Text("pairs"); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+		after, err := s.Metrics()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.t.Logf("site %s: a look at all pairs takes %.1f ms of its processors", s.Name, 1000*(after["process_cpu_seconds_total"]-m["process_cpu_seconds_total"])/reads)
 		now, peak := s.RSS()
 		used, limit := s.Int("site", "memory-used"), s.Int("site", "memory-limit")
 		c.t.Logf("site %s: %d MiB and rings, %d at most with them, %d of %d MiB used; %.0f open files of %.0f, %.0f threads, %.0f goroutines", s.Name,
