@@ -339,7 +339,7 @@ func (o *orderer) listen() {
 		return
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err == nil && !strings.Contains(line, "site ") && !strings.Contains(line, "/") {
+	if words := strings.Fields(line); err == nil && (len(words) < 5 || strings.Trim(words[0], "0123456789") != "") {
 		err = fmt.Errorf("the first event is %q", line)
 	}
 	reader.Process.Kill()

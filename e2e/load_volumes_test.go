@@ -174,8 +174,12 @@ func (c *crowd) split() {
 	c.await("PSUS", "SSUS")
 	c.took("all split")
 	for i, f := range c.flows {
+		if !c.splitWhole(pairName(f.volumes[0])) {
+			c.t.Logf("group %s: hosts filled the journal while it was brought to the peer: the S-VOLs are an earlier prefix", f.group)
+			floors[i] = 0
+		}
 		if _, err := CheckFiles(f.h, f.there(), floors[i]); err != nil {
-			c.t.Fatalf("group %s, split: %v\nP-VOL: %v\nS-VOL: %v", f.group, err, c.A.Get(pairName(f.volumes[0])), c.B.Get(pairName(f.volumes[0])))
+			c.t.Fatalf("group %s, split: %v", f.group, err)
 		}
 		more(c.t, f.w, 5)
 	}
