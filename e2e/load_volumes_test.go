@@ -53,7 +53,7 @@ func newCrowd(t *testing.T, groups, each int, memory string) *crowd {
 	c.begun = time.Now()
 	l := &load{Sites: c.Sites, t: t, done: map[string]int{}}
 	for g := range groups {
-		f := &loadFlow{l: l, group: fmt.Sprintf("g%02d", g), size: mib, load: Load{Writers: 2, PerSecond: 20, MaxSize: 64 << 10}}
+		f := &loadFlow{l: l, group: fmt.Sprintf("g%02d", g), size: mib, load: Load{Writers: 2, PerSecond: 8, MaxSize: 32 << 10}}
 		for v := range each {
 			f.volumes = append(f.volumes, fmt.Sprintf("v%02d-%02d", g, v))
 		}
