@@ -112,6 +112,13 @@ soak: ## kill, stop, cut and take over two sites for CYCLES (500) cycles; PAIRFS
 	PAIRFS_SOAK=$(CYCLES) $(GO) test -run '^TestSoak$$' -count=1 -v -timeout 120m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
+LOAD ?= 1h
+
+.PHONY: load
+load: ## 200 volumes in 20 groups, 64 writers on one volume, and full load with 10,000 commands an hour for LOAD (1h), in which nothing may grow
+	PAIRFS_LOAD=$(LOAD) $(GO) test -run '^TestLoad' -parallel 1 -count=1 -v -timeout 240m ./e2e
+	@$(MAKE) --no-print-directory leftovers
+
 .PHONY: crashpoints
 crashpoints: ## let a daemon die at each named point of its work, on either side
 	PAIRFS_CRASHPOINTS=1 $(GO) test -run '^TestCrashPoints$$' -count=1 -v -timeout 60m ./e2e

@@ -33,6 +33,9 @@
 //   - a link that is too slow: two sites on two hosts with a cable of a limited rate between them ([Wire]), hosts that write more than it
 //     carries, and the states that their pair passes through, as its events tell them ([Passage]); how long writes took is printed
 //     ([Meter]) and never asserted;
+//   - load, with PAIRFS_LOAD=duration at length (`make load`): 200 volumes in 20 groups; 64 writers whose writes are in flight over one another, and have
+//     one order that both sides have; and an hour of full load, full journals and 10,000 commands, behind which
+//     [Flat] finds that no site takes more of its host than after a quarter of it ([Samples]);
 //   - the runbooks: every block of docs/runbooks.md is pasted into a shell as it stands there ([ParseRunbooks]), with the failure that it
 //     is for in between, and prints what the page says; what hosts wrote is in the files in the end;
 //   - a disk that fails below site.db, in each step of a commit (TestDatabaseDisk, package faultfs);

@@ -19,7 +19,9 @@ type Load struct {
 	PerSecond float64 // writes a second of all writers together; 300
 	Seed      uint64
 	NoDiscard bool   // no discards
+	Overlap   bool   // overlapping writes do not wait for each other. Without discards
 	MaxSize   int64  // of one write in bytes; 1 MiB
+	Apart     bool   // each writer has a part of each volume for itself
 	Burst     int    // writes, then end by itself; 0: until stopped
 	Meter     *Meter // measures the writes; none
 	Processes int    // how many of the writers are processes of their own; none. See [ServeWriter]
@@ -27,8 +29,8 @@ type Load struct {
 
 // Workload writes to the volumes of one group from several goroutines until it is stopped: random places (half of them in a small hot
 // part, so that most of it is overwritten often), random sizes from one sector to 1 MiB, each request aligned so that the kernel makes
-// one of it; some writes O_DSYNC, some buffered, some followed by an fsync, some discards. Overlapping writes wait for each other, all else
-// is concurrent.
+// one of it; some writes O_DSYNC, some buffered, some followed by an fsync, some discards. Overlapping writes wait for each other unless
+// [Load] says otherwise, all else is concurrent.
 type Workload struct {
 	h       *History
 	load    Load
@@ -176,7 +178,7 @@ func (w *Workload) step(id int, rng *rand.Rand, buf []byte) error {
 	switch dice := rng.IntN(100); {
 	case dice < 4:
 		return w.sync(id, t)
-	case dice < 7 && !w.load.NoDiscard:
+	case dice < 7 && !w.load.NoDiscard && !w.load.Overlap:
 		return w.discard(id, rng, t)
 	case dice < 12:
 		return w.put(id, rng, t, writeSync, buf)
@@ -196,7 +198,17 @@ func (w *Workload) do(id int, t *target, d *deed, p []byte) error {
 }
 
 // place chooses where and how much: the sizes are those of file systems and databases, the alignment 4 KiB except for small writes.
-func (w *Workload) place(rng *rand.Rand, size int64) span {
+func (w *Workload) place(id int, rng *rand.Rand, size int64) span {
+	if w.load.Apart {
+		part := size / int64(w.load.Writers) &^ 4095
+		at := w.within(rng, part)
+		return span{at.off + int64(id)*part, at.end + int64(id)*part}
+	}
+	return w.within(rng, size)
+}
+
+// within chooses a place of a volume, or part of one, of that size.
+func (w *Workload) within(rng *rand.Rand, size int64) span {
 	sizes := []int64{Sector, 4096, 4096, 4096, 4096, 8192, 16384, 16384, 65536, 65536 + 4096}
 	n := sizes[rng.IntN(len(sizes))]
 	if rng.IntN(40) == 0 {
@@ -219,9 +231,11 @@ func (w *Workload) place(rng *rand.Rand, size int64) span {
 }
 
 func (w *Workload) put(id int, rng *rand.Rand, t *target, kind deedKind, buf []byte) error {
-	at := w.place(rng, t.Size)
-	t.lock(at)
-	defer t.unlock(at)
+	at := w.place(id, rng, t.Size)
+	if !w.load.Overlap {
+		t.lock(at)
+		defer t.unlock(at)
+	}
 	p := buf[:at.end-at.off]
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: int64(len(p)), Sync: kind == writeSync})
 	d := deed{Kind: kind, Mark: Mark{Run: w.h.Run(), Counter: c, Writer: uint32(id), Volume: uint32(t.Volume), Offset: at.off, Length: int64(len(p))}}
@@ -245,7 +259,7 @@ func (w *Workload) put(id int, rng *rand.Rand, t *target, kind deedKind, buf []b
 }
 
 func (w *Workload) discard(id int, rng *rand.Rand, t *target) error {
-	at := w.place(rng, t.Size)
+	at := w.place(id, rng, t.Size)
 	t.lock(at)
 	defer t.unlock(at)
 	c := w.h.Begin(Write{Writer: id, Volume: t.Volume, Off: at.off, Len: at.end - at.off, Zero: true})

@@ -25,6 +25,7 @@ type backend interface {
 	Audit(e replica.Entry)
 	History(ctx context.Context) ([]replica.Entry, error)
 	GroupOf(object string) string
+	Knows(object string) bool
 	Kept() ([]replica.Kept, error)
 	KeptSet(name string) (replica.Kept, error)
 	OpenKept(name string) (keptSet, error)

@@ -130,8 +130,7 @@ func (d *ctlDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 		d.ctlAttr(&out.Attr, e.perm)
 		return d.GetChild(name), 0
 	}
-	st := d.site.Status()
-	if !(object{d.kind, name}).exists(&st) {
+	if !(object{d.kind, name}).exists(d.site) {
 		return nil, unix.ENOENT
 	}
 	d.ctlAttr(&out.Attr, 0o600)

@@ -46,6 +46,40 @@ func TestControlTree(t *testing.T) {
 	wantErrno(t, "chmod", os.Chmod(c.path(".ctl/site"), 0o644), unix.EPERM)
 }
 
+// One look at a control file takes one picture of the site, which costs one with hundreds of pairs milliseconds: neither finding nor opening it does.
+func TestOneLookIsOnePicture(t *testing.T) {
+	site := newFakeSite()
+	site.status.Pairs = []replica.PairStatus{{Name: "pair0"}}
+	tree := &tree{site: site}
+	for _, o := range []object{{pairObject, "pair0"}, {pairsObject, ""}, {siteObject, ""}} {
+		site.pictures = 0
+		if !o.exists(site) {
+			t.Errorf("%+v does not exist", o)
+		}
+		h, _, errno := (&ctlNode{tree: tree, object: o}).Open(t.Context(), unix.O_RDONLY)
+		if errno != 0 || site.pictures != 0 {
+			t.Errorf("%+v: opening it: %v, %d pictures", o, errno, site.pictures)
+			continue
+		}
+		r, errno := h.(*ctlHandle).Read(t.Context(), make([]byte, 4096), 0)
+		if errno != 0 || r.Size() == 0 || site.pictures != 1 {
+			t.Errorf("%+v: reading it: %v, %d pictures", o, errno, site.pictures)
+		}
+	}
+	site.pictures = 0
+	for _, o := range []object{{pairObject, "nosuch"}, {groupObject, "pair0"}, {volumeObject, "db"}} {
+		if _, _, errno := (&ctlNode{tree: tree, object: o}).Open(t.Context(), unix.O_RDONLY); errno != unix.ENOENT {
+			t.Errorf("%+v: %v", o, errno)
+		}
+		if _, errno := (&ctlDir{tree: tree, kind: o.kind}).Lookup(t.Context(), o.name, nil); errno != unix.ENOENT {
+			t.Errorf("%+v: %v", o, errno)
+		}
+	}
+	if site.pictures != 0 {
+		t.Errorf("looking for what is not there took %d pictures", site.pictures)
+	}
+}
+
 func TestPairIsMadeByItsFile(t *testing.T) {
 	c := serve(t)
 	out, err := c.shell("echo 'create volume=db' > .ctl/pair0")

@@ -23,8 +23,7 @@ func (n *ctlNode) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32
 		h, errno := n.openEvents(flags)
 		return h, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_STREAM | fuse.FOPEN_NONSEEKABLE, errno
 	}
-	st := n.site.Status()
-	if !n.object.exists(&st) && flags&unix.O_ACCMODE == unix.O_RDONLY {
+	if flags&unix.O_ACCMODE == unix.O_RDONLY && !n.object.exists(n.site) {
 		return nil, 0, unix.ENOENT
 	}
 	return &ctlHandle{tree: n.tree, object: n.object}, fuse.FOPEN_DIRECT_IO, 0

@@ -171,7 +171,8 @@
 //
 // pairs has one line for each pair: its name, then role, status, volume, peer, group, copied-percent, lag-seconds, lag-bytes, suspend-type
 // and lag-known as key=value, a value with blanks in quotes. kept has one line for each kept set: its name, then pair, volume, peer, site,
-// role, size-bytes, generation, sequence, split-sequence, held, kept, ranges, range-bytes, data-bytes, allocated-bytes, why and bad. metrics is in the text form of Prometheus. events gives one line per event,
+// role, size-bytes, generation, sequence, split-sequence, held, kept, ranges, range-bytes, data-bytes, allocated-bytes, why and bad. metrics is in the text form of Prometheus, and begins
+// with what the daemon takes of its host: open files, memory, threads and goroutines under their usual names (process_open_fds, go_goroutines …). events gives one line per event,
 //
 //	ID TIME LEVEL OBJECT: text
 //	ID TIME LEVEL OBJECT CODE: text

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type fakeSite struct {
 	differences []*replica.Differences
 	audit       []replica.Entry
 	kept        []replica.Kept
+	pictures    int   // how often Status was called
 	keptErr     error // what reads of kept sets return
 	invalidate  func(id uint64, off, n int64)
 }
@@ -109,6 +111,7 @@ func (s *fakeSite) Statfs() (unix.Statfs_t, error) {
 func (s *fakeSite) Status() replica.SiteStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pictures++
 	st := s.status
 	st.Pairs, st.Groups, st.Peers = slices.Clone(st.Pairs), slices.Clone(st.Groups), slices.Clone(st.Peers)
 	for _, v := range s.volumes {
@@ -149,6 +152,17 @@ func (s *fakeSite) History(context.Context) ([]replica.Entry, error) {
 }
 
 func (s *fakeSite) GroupOf(string) string { return "" }
+
+func (s *fakeSite) Knows(title string) bool {
+	st := s.Status()
+	s.mu.Lock()
+	s.pictures-- // a site takes none for this
+	s.mu.Unlock()
+	sort, name, _ := strings.Cut(title, "/")
+	o := object{map[string]objectKind{"pair": pairObject, "group": groupObject, "peer": peerObject, "volume": volumeObject}[sort], name}
+	_, ok := o.text(&st)
+	return ok
+}
 
 type fakeReader struct {
 	site  *fakeSite

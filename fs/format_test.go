@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -237,13 +238,13 @@ pair1 role=S-VOL status=SSUS volume=- peer=- group=- copied-percent=- lag-second
 `,
 	} {
 		got, ok := o.text(&st)
-		if diff := cmp.Diff(want, got); diff != "" || !ok || !o.exists(&st) {
+		if diff := cmp.Diff(want, got); diff != "" || !ok {
 			t.Errorf("%+v: %v\n%s", o, ok, diff)
 		}
 	}
 	for _, kind := range []objectKind{pairObject, groupObject, peerObject, volumeObject} {
 		o := object{kind, "nosuch"}
-		if text, ok := o.text(&st); ok || o.exists(&st) {
+		if text, ok := o.text(&st); ok {
 			t.Errorf("%+v: %q", o, text)
 		}
 	}
@@ -312,7 +313,7 @@ func TestEventLine(t *testing.T) {
 func TestMetricsAreWellFormed(t *testing.T) {
 	st := sampleStatus()
 	st.Pairs[0].Name = "a\"b\\c\nd"
-	text := formatMetrics(&st)
+	text := formatMetrics(&st, processFigures{cpu: 1500 * time.Millisecond, files: 12, filesMax: -1, resident: 4096, goroutines: 30, threads: 9, heap: 7})
 	sample := regexp.MustCompile(`^([a-z_0-9]+)(\{[a-z]+="([^"\\\n]|\\.)*"(,[a-z]+="([^"\\\n]|\\.)*")*\})? [0-9.e+-]+$`)
 	families := map[string]bool{}
 	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
@@ -330,13 +331,53 @@ func TestMetricsAreWellFormed(t *testing.T) {
 		`pairfs_pair_status{pair="a\"b\\c\nd",status="PSUS"} 1`, `pairfs_pair_status{pair="pair1",status="SSUS"} 1`,
 		`pairfs_pair_lag_seconds{pair="pair1"} 4`, `pairfs_pair_lag_quantile_seconds{pair="pair1",quantile="1"} 0`, `pairfs_group_lag_bytes{group="g"} 35`,
 		`pairfs_pair_lag_bytes{pair="a\"b\\c\nd"} 5`, `pairfs_pair_lag_quantile_bytes{pair="a\"b\\c\nd",quantile="0.99"} 32`, `pairfs_pair_lag_known{pair="pair1"} 0`, `pairfs_pair_taken_over{pair="a\"b\\c\nd"} 1`, `pairfs_pair_taken_over{pair="pair1"} 0`, `pairfs_journal_used_bytes{group="g"} 5.36870912e+08`, `pairfs_peer_connected{peer="osaka"} 1`, `pairfs_kept_sets 3`, `pairfs_kept_bytes 4096`,
+		`process_cpu_seconds_total 1.5`, `process_open_fds 12`, `process_resident_memory_bytes 4096`, `go_goroutines 30`, `go_threads 9`, `go_gc_heap_live_bytes 7`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no line %s", want)
 		}
 	}
-	if strings.Contains(text, "-1") || strings.Contains(text, `pairfs_pair_lag_bytes{pair="pair1"}`) {
+	if strings.Contains(text, "-1") || strings.Contains(text, "process_max_fds") || strings.Contains(text, `pairfs_pair_lag_bytes{pair="pair1"}`) {
 		t.Error("what is not known is given as a number")
+	}
+}
+
+// The figures of this process are what its host says, and follow what it opens and starts.
+func TestProcessFigures(t *testing.T) {
+	was := lookAtProcess()
+	for name, v := range map[string]int64{
+		"processor time": int64(was.cpu), "open files": was.files, "files that may be open": was.filesMax, "resident bytes": was.resident,
+		"goroutines": was.goroutines, "threads": was.threads,
+	} {
+		if v <= 0 {
+			t.Errorf("%s: %d", name, v)
+		}
+	}
+	runtime.GC()
+	if now := lookAtProcess(); now.heap <= 0 {
+		t.Errorf("heap after a collection: %d", now.heap)
+	}
+	const n = 50
+	stop := make(chan struct{})
+	defer close(stop)
+	for range n {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		go func() { <-stop }()
+	}
+	if now := lookAtProcess(); now.files < was.files+n-5 || now.goroutines < was.goroutines+n-5 { // other tests may end some
+		t.Errorf("%d files and %d goroutines more than %+v: %+v", n, n, was, now)
+	}
+	if got := statusField([]byte("Name:\tx\nThreads:\t12\nVmRSS:\t  34 kB\nOdd:\n"), "VmRSS:"); got != 34 {
+		t.Errorf("VmRSS is %d", got)
+	}
+	for _, key := range []string{"None:", "Odd:", "Name:"} {
+		if got := statusField([]byte("Name:\tx\nOdd:\n"), key); got != -1 {
+			t.Errorf("%s is %d", key, got)
+		}
 	}
 }
 
@@ -345,7 +386,7 @@ func TestMetricsKnowEveryStatus(t *testing.T) {
 	for s := replica.SMPL; s <= replica.Deleting; s++ {
 		for _, r := range []replica.Role{replica.Primary, replica.Secondary} {
 			st := replica.SiteStatus{Pairs: []replica.PairStatus{{Name: "p", Status: s, Role: r}}}
-			if want := fmt.Sprintf("pairfs_pair_status{pair=\"p\",status=%q} 1\n", s.On(r)); !strings.Contains(formatMetrics(&st), want) {
+			if want := fmt.Sprintf("pairfs_pair_status{pair=\"p\",status=%q} 1\n", s.On(r)); !strings.Contains(formatMetrics(&st, processFigures{}), want) {
 				t.Errorf("no line %q", want)
 			}
 		}

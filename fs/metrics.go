@@ -44,8 +44,9 @@ func oneIf(b bool) float64 {
 }
 
 // formatMetrics writes .ctl/metrics.
-func formatMetrics(st *replica.SiteStatus) string {
+func formatMetrics(st *replica.SiteStatus, p processFigures) string {
 	var m metrics
+	m.process(p)
 	m.site(st)
 	m.pairs(st.Pairs)
 	m.groups(st.Groups)

@@ -81,7 +81,7 @@ func (m *metrics) pairUsage(list []replica.PairStatus) {
 // Metrics returns what .ctl/metrics shows of a site, in the text form of Prometheus. It may be called from any goroutine.
 func Metrics(site *replica.Site) string {
 	st := site.Status()
-	return formatMetrics(&st)
+	return formatMetrics(&st, lookAtProcess())
 }
 
 // groupUsageLines appends what a group did lately to its state.

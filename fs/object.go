@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"slices"
 
 	"pairfs/replica"
 )
@@ -75,19 +74,7 @@ func (o object) sort() string {
 }
 
 // exists reports whether the object is there.
-func (o object) exists(st *replica.SiteStatus) bool {
-	switch o.kind {
-	case pairObject:
-		return slices.ContainsFunc(st.Pairs, func(p replica.PairStatus) bool { return p.Name == o.name })
-	case groupObject:
-		return slices.ContainsFunc(st.Groups, func(g replica.GroupStatus) bool { return g.Name == o.name })
-	case peerObject:
-		return slices.ContainsFunc(st.Peers, func(p replica.PeerStatus) bool { return p.Name == o.name })
-	case volumeObject:
-		return slices.ContainsFunc(st.Volumes, func(v replica.VolumeStatus) bool { return v.Name == o.name })
-	}
-	return true
-}
+func (o object) exists(site backend) bool { return o.name == "" || site.Knows(o.title()) }
 
 // text returns the state of the object, ok is false if it is not there.
 func (o object) text(st *replica.SiteStatus) (text string, ok bool) {
@@ -97,7 +84,7 @@ func (o object) text(st *replica.SiteStatus) (text string, ok bool) {
 	case pairsObject:
 		return formatPairs(st), true
 	case metricsObject:
-		return formatMetrics(st), true
+		return formatMetrics(st, lookAtProcess()), true
 	case pairObject:
 		return find(st.Pairs, func(p *replica.PairStatus) bool { return p.Name == o.name }, formatPair)
 	case groupObject:

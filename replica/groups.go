@@ -249,7 +249,8 @@ func (s *Site) ringSize() (int, error) {
 		size /= 2
 	}
 	if size > left {
-		return 0, refuse(KindNoSpace, "the memory bound of %s leaves no room for the ring of another group: mount with a larger --memory, or put the volume into an existing group", iec(s.cfg.Memory))
+		least := ((used+mirrorBuffers+ringMin)*4/ringQuarters + 1<<20 - 1) >> 20
+		return 0, refuse(KindNoSpace, "the memory bound of site %s, %s, leaves no room for the ring of another group: mount it with --memory=%dMiB or more, or put the volume into an existing group", s.cfg.Name, iec(s.cfg.Memory), least)
 	}
 	return int(size), nil
 }

@@ -77,6 +77,40 @@ func TestGroupOf(t *testing.T) {
 	}
 }
 
+// TestKnows: what is known is what a picture of the site shows.
+func TestKnows(t *testing.T) {
+	t.Parallel()
+	d, _, _ := differ(t)
+	s := d.a.site
+	st := s.Status()
+	var all []string
+	for _, p := range st.Pairs {
+		all = append(all, "pair/"+p.Name)
+	}
+	for _, g := range st.Groups {
+		all = append(all, "group/"+g.Name)
+	}
+	for _, p := range st.Peers {
+		all = append(all, "peer/"+p.Name)
+	}
+	for _, v := range st.Volumes {
+		all = append(all, "volume/"+v.Name)
+	}
+	if len(all) < 5 {
+		t.Fatalf("the site has only %q", all)
+	}
+	for _, o := range all {
+		if !s.Knows(o) {
+			t.Errorf("%s is not known", o)
+		}
+	}
+	for _, o := range []string{"", "site", "x", "pair/g", "group/x", "peer/tokyo", "volume/none", "pair/", "kept/x"} {
+		if s.Knows(o) {
+			t.Errorf("%q is known", o)
+		}
+	}
+}
+
 // TestHistoryNeverBlocks: a status is taken or lost at once, however slow the disk is.
 func TestHistoryNeverBlocks(t *testing.T) {
 	h := &historian{queue: make(chan historyItem, 2), lost: make(chan struct{}, 1)}
