@@ -58,7 +58,7 @@ func newCrowd(t *testing.T, groups, each int, memory string) *crowd {
 			f.volumes = append(f.volumes, fmt.Sprintf("v%02d-%02d", g, v))
 		}
 		c.flows = append(c.flows, f)
-		c.A.Do("groups/"+f.group, "create size=16MiB inflow-control=yes overflow-watch=600s")
+		c.A.Do("groups/"+f.group, "create size=16MiB inflow-control=yes overflow-watch=600s copy-pace=high")
 		for _, v := range f.volumes {
 			c.A.MakeVolume(v, f.size)
 		}
