@@ -36,7 +36,7 @@ func serve(backing, dir string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{FsName: backing, Name: "faultfs", DirectMount: true, MaxWrite: 1 << 20}})
+	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{FsName: backing, Name: "faultfs", DirectMount: true, MaxWrite: 1 << 20, DisableSplice: true}})
 	if err != nil {
 		return err
 	}

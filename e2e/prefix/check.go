@@ -18,8 +18,8 @@ type Prefix struct {
 // Start of all that is seen or demanded, the smallest candidate is therefore that and all with End < cut, and that set is closed: what came
 // before any of its members has an End below cut as well. A larger set only demands more. So it is enough to prove that no sector shows
 // less than the candidate has there: no write of the candidate that covers it began when what it shows was over. One thing is not seen: a
-// discard. Where a picture shows zeroes and the candidate has something, the first discard that can have been after that has to be in,
-// which may raise cut; that is repeated until nothing changes. Atomicity needs no rule of its own, for a write that is in has to be in
+// discard. Where a picture shows zeroes and the candidate has something, the first discard that can have been after that, and of which no sector
+// shows that it never was, has to be in, which may raise cut; that is repeated until nothing changes. Atomicity needs no rule of its own, for a write that is in has to be in
 // everywhere. What a fork of the history gave up is in no prefix, and no picture may show it.
 //
 // Writes that were under way together may have either order where they overlap: that it is one order is proved last (see oneOrder).
@@ -59,6 +59,7 @@ type checker struct {
 	newest   uint64 // of the writes seen, the one with the latest Start; 0 if none was
 	in       []bool // by counter-1
 	discards []int  // all that were not given up, by counter-1
+	tried    []byte // by counter-1, of a discard: 1 it can have happened, 2 it cannot, 0 nobody has asked
 	views    []view
 }
 
@@ -81,7 +82,9 @@ const (
 func (c *checker) begin(h *History, pictures int) {
 	c.h, c.cut, c.newest = h, 0, 0
 	c.in = sized(c.in, len(h.writes))
+	c.tried = sized(c.tried, len(h.writes))
 	clear(c.in)
+	clear(c.tried)
 	c.discards = c.discards[:0]
 	for i := range h.writes {
 		if w := &h.writes[i]; w.Zero && !w.GivenUp {
@@ -219,15 +222,44 @@ func (c *checker) fits(shows, latest uint64) bool {
 	return !c.h.writes[shows-1].before(&c.h.writes[latest-1])
 }
 
-// discard returns the first discard of the sector that can have been after the write latest, 0 if there is none.
+// discard returns the first discard of the sector that can have happened, and after the write latest; 0 if there is none.
 func (c *checker) discard(volume, sector int, latest uint64) uint64 {
 	for _, i := range c.discards {
 		w := &c.h.writes[i]
-		if w.Volume == volume && w.covers(sector) && (latest == 0 || !w.before(&c.h.writes[latest-1])) {
+		if w.Volume == volume && w.covers(sector) && (latest == 0 || !w.before(&c.h.writes[latest-1])) && c.possible(w) {
 			return w.Counter
 		}
 	}
 	return 0
+}
+
+// possible reports whether no sector shows that the discard never happened: something older than it.
+func (c *checker) possible(d *Write) bool {
+	if c.tried[d.Counter-1] == 0 {
+		c.tried[d.Counter-1] = 1
+		if c.refuted(d) {
+			c.tried[d.Counter-1] = 2
+		}
+	}
+	return c.tried[d.Counter-1] == 1
+}
+
+func (c *checker) refuted(d *Write) bool {
+	for k := range c.views {
+		v := &c.views[k]
+		if v.volume != d.Volume {
+			continue
+		}
+		end := min(int((d.Off+d.Len)/Sector), v.sectors)
+		for s := int(d.Off / Sector); s < end; s++ {
+			switch shows := v.shows[s]; {
+			case shows == untouched || shows == blank:
+			case shows == original || c.h.writes[shows-1].before(d):
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (c *checker) prefix() Prefix {

@@ -46,6 +46,12 @@ func TestCheckAccepts(t *testing.T) {
 			m.h.Ack(a)
 			return Synced
 		}},
+		{"of two discards that nobody acknowledged only the later one is there", func(m *model) Demand {
+			m.write(0, 4, 8)
+			m.h.Begin(Write{Volume: 0, Off: 4 * Sector, Len: 8 * Sector, Zero: true})
+			m.apply(m.h.Begin(Write{Volume: 0, Off: 2 * Sector, Len: 4 * Sector, Zero: true}))
+			return Acknowledged
+		}},
 		{"a synchronous write that nobody acknowledged is missing", func(m *model) Demand {
 			m.beginSync(0, 8, 8)
 			return Synced
