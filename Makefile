@@ -70,7 +70,7 @@ check: ## formatting, go vet, go.mod
 
 # Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time. The race detector costs
 # five times the processor time; so it sees each time what has most goroutines in each other's way, and all of it in `make race`.
-RACES := ^Test(Virtual|Random|Scenarios|I[1-8]|Concurrent|Ring|Sync|Flush|Reserve|AddVolume)
+RACES := ^Test(Virtual|Random|Scenarios|I[1258]|Concurrent|Ring|Sync|Flush|Reserve|AddVolume)
 
 .PHONY: unit unit-plain unit-race
 unit: ## tests of the packages, those with most goroutines once more with the race detector
@@ -97,7 +97,7 @@ links: ## bad and lost links, and peers that are connected and say nothing, in v
 
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
-	$(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
+	$(GO) test -shuffle=on -parallel 5 -timeout 20m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: e2e-long
@@ -146,7 +146,8 @@ fsx: ## random operations on volumes against a model: OPS (100000) in each of th
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: disks
-disks: ## bad disks at length: a flip in every byte of a database, and the first 25 operations of journals and stores failing
+disks: ## bad disks at length: a flip in every byte of a database, the first 25 operations of journals and stores failing, a crash in every operation of a change of journals
+	PAIRFS_LONG=1 $(GO) test -run 'Crash' -count=1 -timeout 60m ./journal
 	PAIRFS_DISKS=1 $(GO) test -run '^Test(DatabaseFlips|DatabaseFaults|JournalFaults|StoreFaults|WreckedJournal)$$' -count=1 -v -timeout 60m ./replica | \
 		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|flips)|^(ok|FAIL|panic)' || true; }
 
