@@ -97,7 +97,7 @@ links: ## bad and lost links, and peers that are connected and say nothing, in v
 
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
-	$(GO) test -shuffle=on -parallel 5 -timeout 20m $(E2E)
+	$(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: e2e-long

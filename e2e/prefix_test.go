@@ -82,6 +82,7 @@ func TestPurgeIsOnePrefix(t *testing.T) {
 	s := Two(t)
 	const size = 32 * mib
 	groupOfThree(t, s, size, "256MiB")
+	s.A.Do("groups/g", "set copy-pace=high")
 	s.Link.Delay(10e6)
 	h := NewHistory(s.Seed)
 	w := StartWorkload(t, h, s.A.Targets(size, three...), Load{Seed: s.Seed, PerSecond: 250})
@@ -128,6 +129,7 @@ func TestOverflowIsOnePrefix(t *testing.T) {
 		}
 	}
 	s.B.CheckImages(h, s.B.Targets(size, three...), 0)
+	s.A.Do("groups/g", "set inflow-control=yes copy-pace=high") // or a slow disk fills the journal again during the copy
 	s.A.Do("groups/g", "resync")
 	for _, v := range three {
 		s.WaitBoth("p-"+v, "PAIR")
