@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pairfs/e2e/faultfs"
+	"pairfs/quicwire/wiretest"
 )
 
 // Bounds of a site's life. They are generous: a loaded machine is slow, and a test that waits this long has failed anyway.
@@ -119,33 +118,14 @@ func (s *Site) Fail(f faultfs.Fault) int {
 	return failed
 }
 
-// Ports of daemons. They lie below those that the kernel gives to sockets which ask for any (net.ipv4.ip_local_port_range), for a daemon that is
-// started again must find its own free.
-const (
-	firstPort = 10000
-	lastPort  = 32000
-)
-
-// portsGiven makes each port of this process another one; two processes begin at different places.
-var portsGiven atomic.Int64
-
-// freePort returns a loopback address whose UDP port nobody has now, and which is given to nobody else.
+// freePort returns an address for a daemon, see [wiretest.FreeAddr].
 func freePort(t T) string {
 	t.Helper()
-	for range lastPort - firstPort {
-		port := firstPort + (int64(os.Getpid())*97+portsGiven.Add(1))%(lastPort-firstPort)
-		c, err := net.ListenPacket("udp4", fmt.Sprintf("127.0.0.1:%d", port))
-		if errors.Is(err, unix.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatalf("find a free port: %v", err)
-		}
-		defer c.Close()
-		return c.LocalAddr().String()
+	addr, err := wiretest.FreeAddr()
+	if err != nil {
+		t.Fatalf("%v", err)
 	}
-	t.Fatalf("no port from %d to %d is free", firstPort, lastPort)
-	return ""
+	return addr
 }
 
 // Restart starts the daemon, which must not be running, and returns when the mount answers.

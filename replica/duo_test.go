@@ -94,8 +94,12 @@ func newNode(t testing.TB, name string, options []duoOption) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(ring) })
+	addr, err := wiretest.FreeAddr() // for a restart finds it again
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := &node{t: t, cfg: Config{
-		StateDir: dir, Name: name, Listen: "127.0.0.1:0", RingDir: ring, Memory: 64 << 20, PathWatch: time.Hour,
+		StateDir: dir, Name: name, Listen: addr, RingDir: ring, Memory: 64 << 20, PathWatch: time.Hour,
 		Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}}
 	for _, o := range options {
