@@ -182,7 +182,7 @@ func (n *node) crash(between func()) {
 	}
 	_ = s.endpoint.Close(context.Background()) // a mirror that still copies reads the ring
 	for _, g := range groups {
-		_ = g.journal.Close()
+		g.dropJournal()
 	}
 	s.wg.Wait()
 	for _, v := range volumes {
@@ -191,6 +191,13 @@ func (n *node) crash(between func()) {
 	s.events.close()
 	n.site = nil
 	n.up.Store(nil)
+}
+
+// dropJournal closes the journal of a killed site's group, if it was open: a group that is held has none.
+func (g *group) dropJournal() {
+	if g.journal != nil {
+		_ = g.journal.Close()
+	}
 }
 
 // keepRings gives a function that puts the staging rings back which the end of their journals took away: a killed daemon leaves them.

@@ -249,7 +249,7 @@ func (s *simSite) die(between func()) {
 	for _, g := range old.groups { // one that was being made when the daemon died
 		g.cancel()
 		g.wg.Wait()
-		_ = g.journal.Close()
+		g.dropJournal()
 	}
 }
 
