@@ -85,6 +85,9 @@ unit-race:
 
 SEEDS ?= 200
 
+# What a test of sites prints, without their logs.
+PLAIN = { grep -Ev '^=== |_test\.go:[0-9]+: time=' || true; }
+
 .PHONY: sim
 sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and faults, every second one with takeovers, one a processor at a time; PAIRFS_SEED is the first
 	@PAIRFS_SIM=$(SEEDS) $(GO) test -run '^TestVirtual(Time|Takeover)$$' -count=1 -v -timeout 120m ./replica | \
@@ -93,7 +96,7 @@ sim: ## two sites in virtual time for SEEDS (200) seeds of hosts, commands and f
 .PHONY: links
 links: ## bad and lost links, and peers that are connected and say nothing, in virtual time; `make e2e-long` has them with real packets
 	PAIRFS_LINKS=1 $(GO) test -run '^Test(Mute[A-Z].*|PathWatchExactly|BadLinkHolds|DarkSitesAreQuiet)$$' -count=1 -v -timeout 20m ./replica | \
-		{ grep -E '^ *--- |_test.go:[0-9]+: |^(ok|FAIL|panic)' || true; }
+		$(PLAIN)
 
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
@@ -109,7 +112,7 @@ CYCLES ?= 500
 
 .PHONY: soak
 soak: ## kill, stop, cut and take over two sites for CYCLES (500) cycles; PAIRFS_SEED chooses the faults
-	PAIRFS_SOAK=$(CYCLES) $(GO) test -run '^TestSoak$$' -count=1 -v -timeout 120m $(E2E)
+	PAIRFS_SOAK=$(CYCLES) $(GO) test -run '^TestSoak$$' -count=1 -v -timeout 120m ./e2e
 	@$(MAKE) --no-print-directory leftovers
 
 LOAD ?= 1h
@@ -149,14 +152,14 @@ fsx: ## random operations on volumes against a model: OPS (100000) in each of th
 disks: ## bad disks at length: a flip in every byte of a database, the first 25 operations of journals and stores failing, a crash in every operation of a change of journals
 	PAIRFS_LONG=1 $(GO) test -run 'Crash' -count=1 -timeout 60m ./journal
 	PAIRFS_DISKS=1 $(GO) test -run '^Test(DatabaseFlips|DatabaseFaults|JournalFaults|StoreFaults|WreckedJournal)$$' -count=1 -v -timeout 60m ./replica | \
-		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|flips)|^(ok|FAIL|panic)' || true; }
+		$(PLAIN)
 
 ROUNDS ?= 50
 
 .PHONY: hostile
 hostile: ## a peer that turns hostile at length: ROUNDS (50) random bodies of each frame; PAIRFS_SEED chooses them
 	PAIRFS_HOSTILE=$(ROUNDS) $(GO) test -run '^TestHostile' -count=1 -v -timeout 60m ./replica | \
-		{ grep -E '^ *--- |_test.go:[0-9]+: .*(seed|events tell)|^(ok|FAIL|panic)' || true; }
+		$(PLAIN)
 
 CUTS  ?= 10
 ACCEL ?= tcg
