@@ -312,3 +312,27 @@ func TestOrphanIsTold(t *testing.T) {
 		})
 	}
 }
+
+// TestDeleteOfASplitPairIsHeardOf: the primary hears of a pair that was deleted at the secondary while both were split and the link was down. Nothing
+// is replicated and no mirror is opened then, which would say so.
+func TestDeleteOfASplitPairIsHeardOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		g, tokyo, osaka := w.groups[0], w.sites[0], w.sites[1]
+		for _, v := range g.w.names {
+			must(t, osaka.site.SuspendPair(context.Background(), v, SuspendOptions{}))
+			w.until("both sides are split", func() bool { return tokyo.status(v).Status == PSUS && osaka.status(v).Status == PSUS })
+		}
+		time.Sleep(2 * askInterval) // whatever was to be asked before is answered
+		w.net.Cut(osaka.addr, tokyo.addr, true)
+		w.net.Cut(tokyo.addr, osaka.addr, true)
+		for _, v := range g.w.names {
+			must(t, osaka.site.DeletePair(context.Background(), v, DeleteOptions{}))
+		}
+		w.calm()
+		for _, v := range g.w.names {
+			w.until("the primary hears of it", func() bool { return tokyo.status(v).Suspend == DeletePairToRCU })
+			must(t, tokyo.site.DeletePair(context.Background(), v, DeleteOptions{}))
+		}
+	})
+}

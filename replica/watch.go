@@ -75,14 +75,15 @@ func (g *group) watchAnew() {
 }
 
 // askDue reports whether a primary should ask the peer for its states beside the mirror: the peer is connected, but no mirror was opened
-// for a while, or a list of states had no word of a pair. So a pair that was deleted there while the link was down is found out.
+// for a while, or a list of states had no word of a pair. So a pair that was deleted there while the link was down is found out, also one that
+// was suspended then.
 func (g *group) askDue() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.role != Primary || len(g.pairs) == 0 || time.Since(g.asked) < askInterval {
 		return false
 	}
-	if !g.asked.IsZero() && (g.linked || !g.active() || time.Since(g.linkChange) < askInterval) {
+	if !g.asked.IsZero() && (g.linked || !g.wonders() || time.Since(g.linkChange) < askInterval) {
 		return false
 	}
 	if _, up := g.site.endpoint.Connected(g.rec.Peer); !up {
@@ -90,6 +91,16 @@ func (g *group) askDue() bool {
 	}
 	g.asked = time.Now()
 	return true
+}
+
+// wonders reports whether there is a pair that the peer may have, as far as it is known here. Requires mu.
+func (g *group) wonders() bool {
+	for _, p := range g.pairs {
+		if !p.gone && p.rec.State.Suspend != DeletePairToRCU {
+			return true
+		}
+	}
+	return false
 }
 
 // askStates asks the peer for the states of this group's pairs and compares them.
