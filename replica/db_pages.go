@@ -39,6 +39,10 @@ const (
 
 var ne = binary.NativeEndian
 
+// errPageSize is a meta page with its checksum that names another size of pages than there can be. bbolt would believe it, so the other meta page
+// does not stand in for it.
+var errPageSize = errors.New("the size of its pages cannot be")
+
 // dbMeta is a meta page.
 type dbMeta struct {
 	page                         int64 // bytes of a page
@@ -86,13 +90,17 @@ func (w *dbPages) metas() error {
 			all[1], errs[1] = parseMeta(b)
 		}
 		if errs[1] == nil && all[1].page != size {
-			errs[1] = fmt.Errorf("meta page 1 names pages of %d bytes", all[1].page)
+			errs[1] = fmt.Errorf("%w: %d bytes, in the meta page at offset %d", errPageSize, all[1].page, size)
 		}
 		if errs[0] == nil || errs[1] == nil {
 			break
 		}
 	}
 	switch {
+	case errors.Is(errs[0], errPageSize):
+		return fmt.Errorf("meta page 0: %w", errs[0])
+	case errors.Is(errs[1], errPageSize):
+		return fmt.Errorf("meta page 1: %w", errs[1])
 	case errs[0] != nil && errs[1] != nil:
 		return fmt.Errorf("neither meta page is valid: 0: %w; 1: %w", errs[0], errs[1])
 	case errs[0] != nil:
@@ -125,7 +133,7 @@ func parseMeta(b []byte) (m dbMeta, err error) {
 	}
 	m = dbMeta{page: int64(ne.Uint32(b[8:])), root: ne.Uint64(b[16:]), free: ne.Uint64(b[32:]), pages: ne.Uint64(b[40:]), committed: ne.Uint64(b[48:])}
 	if m.page < 1024 || m.page > 16<<20 || m.page&(m.page-1) != 0 {
-		return m, fmt.Errorf("its pages have %d bytes", m.page)
+		return m, fmt.Errorf("%w: %d bytes", errPageSize, m.page)
 	}
 	return m, nil
 }
