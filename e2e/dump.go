@@ -12,8 +12,13 @@ const dumpLimit = 3 * time.Second
 
 // dump logs what the site says about itself and the end of its log.
 func (s *Site) dump() {
-	s.t.Logf("log of site %s (end):\n%s", s.Name, lastLines(s.Log(), 80))
-	if !s.Running() || s.hung.Load() {
+	down := !s.Running() || s.hung.Load()
+	n := 80
+	if down { // its goroutines may be there
+		n = 800
+	}
+	s.t.Logf("log of site %s (end):\n%s", s.Name, lastLines(s.Log(), n))
+	if down {
 		s.t.Logf("site %s is not running: %v", s.Name, s.exit)
 		return
 	}

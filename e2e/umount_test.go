@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -97,5 +101,60 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	}
 	if a.Get("site")["name"] != "tokyo" {
 		t.Error("the first daemon suffered")
+	}
+}
+
+// keepCopy starts a process in a mount namespace of its own, with a copy of the site's mount and of no other, as a container has one.
+func keepCopy(t *testing.T, s *Site) (pid int) {
+	t.Helper()
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c",
+		`while read -r _ _ _ _ point rest; do case "$rest" in *fuse.pairfs*) [ "$point" = "$1" ] || umount -l "$point";; esac; done </proc/self/mountinfo; echo ready; read -r _`, "sh", s.Mnt)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); cmd.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("no copy of the mount: %q, %v", line, err)
+	}
+	return cmd.Process.Pid
+}
+
+// TestStopWithACopyElsewhere stops a site of whose mount another mount namespace has a copy: the kernel would let it serve that for ever. It names who has
+// it, ends, and has lost nothing.
+func TestStopWithACopyElsewhere(t *testing.T) {
+	t.Parallel()
+	a := Start(t, "tokyo")
+	a.MakeVolume("db", 16*mib)
+	want := bytes.Repeat([]byte("kept "), 1000)
+	f, err := os.OpenFile(a.Path("db"), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt(want, 4096)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	pid := keepCopy(t, a)
+	a.cmd.Process.Signal(unix.SIGTERM)
+	a.WaitExit(stopLimit)
+	if why := a.Log(); !strings.Contains(why, fmt.Sprintf("process %d) in a mount namespace of its own", pid)) {
+		t.Errorf("the log does not name process %d:\n%s", pid, lastLines(why, 10))
+	}
+	a.Restart()
+	got := make([]byte, len(want))
+	g, err := os.Open(a.Path("db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if _, err := g.ReadAt(got, 4096); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("what was written is not there behind the stop (%v)", err)
 	}
 }

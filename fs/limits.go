@@ -69,4 +69,6 @@ const (
 	// unmountTries and unmountPause bound how long an unmount waits for handles that are just being closed.
 	unmountTries = 10
 	unmountPause = 50 * time.Millisecond
+	// unmountEnd is how long an unmount waits for the kernel to send no request any more: it does so at once, but for copies of the mount elsewhere.
+	unmountEnd = 2 * time.Second
 )

@@ -140,15 +140,17 @@ func (m *Mounted) serve() {
 // Wait returns when the file system is unmounted, by whomever, and no request is served any more.
 func (m *Mounted) Wait() { <-m.done }
 
+// ErrElsewhere is a mount of which another mount namespace, a container's for instance, has a copy: it is unmounted here, and in use there.
+var ErrElsewhere = errors.New("it is unmounted here, and a copy of it in another mount namespace (a container) is still served")
+
 // Unmount unmounts and waits as [Mounted.Wait] does. While something still uses the mount it serves on and returns an error that wraps
-// [unix.EBUSY]; the caller may try again. Readers of events are no use: their files end.
+// [unix.EBUSY], and [ErrElsewhere] if only copies of the mount are left; the caller may try again. Readers of events are no use: their files end.
 func (m *Mounted) Unmount() error {
 	m.tree.readers.drain()
 	var err error
 	for range unmountTries {
 		if err = m.detach(); err == nil {
-			<-m.done
-			return nil
+			return m.ended()
 		}
 		if !errors.Is(err, unix.EBUSY) {
 			break
@@ -164,6 +166,18 @@ func (m *Mounted) Unmount() error {
 		return fmt.Errorf("unmount %s: a program or a loop device still uses it; close that and try again: %w", m.dir, err)
 	}
 	return fmt.Errorf("unmount %s: %w", m.dir, err)
+}
+
+// ended waits until no request is served any more, behind an unmount.
+func (m *Mounted) ended() error {
+	late := time.NewTimer(unmountEnd)
+	defer late.Stop()
+	select {
+	case <-m.done:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("unmount %s: %w: %w", m.dir, ErrElsewhere, unix.EBUSY)
+	}
 }
 
 // detach unmounts once.

@@ -77,7 +77,9 @@ func TestJournalFaults(t *testing.T) {
 					d.heal()
 				}
 				d.wait("it fails", func() bool {
-					must(t, w.write(t.Context(), rng.IntN(2), int64(rng.IntN(900)), 1, true))
+					if row.kind != "read" { // what is sent then was written before, and the peer comes to the end of it
+						must(t, w.write(t.Context(), rng.IntN(2), int64(rng.IntN(900)), 1, true))
+					}
 					return fired() > 0 || row.kind == "read" && d.a.status("x").Status == PAIR && d.a.groupStatus("g").PeerRestored >= d.a.groupStatus("g").AppendedSeq-1
 				})
 				if fired() == 0 {

@@ -124,13 +124,14 @@ func (d *siteDaemon) unmount(mnt *fs.Mounted, unmounted <-chan struct{}) error {
 	tick := time.NewTicker(busyTick)
 	defer tick.Stop()
 	named := ""
+	m, _, _ := mountAt(d.cfg.Dir) // it is not in the table any more when only copies of it are left
 	for {
 		err := mnt.Unmount()
 		if err == nil {
 			return nil
 		}
 		if errors.Is(err, unix.EBUSY) {
-			if by := d.holders(); by != named {
+			if by := d.holders(m, errors.Is(err, fs.ErrElsewhere)); by != named {
 				named = by
 				d.log.Warn("the mount is busy, trying again", "held by", by)
 			}
@@ -140,7 +141,7 @@ func (d *siteDaemon) unmount(mnt *fs.Mounted, unmounted <-chan struct{}) error {
 			return nil
 		case <-deadline.C:
 			return errors.Join(
-				fmt.Errorf("%s was still busy after %v, held by %s, and was cut off from them", d.cfg.Dir, busyFor, named), d.cutOff(unmounted))
+				fmt.Errorf("%s was still busy after %v, held by %s, and was cut off from them", d.cfg.Dir, busyFor, named), d.cutOff(m, unmounted))
 		case <-tick.C:
 		}
 	}
@@ -148,10 +149,13 @@ func (d *siteDaemon) unmount(mnt *fs.Mounted, unmounted <-chan struct{}) error {
 
 // cutOff detaches a mount that is in use and ends its connection to the kernel, so that no request is served while the site closes. Whoever
 // holds it sees errors from then on, as after a crash; nothing that was acknowledged is lost.
-func (d *siteDaemon) cutOff(unmounted <-chan struct{}) error {
+func (d *siteDaemon) cutOff(m mountEntry, unmounted <-chan struct{}) error {
 	err := unix.Unmount(d.cfg.Dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err != nil && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("detach %s: %w", d.cfg.Dir, err)
+	if errors.Is(err, unix.EINVAL) { // it is not mounted here any more
+		err = abortConnection(m.Dev)
+	}
+	if err != nil {
+		return fmt.Errorf("cut %s off: %w", d.cfg.Dir, err)
 	}
 	late := time.NewTimer(busyFor)
 	defer late.Stop()
@@ -163,13 +167,16 @@ func (d *siteDaemon) cutOff(unmounted <-chan struct{}) error {
 	}
 }
 
-// holders names who holds the mount, for the log.
-func (d *siteDaemon) holders() string {
-	m, ok, err := mountAt(d.cfg.Dir)
-	if err != nil || !ok {
-		return "unknown"
+// holders names who holds the mount, for the log; elsewhere is whether only copies of it in other mount namespaces are left.
+func (d *siteDaemon) holders(m mountEntry, elsewhere bool) string {
+	var by, silent []string
+	switch {
+	case m.Dev == "":
+	case elsewhere:
+		by = namespaceHolders("/proc", m.Dev)
+	default:
+		by, silent = findHolders(m, os.Getpid())
 	}
-	by, silent := findHolders(m, os.Getpid())
 	for _, p := range silent {
 		by = append(by, p+", which does not answer, perhaps")
 	}
