@@ -59,6 +59,13 @@ func TestCheckRejectsBehindLoss(t *testing.T) {
 			m.write(1, 0, 8)
 			return Nothing
 		}},
+		{"what was there when the history began anew is over a whole write since", Disorder, func(m *model) Demand {
+			m.write(0, 0, 8)
+			m.restart(8)
+			m.drop(0, 0, 8)
+			m.write(1, 0, 8)
+			return Nothing
+		}},
 		{"what was not there when the history began anew has come back", Returned, func(m *model) Demand {
 			m.write(0, 0, 8)
 			late := m.drop(0, 0, 8)
