@@ -111,7 +111,11 @@ var badLinks = []struct {
 }{
 	{"loss_of_30_percent", true, 8, func(x *bad) { x.Link.Drop(0.3) }, nil, lossy},
 	{"reordering", false, 60, func(x *bad) { x.Link.Reorder(0.3) }, nil, nil},
-	{"duplication", false, 60, func(x *bad) { x.Link.Duplicate(0.5) }, nil, nil},
+	{"duplication", false, 60, func(x *bad) { x.Link.Duplicate(0.5) }, nil, func(x *bad) {
+		if x.Link.Doubled() <= 0 {
+			x.t.Error("no packet arrived twice")
+		}
+	}},
 	{"latency_of_2s", false, 60, func(x *bad) { x.Link.Latency(2 * time.Second) }, nil, nil},
 	{"bits_of_1_percent", false, 60, func(x *bad) { x.Link.Corrupt(0.01) }, nil, func(x *bad) {
 		if x.Link.Damaged() == 0 {

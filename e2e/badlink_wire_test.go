@@ -23,6 +23,30 @@ func (x *bad) pause() (resume func()) {
 	return resume
 }
 
+// caughtUp lets hosts write, and waits until all of that has arrived over what the wire is now.
+func (x *bad) caughtUp() {
+	x.t.Helper()
+	more(x.t, x.w, 100)
+	resume := x.pause()
+	x.A.AwaitDrained(badPair)
+	x.image(Always)
+	resume()
+}
+
+// throughACut cuts the wire for as long as QUIC's idle time, so that what follows are new connections, and expects that all hosts write arrives over
+// these, and that the pair was in PAIR all the time.
+func (x *bad) throughACut(wire *Wire) {
+	x.t.Helper()
+	wire.Cut(true)
+	x.B.AwaitStill("g@tokyo")
+	x.image(0)
+	wire.Cut(false)
+	x.AwaitMirror("g")
+	more(x.t, x.w, 100)
+	x.drained()
+	x.heldPair()
+}
+
 // TestNarrowWire gives a cable an MTU of 1280 in the middle of a stream, and then lets new connections find that out: at both ends, where the hosts are told
 // that their packets are too long, or at one, where packets from the other are lost without a word.
 func TestNarrowWire(t *testing.T) {
@@ -43,19 +67,8 @@ func TestNarrowWire(t *testing.T) {
 			x, wire := startBadWire(t, Options{})
 			more(t, x.w, 100)
 			wire.MTU(row.a, row.b)
-			more(t, x.w, 100)
-			resume := x.pause()
-			x.A.AwaitDrained(badPair)
-			x.image(Always)
-			resume()
-			wire.Cut(true)
-			x.B.AwaitStill("g@tokyo")
-			x.image(0)
-			wire.Cut(false)
-			x.AwaitMirror("g")
-			more(t, x.w, 100)
-			x.drained()
-			x.heldPair()
+			x.caughtUp()
+			x.throughACut(wire)
 		})
 	}
 }
@@ -70,18 +83,7 @@ func TestHostIsRenumbered(t *testing.T) {
 	x, wire := startBadWire(t, Options{Listen: "0.0.0.0" + wirePort})
 	more(t, x.w, 100)
 	wire.Renumber()
-	more(t, x.w, 100)
-	resume := x.pause()
-	x.A.AwaitDrained(badPair)
-	x.image(Always)
-	resume()
+	x.caughtUp()
 	x.B.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=2TiB", wireNew+wirePort, x.A.Fingerprint()))
-	wire.Cut(true)
-	x.B.AwaitStill("g@tokyo")
-	x.image(0)
-	wire.Cut(false)
-	x.AwaitMirror("g")
-	more(t, x.w, 100)
-	x.drained()
-	x.heldPair()
+	x.throughACut(wire)
 }

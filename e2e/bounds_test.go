@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 )
 
 // TestMemoryBound writes as fast as it can over a slow link with a small memory bound: the daemons stay within a multiple of it that
@@ -33,7 +34,8 @@ func TestMemoryBound(t *testing.T) {
 	s.B.CheckImages(h, s.B.Targets(size, three...), Always)
 }
 
-// TestHugeSparseVolume makes and pairs a volume of 1 TiB: it takes no time and no room that its few bytes do not take.
+// TestHugeSparseVolume makes and pairs a volume of 1 TiB: it takes no time and no room that its few bytes do not take. How long its copy and its
+// resync took, what was sent for them and what the daemons take of memory is printed.
 func TestHugeSparseVolume(t *testing.T) {
 	t.Parallel()
 	s := Two(t)
@@ -44,8 +46,10 @@ func TestHugeSparseVolume(t *testing.T) {
 	for _, off := range []int64{0, size / 2, size - 4096} {
 		writeAt(t, h, target, off, 4096)
 	}
+	begun := time.Now()
 	s.CreatePair("pair0", "huge", "")
 	s.WaitBoth("pair0", "PAIR")
+	s.huge("copy", begun)
 	writeAt(t, h, target, size/4, 4096)
 	s.A.AwaitDrained("pair0")
 	for _, off := range []int64{0, size / 4, size / 2, size - 4096} {
@@ -59,9 +63,23 @@ func TestHugeSparseVolume(t *testing.T) {
 	writeAt(t, h, target, size/8, 4096)
 	s.A.Restart0(t)
 	s.AwaitLink()
+	begun = time.Now()
 	s.A.Do("pair0", "resync")
 	s.WaitBoth("pair0", "PAIR")
+	s.huge("resync", begun)
 	sameRange(t, s, "huge", size/8, 4096)
+}
+
+// huge prints what a step of [TestHugeSparseVolume] took that began then: what was sent is that since the primary was started.
+func (s *Sites) huge(step string, begun time.Time) {
+	s.t.Helper()
+	const group = "groups/default"
+	s.t.Logf("%s of 1 TiB: %.2f s, %d bytes of base records, %d bytes of records in all", step, time.Since(begun).Seconds(),
+		s.A.Int(group, "base-sent-bytes"), s.A.Int(group, "sent-bytes"))
+	for _, site := range []*Site{s.A, s.B} {
+		now, peak := site.RSS()
+		s.t.Logf("site %s: %d MiB resident and rings, %d MiB at most with them, memory-used %d MiB", site.Name, now/mib, peak/mib, site.Int("site", "memory-used")/mib)
+	}
 }
 
 // sameRange compares a part of a volume at both sites.

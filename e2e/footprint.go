@@ -16,9 +16,9 @@ type Footprint struct {
 	stop  func()
 
 	mu                  sync.Mutex
-	resident, used      int64 // bytes, at most
+	resident, used      int64 // bytes, at most; resident is without the rings, which used has
 	threads, limit      int64
-	first, last, looked int64 // resident bytes at the first look and at the last one, and how many there were
+	first, last, looked int64 // resident bytes, without the rings, at the first look and at the last one, and how many there were
 }
 
 // WatchFootprint begins to look at the daemon. It ends with Stop or with the test. The daemon must run all the time.

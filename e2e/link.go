@@ -129,6 +129,15 @@ func (l *Link) Lost() (n uint64) {
 	return n
 }
 
+// Doubled gives how many packets more arrived so far than were sent and not lost; those under way count as less.
+func (l *Link) Doubled() (n int64) {
+	l.each(func(p *wiretest.Proxy) {
+		st := p.Stats(wiretest.Both)
+		n += int64(st.Sent) + int64(st.Lost) - int64(st.Received)
+	})
+	return n
+}
+
 // Heal makes the link perfect again, but for a cut.
 func (l *Link) Heal() { l.each((*wiretest.Proxy).Heal) }
 

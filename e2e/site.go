@@ -309,7 +309,7 @@ func (s *Site) giveUp() {
 	}
 }
 
-// RSS returns the daemon's resident memory now and at its peak, in bytes.
+// RSS returns the daemon's resident memory in bytes: now without the rings and all else that is mapped, and at its peak with them.
 func (s *Site) RSS() (now, peak int64) {
 	s.t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))

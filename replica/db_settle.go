@@ -38,6 +38,14 @@ func (d *database) flushMeta(id int) error {
 	if _, err := d.room.file.ReadAt(page, at); err != nil {
 		return err
 	}
+	// The system may have dropped a page that it takes for clean: what is read then is what the disk had, and no more than that would be flushed.
+	meta, err := parseMeta(page)
+	if err == nil && meta.committed != uint64(id) {
+		err = fmt.Errorf("it is that of transaction %d", meta.committed)
+	}
+	if err != nil {
+		return fmt.Errorf("the meta page of transaction %d is in memory no more: %w", id, err)
+	}
 	if _, err := d.room.file.WriteAt(page, at); err != nil {
 		return err
 	}

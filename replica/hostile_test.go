@@ -210,7 +210,7 @@ func (n *node) untouched() map[string]string {
 	for _, g := range st.Groups {
 		all["group/"+g.Name] = g.Role.String() + " " + g.Peer
 		if g.Role == Secondary { // a primary's numbers go on by themselves
-			all["group/"+g.Name] = fmt.Sprintf(" at %d, restored %d", g.AppendedSeq, g.RestoredSeq)
+			all["group/"+g.Name] += fmt.Sprintf(" at %d, restored %d", g.AppendedSeq, g.RestoredSeq)
 		}
 		if g.PeerRestored > g.AppendedSeq || g.PeerDurable > g.AppendedSeq {
 			n.t.Errorf("group %s is at %d, and its peer is said to have %d and %d", g.Name, g.AppendedSeq, g.PeerDurable, g.PeerRestored)

@@ -20,7 +20,8 @@ const (
 // portsGiven makes each port of this process another one; two processes begin at different places.
 var portsGiven atomic.Int64
 
-// FreeAddr returns a loopback address whose UDP port nobody has now, and which is given to nobody else.
+// FreeAddr returns a loopback address whose UDP port nobody has now, and which the kernel and this process give to nobody else. Another process that
+// asks may come to it after some hundred ports.
 func FreeAddr() (string, error) {
 	for range lastPort - firstPort {
 		port := firstPort + (int64(os.Getpid())*97+portsGiven.Add(1))%(lastPort-firstPort)
