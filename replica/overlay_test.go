@@ -228,6 +228,17 @@ func TestOverlayLateInsertFillsOnlyTheGaps(t *testing.T) {
 	}
 }
 
+// TestOverlayLateRegionFillsOnlyTheGaps: the short way of a full region is for one that is newer than all that is there.
+func TestOverlayLateRegionFillsOnlyTheGaps(t *testing.T) {
+	o := newOverlay()
+	o.insert(4096, 4096, 1000, 20, false)
+	o.insert(0, regionSize, 50000, 10, false)
+	want := []extent{{0, 4096, 50000, 10, false}, {4096, 4096, 1000, 20, false}, {8192, regionSize - 8192, 50000 + 8192, 10, false}}
+	if d := cmp.Diff(want, o.collect(0, math.MaxUint64, nil), cmp.AllowUnexported(extent{})); d != "" {
+		t.Fatal(d)
+	}
+}
+
 // TestOverlayDropKeepsNewer: what a newer record took from an extent between collect and drop stays, and so does the rest of the newer one.
 func TestOverlayDropKeepsNewer(t *testing.T) {
 	o := newOverlay()
