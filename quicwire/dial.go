@@ -36,8 +36,9 @@ func (p *peer) keep() {
 				continue // the peer was faster
 			}
 		}
-		c, err := p.dial(failures)
-		p.setDialErr(err)
+		addr := p.address()
+		c, err := p.dial(addr, failures)
+		p.setDialErr(addr, err)
 		failures++
 		if err != nil {
 			p.e.cfg.Logger.Debug("dial failed", "peer", p.name, "failures", failures, "err", err)
@@ -70,10 +71,7 @@ func (p *peer) await() bool {
 }
 
 // dial connects to the peer and exchanges Hello. Of several addresses of its host each failure takes the next.
-func (p *peer) dial(failures int) (*conn, error) {
-	p.mu.Lock()
-	addr := p.addr
-	p.mu.Unlock()
+func (p *peer) dial(addr string, failures int) (*conn, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, 2*p.e.timing.handshake)
 	defer cancel()
 	all, err := resolve(ctx, addr)
@@ -135,6 +133,7 @@ func (p *peer) move(addr string) {
 	defer p.mu.Unlock()
 	if p.addr != addr {
 		p.addr = addr
+		p.dialErr = nil // it is about the old one
 		wake(p.moved)
 	}
 }
@@ -148,8 +147,19 @@ func (p *peer) takeLived() time.Duration {
 	return d
 }
 
-func (p *peer) setDialErr(err error) {
+func (p *peer) address() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.addr
+}
+
+// setDialErr keeps why a dial failed, unless the peer came by itself or moved meanwhile: it would be told when the link is
+// down again, of an address that has nothing to do with it.
+func (p *peer) setDialErr(addr string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.addr != addr || len(p.conns) > 0 {
+		err = nil
+	}
 	p.dialErr = err
 }

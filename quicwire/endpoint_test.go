@@ -228,7 +228,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	receive(t, "PeerUp", a.up)
 	p := a.peerByName("osaka")
 	for range 2 * maxConnections {
-		c, err := p.dial(0)
+		c, err := p.dial(p.address(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -253,7 +253,7 @@ func TestTheOtherSideGaveItUp(t *testing.T) {
 		receive(t, "PeerUp", b.up)
 		p := a.peerByName("osaka")
 		again := func() {
-			c, err := p.dial(0)
+			c, err := p.dial(p.address(), 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -60,6 +60,8 @@ func TestUsage(t *testing.T) {
 		{"group create g --size=x", "is not a size"},
 		{"peer add p localhost:1", "expected"},
 		{"mount --state s --name n --listen nowhere .", "is not HOST:PORT"},
+		{"mount --state s --name n --listen :70010 .", "--listen=:70010 has no port that can be listened at: give one from 1 to 65535"},
+		{"mount --state s --name n --listen :0 --metrics :-1 .", "--metrics=:-1 has no port that can be listened at"},
 		{"mount --state ./s --name n --listen :0 .", "outside of each other"},
 		{"mount --state s --name a/b --listen :0 .", "is not a name"},
 		{"status --bogus", "unknown flag"},

@@ -84,11 +84,11 @@ func (m *mountCmd) check() error {
 			return err
 		}
 	}
-	if _, _, err := net.SplitHostPort(m.Listen); err != nil {
-		return usagef("--listen=%s is not HOST:PORT: %v", m.Listen, err)
+	if err := checkListen("--listen", "udp", m.Listen); err != nil {
+		return err
 	}
-	if _, _, err := net.SplitHostPort(m.Metrics); m.Metrics != "" && err != nil {
-		return usagef("--metrics=%s is not HOST:PORT: %v", m.Metrics, err)
+	if err := checkListen("--metrics", "tcp", m.Metrics); m.Metrics != "" && err != nil {
+		return err
 	}
 	if m.PathWatch < time.Second || m.PathWatch > 60*24*time.Hour {
 		return usagef("--path-watch=%v is out of range: 1s to 60 days", m.PathWatch)
@@ -163,6 +163,18 @@ func (m *mountCmd) checkMountPoint() error {
 // daemonGone reports whether a mount gave this error because its daemon is dead, or dying at this moment.
 func daemonGone(err error) bool {
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+}
+
+// checkListen refuses what nothing can listen at before a site is made for it.
+func checkListen(flag, network, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usagef("%s=%s is not HOST:PORT: %v", flag, addr, err)
+	}
+	if _, err := net.LookupPort(network, port); err != nil {
+		return usagef("%s=%s has no port that can be listened at: give one from 1 to 65535, or 0 for a free one", flag, addr)
+	}
+	return nil
 }
 
 // inside reports whether path is dir or below it.
