@@ -259,6 +259,8 @@ func (w *dbPages) leaf(id uint64, e []byte, bucket string, depth int, key, value
 		name = bucket + "/" + name
 	}
 	switch flags := ne.Uint32(e); {
+	case flags == 0 && bucket == "": // bbolt takes each entry there for a bucket
+		return fmt.Errorf("page %d: entry %q is in no bucket", id, name)
 	case flags == 0:
 		w.visit(bucket, key, value)
 		return nil
