@@ -96,7 +96,7 @@
 //	answers a command not                           as it is                      the command is refused after requestTimeout
 //
 // The connection is begun anew once, which mends a path that became narrower (QUIC tries what a path carries upwards only); a mirror that is opened
-// again does not end it, a word that was owed does.
+// again does not end it, a word that was owed does, and when all pairs are suspended anything that the peer says.
 //
 // # A full journal
 //

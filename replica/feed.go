@@ -254,6 +254,7 @@ func (f *feedSession) receive() {
 		case *quicwire.PairStates:
 			f.g.mu.Lock()
 			if f.g.session == f { // else it may be about roles that were exchanged since
+				f.g.spoke()
 				f.g.compare(m.Pairs, false)
 			}
 			f.g.mu.Unlock()

@@ -60,6 +60,14 @@ func (g *group) owedWord() (owed bool, moved uint64) {
 	return false, 0
 }
 
+// spoke takes whatever came over a mirror session. Where nothing is replicated any more nothing is owed, and a peer that says anything at all is not
+// mute: nothing else would end that before the next resync. Requires mu.
+func (g *group) spoke() {
+	if !g.active() {
+		g.worded()
+	}
+}
+
 // worded takes a word that was owed: the mirror is up, if it has a session. Requires mu.
 func (g *group) worded() {
 	if g.mute {

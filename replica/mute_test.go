@@ -275,3 +275,38 @@ func TestMuteIsMended(t *testing.T) {
 		}
 	})
 }
+
+// TestMuteEndsBehindItsSuspension: a peer that was mute until its pairs were suspended, and then says something over the same mirror, is linked again:
+// nothing is owed any more that it could say.
+func TestMuteEndsBehindItsSuspension(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		states, open := osaka.states(g.restored())
+		osaka.die(nil)
+		p, speak := &puppet{}, make(chan struct{})
+		osaka.standIn(p)
+		p.pulls(t, "tokyo", open, func(ctx context.Context, s *quicwire.MirrorStream) {
+			go func() {
+				select {
+				case <-speak:
+					for i := range states {
+						states[i].Status = uint8(PSUE)
+					}
+					_ = s.Send(ctx, &quicwire.PairStates{Pairs: states})
+				case <-ctx.Done():
+				}
+			}()
+			reads(false)(ctx, s)
+		})
+		w.until("the puppet has a mirror", func() bool { return p.opened.Load() > 0 && tokyo.groupStatus(g.master()).Linked })
+		stop := w.trickle(g)
+		o := tokyo.outage(g.master())
+		o.until("the pairs are suspended", 10*time.Minute, func() bool { return tokyo.status("x").Status == PSUE && tokyo.status("y").Status == PSUE })
+		stop()
+		time.Sleep(time.Minute)
+		if tokyo.groupStatus(g.master()).Linked {
+			t.Error("the mirror is up, and nothing was said")
+		}
+		close(speak)
+		w.until("the mirror is up", func() bool { return tokyo.groupStatus(g.master()).Linked })
+	})
+}

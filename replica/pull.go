@@ -253,11 +253,13 @@ func (p *pullSession) receive() error {
 		if err != nil {
 			return err
 		}
+		p.g.mu.Lock()
 		if wordOf(fr) {
-			p.g.mu.Lock()
 			p.g.worded()
-			p.g.mu.Unlock()
+		} else {
+			p.g.spoke()
 		}
+		p.g.mu.Unlock()
 		switch m := fr.(type) {
 		case *quicwire.Batch:
 			if err = p.gate(m); len(p.early) > 0 {
