@@ -197,8 +197,9 @@ fuzz: ## each fuzz test for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: build ## measure, and print the figures
-	$(GO) run ./e2e/bench
+bench: build ## measure beside the raw disk, print the figures, and write them to bin/bench.json; ROWS=REGEXP measures a part, QUICK=1 less of all
+	$(call need,$(TOOLS) sqlite3:sqlite3)
+	$(GO) run ./e2e/bench -json bin/bench.json -rows '$(ROWS)'
 
 .PHONY: demo
 demo: build ## two sites on this host, with a tour (needs root)

@@ -1,12 +1,27 @@
-// Command bench measures what a volume costs: the same fio jobs on a raw file, on an unpaired volume (SMPL) and on a primary volume
-// that is replicated to a second site on this host (PAIR), in one run, on one disk, with the ratios to the raw file. Both sites, fio and
-// the raw file share the machine, so read the ratios and not the figures, and compare only within one table.
+// Command bench measures what a volume costs, beside the raw disk and in the same run. Both sites, the load and the raw file share one machine and one
+// disk, so read the ratios and not the figures, and compare only within one table.
 //
-//	make bench            three rounds of four seconds for each cell, less than ten minutes
-//	QUICK=1 make bench    three rounds of one second, less than three minutes
+//	make bench             three rounds of two seconds for each cell, less than 15 minutes
+//	QUICK=1 make bench     one round of one second, less than three minutes
+//	make bench ROWS=fsync  only the jobs and sections whose name matches
 //
-// Within a round the three targets take turns, so that what else happens on the machine hits all of them. A cell is the median of its
-// rounds. After each job on the pair the bench waits until the secondary holds everything, so that no job pays for the one before.
+// The first table runs the same jobs of fio, and SQLite on ext4 on a loop device, on five files:
+//
+//	raw       a file on the disk
+//	loopback  the same behind a go-fuse file system that does nothing, with the mount settings of pairfs: what FUSE costs
+//	SMPL      an unpaired volume
+//	PAIR      a volume that is replicated to a second site
+//	cut       a volume in PAIR whose peer is gone: the journal takes everything
+//
+// Within a round the files take turns, so that what else happens on the machine hits all of them. A cell is the median of its rounds. After each job
+// on the pair the bench waits until the secondary holds everything, so that no job pays for the one before; the processor time of a cell, of all
+// daemons behind its file and for each 10⁹ bytes of the host's, includes that. After each job on the cut volume its pair is made anew, with an empty journal.
+// A cell with an exclamation mark does not count, and why is said below the table.
+//
+// Then: what idle pairs cost; initial copies beside a bare quic-go stream and TLS over TCP of the same bytes; update copies; records replicated, until
+// the last is at the peer; the lag beside hosts that write at a steady rate; a restart behind kill -9; exchanges of roles and a takeover. Each section ends
+// with memory and goroutines of the daemons. -json writes all of it to a file.
+//
 // Everything lives in one temporary directory (-dir, by default that of the system, or /var/tmp where that one is in memory) and is
 // removed at the end, also after Ctrl-C.
 package main

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"time"
 
@@ -19,22 +20,28 @@ import (
 
 // plan is how long and how large a run is.
 type plan struct {
-	rounds int
-	length time.Duration // of one job in one round
-	size   int64         // bytes of each target
-	limit  time.Duration // of the whole run
+	rounds  int
+	length  time.Duration // of one job in one round
+	size    int64         // bytes of each file of the first table
+	journal int64         // bytes of each journal
+	bulk    int64         // bytes of an initial copy; half of it is what a resync is measured on, a quarter what a restart finds in the journal
+	limit   time.Duration // of the whole run
 }
 
 var (
-	full  = plan{rounds: 3, length: 4 * time.Second, size: 1 << 30, limit: 10 * time.Minute}
-	quick = plan{rounds: 3, length: time.Second, size: 256 << 20, limit: 3 * time.Minute}
+	full  = plan{rounds: 3, length: 2 * time.Second, size: 1 << 30, journal: 2 << 30, bulk: 4 << 30, limit: 15 * time.Minute}
+	quick = plan{rounds: 1, length: time.Second, size: 256 << 20, journal: 512 << 20, bulk: 512 << 20, limit: 3 * time.Minute}
 )
 
 // drainLimit is how long the secondary may take to hold what one job wrote.
-const drainLimit = time.Minute
+const drainLimit = 2 * time.Minute
 
 func main() {
+	serveLoopback()
+	serveStream()
 	dir := flag.String("dir", "", "directory on the disk to measure; a temporary one in it is used and removed")
+	rows := flag.String("rows", "", "regular expression: only these jobs and sections")
+	file := flag.String("json", "", "file into which all figures are written too")
 	flag.Parse()
 	p := full
 	if os.Getenv("QUICK") != "" {
@@ -44,18 +51,24 @@ func main() {
 	defer cancel()
 	ctx, cancel = context.WithTimeoutCause(ctx, p.limit, fmt.Errorf("the bench took longer than %v", p.limit))
 	defer cancel()
-	if err := bench(ctx, p, *dir); err != nil {
+	if err := bench(ctx, p, *dir, *rows, *file); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // bench sets up, measures, prints, and leaves nothing behind.
-func bench(ctx context.Context, p plan, dir string) (err error) {
-	if _, err := exec.LookPath("fio"); err != nil {
-		return fmt.Errorf("%w; install fio", err)
+func bench(ctx context.Context, p plan, dir, only, file string) (err error) {
+	for _, tool := range []string{"fio", "sqlite3", "losetup", "mkfs.ext4"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w; install it (make tools does)", err)
+		}
 	}
-	base, err := workDir(dir, 8*p.size)
+	want, err := regexp.Compile(only)
+	if err != nil {
+		return fmt.Errorf("-rows: %w", err)
+	}
+	base, err := workDir(dir, 7*p.size+4*p.journal+6*p.bulk)
 	if err != nil {
 		return err
 	}
@@ -78,12 +91,24 @@ func bench(ctx context.Context, p plan, dir string) (err error) {
 		return err
 	}
 	b := prepare(r, p)
-	fmt.Printf("%d rounds of %v on files of %d MiB in %s, %d processors, %s\n", p.rounds, p.length, p.size>>20, base, runtime.NumCPU(), time.Now().Format(time.DateTime))
-	rows, err := b.measure(ctx, p)
+	head := fmt.Sprintf("%d rounds of %v on files of %d MiB in %s, %d processors, %s", p.rounds, p.length, p.size>>20, filepath.Dir(base), runtime.NumCPU(), time.Now().Format(time.DateTime))
+	fmt.Println(head)
+	rows, err := b.measure(ctx, want)
 	if err != nil {
 		return err
 	}
-	return print(os.Stdout, rows)
+	if len(rows) > 0 {
+		if err := print(os.Stdout, columnNames, rows); err != nil {
+			return err
+		}
+	}
+	if err := b.sections(want); err != nil {
+		return err
+	}
+	if err := printFigures(os.Stdout, b.figures); err != nil || file == "" {
+		return err
+	}
+	return writeReport(file, head, rows, b.figures)
 }
 
 // workDir makes a directory on a real disk with enough room.
@@ -112,77 +137,70 @@ func inMemory(dir string) bool {
 	return unix.Statfs(dir, &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
 }
 
-// benchmark is two sites and three files of the same size.
+// benchmark is three sites and the files of the columns.
 type benchmark struct {
-	r     *runner
-	sites [2]*e2e.Site
-	paths [len(targets)]string // in the order of targets
+	r                   *runner
+	plan                plan
+	tokyo, osaka, kyoto *e2e.Site // hosts of tokyo write, osaka is the peer, kyoto a peer that is gone most of the time
+	columns             []column
+	figures             []figure
 }
 
-// prepare starts two sites, fills the three targets, and makes the pair.
+// prepare starts the sites and makes the columns.
 func prepare(r *runner, p plan) *benchmark {
-	b := &benchmark{r: r}
-	tokyo, osaka := e2e.Start(r, "tokyo"), e2e.Start(r, "osaka")
-	b.sites = [2]*e2e.Site{tokyo, osaka}
-	tokyo.Do("peers/osaka", fmt.Sprintf("add address=%s key=%s", osaka.Listen, osaka.Fingerprint()))
-	osaka.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=1TiB", tokyo.Listen, tokyo.Fingerprint()))
-	e2e.Until(r, time.Minute, "the sites are connected", func() bool { return tokyo.Get("peers/osaka")["connected"] == "yes" })
-	b.paths = [...]string{filepath.Join(b.r.dir, "raw"), tokyo.Path("single"), tokyo.Path("paired")}
-	for _, path := range b.paths {
-		b.fill(path, p.size)
+	o := e2e.Options{Limit: p.limit + time.Minute}
+	b := &benchmark{r: r, plan: p, tokyo: e2e.Start(r, "tokyo", o), osaka: e2e.Start(r, "osaka", o), kyoto: e2e.Start(r, "kyoto", o)}
+	for _, s := range []*e2e.Site{b.osaka, b.kyoto} {
+		b.tokyo.Do("peers/"+s.Name, fmt.Sprintf("add address=%s key=%s create=1TiB", s.Listen, s.Fingerprint()))
+		s.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=1TiB", b.tokyo.Listen, b.tokyo.Fingerprint()))
+		e2e.Until(r, time.Minute, "the sites are connected", func() bool { return b.tokyo.Get("peers/" + s.Name)["connected"] == "yes" })
 	}
-	// Hosts are held to what the peer takes, or a row would measure a pair that was suspended by its full journal.
-	tokyo.Do("groups/default", "create inflow-control=yes overflow-watch=600s")
-	tokyo.Do("pair0", "create volume=paired peer=osaka")
-	tokyo.Wait("pair0", 2*time.Minute, "PAIR")
-	b.settle()
+	b.makeColumns()
 	return b
 }
 
-// fill writes all of a new file, so that no job pays for allocation.
-func (b *benchmark) fill(path string, size int64) {
-	cmd := exec.CommandContext(b.r.ctx, "fio", "--name=fill", "--filename="+path, "--rw=write", "--bs=1m", "--direct=1", "--end_fsync=1",
-		fmt.Sprintf("--size=%d", size))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.r.Fatalf("fill %s: %v\n%s", path, err, out)
-	}
-}
-
-// settle waits until the secondary holds everything, and brings the pair back if it was suspended.
-func (b *benchmark) settle() {
-	tokyo := b.sites[0]
-	if s := tokyo.Status("pair0"); s != "PAIR" && s != "PFUL" {
-		b.r.Logf("the pair became %s (%s); it is resynchronised", s, tokyo.Get("pair0")["suspend-type"])
-		tokyo.Do("pair0", "resync")
-		tokyo.Wait("pair0", drainLimit, "PAIR")
-	}
-	e2e.Until(b.r, drainLimit, "the secondary holds everything", func() bool {
-		if b.r.ctx.Err() != nil {
-			b.r.Fatalf("%v", context.Cause(b.r.ctx))
+// measure runs every job that is wanted on every column in turns.
+func (b *benchmark) measure(ctx context.Context, want *regexp.Regexp) (rows []row, err error) {
+	for _, j := range jobs {
+		if !want.MatchString(j.name) {
+			continue
 		}
-		return tokyo.Get("pair0")["lag-records"] == "0"
-	})
-}
-
-// measure runs every job on every target in turns.
-func (b *benchmark) measure(ctx context.Context, p plan) ([]row, error) {
-	rows := make([]row, len(jobs))
-	for i, j := range jobs {
-		rows[i].job = j
-		for round := range p.rounds {
+		row := row{job: j, cells: make([]cell, len(b.columns)), sites: map[string]footprint{}}
+		for round := range b.plan.rounds {
 			j.seed = 1 + round
-			for t := range targets {
-				s, err := j.run(ctx, b.paths[t], p.size, p.length)
-				if err != nil {
-					return nil, fmt.Errorf("%s on %s: %w", j.name, targets[t], err)
+			for i, c := range b.columns {
+				if c.writes && j.read {
+					continue
 				}
-				rows[i].samples[t] = append(rows[i].samples[t], s)
-				b.r.Logf("%-30s %-4s %12s  p99 %s", j.name, targets[t], j.format(s.rate), short(s.p99))
-				if targets[t] == "PAIR" {
-					b.settle()
+				if err := b.cell(ctx, j, c, &row.cells[i]); err != nil {
+					return nil, fmt.Errorf("%s on %s: %w", j.name, c.name, err)
 				}
 			}
 		}
+		row.sites["tokyo"], row.sites["osaka"] = footprintOf(b.tokyo), footprintOf(b.osaka)
+		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// cell runs one job once.
+func (b *benchmark) cell(ctx context.Context, j job, c column, into *cell) error {
+	if j.most = c.most; j.inserts != "" {
+		j.most = 0
+	}
+	before := processor(c.pids())
+	s, err := j.run(ctx, b.r.dir, c.path, b.plan.size, b.plan.length)
+	if err != nil {
+		return err
+	}
+	if c.settle != nil {
+		into.bad = c.settle()
+	}
+	s.cpu = processor(c.pids()) - before
+	into.samples = append(into.samples, s)
+	b.r.Logf("%-30s %-8s %12s  p50 %s  p99 %s  %s", j.name, c.name, j.format(s.rate), short(s.p50), short(s.p99), into.bad)
+	if c.reset != nil {
+		c.reset()
+	}
+	return nil
 }
