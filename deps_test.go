@@ -23,16 +23,17 @@ var allowed = map[string][]string{
 	"pairfs/cmd/pairfs":          {"pairfs/fs", "pairfs/replica", "pairfs/journal", "pairfs/quicwire"},
 	"pairfs/journal/journaltest": {"pairfs/journal"},
 	"pairfs/quicwire/wiretest":   {},
-	"pairfs/e2e":                 {"pairfs/quicwire", "pairfs/quicwire/wiretest", "pairfs/e2e/faultfs", "pairfs/e2e/prefix"},
+	"pairfs/e2e":                 {"pairfs/quicwire", "pairfs/quicwire/wiretest", "pairfs/e2e/faultfs", "pairfs/e2e/prefix", "pairfs/e2e/wan"},
 	"pairfs/e2e/bench":           {"pairfs/e2e", "pairfs/quicwire/wiretest"},
 	"pairfs/e2e/faultfs":         {},
 	"pairfs/e2e/machine":         {},
 	"pairfs/e2e/prefix":          {},
+	"pairfs/e2e/wan":             {},
 	"pairfs/e2e/machine/init":    {"pairfs/e2e/machine"},
 }
 
 // testOnly are the packages that no product code imports: helpers of tests.
-var testOnly = []string{"pairfs/journal/journaltest", "pairfs/quicwire/wiretest", "pairfs/e2e", "pairfs/e2e/bench", "pairfs/e2e/faultfs", "pairfs/e2e/machine", "pairfs/e2e/prefix"}
+var testOnly = []string{"pairfs/journal/journaltest", "pairfs/quicwire/wiretest", "pairfs/e2e", "pairfs/e2e/bench", "pairfs/e2e/faultfs", "pairfs/e2e/machine", "pairfs/e2e/prefix", "pairfs/e2e/wan"}
 
 // transitive names the packages of this module that the build of a package may contain, itself included.
 var transitive = map[string][]string{

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pairfs/e2e/wan"
 )
 
 // Wire is a network of two hosts that are namespaces of their own, joined by a cable of a limited rate: a veth pair with a token bucket
@@ -29,6 +31,8 @@ type Wire struct {
 
 	keeper *exec.Cmd // takes the namespaces away when life is closed, by this process or with it
 	life   io.Closer
+
+	Relay *wan.Relay // of [NewLongWire]; nil for a cable
 }
 
 // Addresses of the two ends, the same in every Wire.
@@ -166,6 +170,12 @@ var NoWire = sync.OnceValue(func() string {
 func TwoApart(t T, rate int64, opts Options) (*Sites, *Wire) {
 	t.Helper()
 	w := NewWire(t, rate)
+	return twoAt(t, w, Seed(t), opts), w
+}
+
+// twoAt starts the two sites at the ends of a wire.
+func twoAt(t T, w *Wire, seed uint64, opts Options) *Sites {
+	t.Helper()
 	at := func(ns, host string) Options {
 		o := opts
 		o.Netns = ns
@@ -174,9 +184,9 @@ func TwoApart(t T, rate int64, opts Options) (*Sites, *Wire) {
 		}
 		return o
 	}
-	s := &Sites{A: Start(t, "tokyo", at(w.a, wireA)), B: Start(t, "osaka", at(w.b, wireB)), Seed: Seed(t), t: t}
+	s := &Sites{A: Start(t, "tokyo", at(w.a, wireA)), B: Start(t, "osaka", at(w.b, wireB)), Seed: seed, t: t}
 	s.A.Do("peers/osaka", fmt.Sprintf("add address=%s key=%s create=2TiB", wireB+wirePort, s.B.Fingerprint()))
 	s.B.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=2TiB", wireA+wirePort, s.A.Fingerprint()))
 	s.AwaitLink()
-	return s, w
+	return s
 }
