@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ type column struct {
 	settle func() (bad string) // after each job, before their processor time is taken: lets what the job began come to its end; bad says why the job does not count
 	reset  func()              // after that, makes it as it was before
 }
+
+// gone is the status of a pair that is not there.
+const gone = "SMPL"
 
 // columns of the first table, the first being what the others are compared with.
 var columnNames = []string{"raw", "loopback", "SMPL", "PAIR", "cut"}
@@ -77,6 +81,16 @@ func (b *benchmark) settle() (bad string) {
 
 // join pairs the volume of the cut link with one of kyoto, and ends kyoto: its peer is gone, and the pair stays PAIR.
 func (b *benchmark) join() {
+	if _, err := os.Stat(b.kyoto.Path("severed")); err != nil {
+		f, err := os.Create(b.kyoto.Path("severed"))
+		if err == nil {
+			err = errors.Join(f.Truncate(b.plan.size), f.Close())
+		}
+		if err != nil {
+			b.r.Fatalf("the volume at kyoto: %v", err)
+		}
+	}
+	b.kyoto.Do("volumes/severed", "reserve peer=tokyo")
 	b.tokyo.Do("severed", "create volume=severed peer=kyoto group=severed copy=none")
 	b.tokyo.Wait("severed", drainLimit, "PAIR")
 	b.kyoto.Wait("severed", drainLimit, "PAIR")
@@ -97,7 +111,7 @@ func (b *benchmark) rejoin() {
 	e2e.Until(b.r, time.Minute, "tokyo and kyoto are connected", func() bool { return b.tokyo.Get("peers/kyoto")["connected"] == "yes" })
 	b.tokyo.Do("severed", "delete")
 	e2e.Until(b.r, drainLimit, "the pair is gone", func() bool {
-		return b.tokyo.Status("severed") == "" && b.kyoto.Status("severed") == ""
+		return b.tokyo.Status("severed") == gone && b.kyoto.Status("severed") == gone
 	})
 	b.join()
 }

@@ -98,7 +98,7 @@ func (b *benchmark) emptyCopies(size int64) error {
 		b.say(figure{Section: "copy", Name: "initial copy, " + name, Value: mibps(size, took), Unit: "MiB/s"})
 		b.say(figure{Section: "copy", Name: "bytes sent, " + name, Value: float64(wire), Unit: "bytes"})
 		b.tokyo.Do(name, "delete")
-		e2e.Until(b.r, drainLimit, "the pair is gone", func() bool { return b.tokyo.Status(name) == "" && b.osaka.Status(name) == "" })
+		e2e.Until(b.r, drainLimit, "the pair is gone", func() bool { return b.tokyo.Status(name) == gone && b.osaka.Status(name) == gone })
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (b *benchmark) copyOf(volume string) (took time.Duration, wire int64) {
 
 // resyncs measures update copies of one, ten and fifty percent of a volume.
 func (b *benchmark) resyncs() error {
-	if b.tokyo.Status("bulk") == "" {
+	if b.tokyo.Status("bulk") == gone {
 		b.fill(b.tokyo.Path("bulk"), b.plan.bulk)
 		b.tokyo.Do("groups/bulk", fmt.Sprintf("create size=%d copy-pace=high", b.plan.journal))
 		b.copyOf("bulk")
