@@ -82,7 +82,7 @@ func (j job) run(ctx context.Context, dir, path string, size int64, length time.
 		return j.insert(ctx, dir, path, length)
 	}
 	args := append([]string{
-		"--name=bench", "--filename=" + path, fmt.Sprintf("--size=%d", size), "--time_based", "--norandommap",
+		"--name=bench", "--filename=" + path, fmt.Sprintf("--size=%d", size), "--norandommap",
 		fmt.Sprintf("--runtime=%dms", length.Milliseconds()), fmt.Sprintf("--randseed=%d", j.seed), "--output-format=json",
 		"--allow_file_create=0",
 	}, j.args...)
@@ -91,6 +91,8 @@ func (j job) run(ctx context.Context, dir, path string, size int64, length time.
 	}
 	if j.most > 0 {
 		args = append(args, fmt.Sprintf("--io_size=%d", j.most))
+	} else {
+		args = append(args, "--time_based") // it would go on behind io_size
 	}
 	cmd := exec.CommandContext(ctx, "fio", args...)
 	var errs bytes.Buffer

@@ -243,8 +243,12 @@ func (b *benchmark) takeovers() error {
 	e2e.Until(b.r, drainLimit, "the pair is linked", func() bool { return b.tokyo.Get("groups/default")["linked"] == "yes" })
 	b.settle()
 	take := func(name string, s *e2e.Site) error {
+		group := "default"
+		if s == b.osaka {
+			group = "default@tokyo"
+		}
 		began := time.Now()
-		if out, code := s.CLI("takeover", "pair0"); code != 0 {
+		if out, code := s.CLI("group", "takeover", group); code != 0 {
 			return fmt.Errorf("takeover at %s: %s", s.Name, out)
 		}
 		b.say(figure{Section: "takeover", Name: name, Value: time.Since(began).Seconds(), Unit: "s"})
