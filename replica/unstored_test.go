@@ -56,6 +56,7 @@ func killedWhileStopping(t *testing.T, at bool) {
 	})
 	d.a.open()
 	d.a.awaitBoth(PAIR, "x", "y")
+	d.wait("the link is up", d.a.linked) // without one a split marks what the peer has not had
 	d.a.suspend("g", SuspendOptions{}, "x", "y")
 	w.check(d.b, everyAck)
 }
