@@ -129,8 +129,9 @@ func keepCopy(t *testing.T, s *Site) (pid int) {
 
 // TestStopWithACopyElsewhere stops a site of whose mount another mount namespace has a copy: the kernel would let it serve that for ever. It names who has
 // it, ends, and has lost nothing.
+//
+// It runs alone: a new mount namespace has a copy of every mount, and would keep the loop devices of other tests busy.
 func TestStopWithACopyElsewhere(t *testing.T) {
-	t.Parallel()
 	a := Start(t, "tokyo")
 	a.MakeVolume("db", 16*mib)
 	want := bytes.Repeat([]byte("kept "), 1000)
