@@ -24,8 +24,8 @@
 // goes to stderr. The daemon tells a service manager READY=1 and STOPPING=1 where NOTIFY_SOCKET is set; a unit runs it with --foreground.
 //
 // SIGTERM, SIGINT, SIGHUP, the command "stop" in .ctl/site and umount(8) all end it in the same way: unmount, flush, checkpoint, close. While
-// the mount is busy it goes on serving and tries again for ten seconds, names in its log who holds the mount, and then cuts them off. What a
-// stop could not do is in DIR/stop-error until the next start.
+// the mount is busy it goes on serving and tries again for ten seconds, names in its log who holds the mount, and then cuts them off; a
+// container that was begun meanwhile holds a copy of the mount in its own mount namespace. What a stop could not do is in DIR/stop-error until the next start.
 //
 // A site does not start while something of it is missing that may be found: --without-ring and --without-store=VOLUME say that the staging ring
 // of a killed daemon, or the store of a volume, is lost for good. A volume without a store is given up with its pair, on this side alone.
