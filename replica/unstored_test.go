@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,9 +35,18 @@ func killedWhileStopping(t *testing.T, at bool) {
 	}
 	g, a := d.a.site.groupByName("g"), d.a.site.pairByName("x").att
 	a.vol.mode.RLock() // a host's writes are under way, for which the purge waits
+	written := sync.OnceFunc(a.vol.mode.RUnlock)
+	defer written()
+	await := func(what string, ok func() bool) {
+		if err := waitFor(ok); err != nil {
+			written() // what a site says of itself waits for them too
+			d.dump()
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- d.a.site.SuspendPair(ctx, "x", o) }()
-	d.wait("nothing more is replicated", func() bool { return a.stop.Load() != uint64(noStop) })
+	await("nothing more is replicated", func() bool { return a.stop.Load() != uint64(noStop) })
 	for i := range int64(20) {
 		o := w.h.begin(0, 8*i, 1, false, false)
 		must(t, a.obtain(ctx, o.payload(), o.block*o.unit, false))
@@ -44,12 +54,12 @@ func killedWhileStopping(t *testing.T, at bool) {
 	}
 	must(t, w.write(ctx, 1, 0, 1, true))
 	last := g.journal.Marks().LastSeq
-	d.wait("the sender has come to them", func() bool { return d.b.lastSeq("g@tokyo") >= last || g.waitsToPass() })
+	await("the sender has come to them", func() bool { return d.b.lastSeq("g@tokyo") >= last || g.waitsToPass() })
 	d.a.crash(func() {
 		over, stop := context.WithCancel(context.Background())
 		stop()
 		_ = d.a.site.endpoint.Close(over) // nobody hears of what follows
-		a.vol.mode.RUnlock()
+		written()
 		if err := <-ended; err == nil {
 			t.Error("a purge was stored in a database that was closed")
 		}
@@ -68,7 +78,7 @@ func (g *group) waitsToPass() bool {
 	g.mu.Unlock()
 	waits := false
 	_ = records(g, func(rec *journal.Record) error {
-		if rec.Seq == next && rec.Advances() && rec.Kind == journal.KindUpdate {
+		if rec.Seq == next && (rec.Kind == journal.KindUpdate || rec.Kind == journal.KindDiscard) && rec.Advances() {
 			_, what := g.passes(rec)
 			waits = waits || what == passNot
 		}
