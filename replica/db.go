@@ -37,6 +37,9 @@ import (
 // such a database is opened.
 const dbFormat = 2
 
+// sumFormat is the first format whose entries have a sum, see db_sum.go.
+const sumFormat = 2
+
 var (
 	bucketSite    = []byte("site")
 	bucketPeers   = []byte("peers")

@@ -62,15 +62,25 @@ type dbPages struct {
 // walkPages reads the database and calls visit for each entry. An error says what is damaged. broken says what is wrong with one of the two meta
 // pages, where the other one is good.
 func walkPages(f io.ReaderAt, size int64, visit func(bucket string, key, value []byte)) (broken, err error) {
-	w := &dbPages{f: f, size: size, seen: map[uint64]bool{}, visit: visit}
+	entries := 0
+	w := &dbPages{f: f, size: size, seen: map[uint64]bool{}, visit: func(bucket string, key, value []byte) { entries++; visit(bucket, key, value) }}
 	if err := w.metas(); err != nil {
 		return nil, err
 	}
 	if err := w.freePages(); err != nil {
 		return nil, err
 	}
-	return w.broken, w.tree(w.meta.root, "", pagesDeep, nil, nil)
+	if err := w.tree(w.meta.root, "", pagesDeep, nil, nil); err != nil {
+		return nil, err
+	}
+	if entries == 0 && w.meta.committed > emptyCommit {
+		return nil, fmt.Errorf("it has no entries, and had %d changes", w.meta.committed)
+	}
+	return w.broken, nil
 }
+
+// emptyCommit is the transaction of a database that was made and never had an entry: a start ended before its first change.
+const emptyCommit = 1
 
 // metas finds the meta page that holds.
 func (w *dbPages) metas() error {

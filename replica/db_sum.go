@@ -16,7 +16,8 @@ import (
 // bbolt has checksums on its two meta pages alone. A bit that turns over elsewhere may change a mark, a state, or take a region out of a bitmap,
 // and what follows is a difference that nobody knows of. So the database carries the sum of its entries: site "sum" is the sum, modulo 2^64, of
 // a checksum of each entry but itself. A change takes the old entry out of it and brings the new one in, in the same transaction, so it
-// costs nothing that grows with the database, and an entry that vanished is missed too. It is looked at when the site starts, and by Check.
+// costs nothing that grows with the database, and an entry that vanished is missed too. It is looked at when the site starts, and by Check. A database
+// of entries without it is one of before format 2, and says so, or is damaged.
 //
 // A meta page that is damaged makes bbolt go back by one transaction without a word. Where the site ended in good order both meta pages stand for
 // the same entries, and site "twins" says so: one of them is enough then. Behind a kill it is not known what the lost one stood for, and the
@@ -107,27 +108,31 @@ func verify(path string) error {
 
 // verifyPages is verify of the bytes of a database.
 func verifyPages(f io.ReaderAt, size int64) error {
-	sum, want, twins, has, newer := uint64(0), uint64(0), false, false, false
+	sum, want, twins, has, entries, format := uint64(0), uint64(0), false, false, 0, uint32(0)
 	broken, err := walkPages(f, size, func(bucket string, key, value []byte) {
+		entries++
 		if bucket == string(bucketSite) {
 			switch {
 			case string(key) == string(keySum) && len(value) == 8:
 				want, has = binary.LittleEndian.Uint64(value), true
 				return
 			case string(key) == string(keyFormat) && len(value) == 4:
-				newer = binary.LittleEndian.Uint32(value) > dbFormat // what its sum is the newer program knows
+				format = binary.LittleEndian.Uint32(value)
 			case string(key) == string(keyTwins):
 				twins = true
 			}
 		}
 		sum += entrySum(bucket, key, value)
 	})
+	newer := format > dbFormat // what its sum is the newer program knows
 	switch {
 	case errors.Is(err, unix.EIO):
 		return fmt.Errorf("%w: mend the disk of the state directory", err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", errDamaged, err)
-	case has && !newer && sum != want:
+	case !newer && !has && entries > 0 && (format == 0 || format >= sumFormat):
+		return fmt.Errorf("%w: its checksum, or its format number, is not where it was stored", errDamaged)
+	case !newer && has && sum != want:
 		return fmt.Errorf("%w: its entries are not those that were stored: their checksums add up to %016x, and not to %016x", errDamaged, sum, want)
 	case broken != nil && !twins:
 		return fmt.Errorf("%w: %w, and pairfs was not stopped in good order, so what is there may be of before its last change", errDamaged, broken)
