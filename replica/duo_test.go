@@ -550,6 +550,7 @@ func (w *writer) write(ctx context.Context, vol int, block, n int64, sync bool) 
 			err = fmt.Errorf("%d of %d bytes were written", done, n*o.unit)
 		}
 	}
+	w.direct(v, o)
 	return w.h.ended(o, err)
 }
 
@@ -559,7 +560,20 @@ func (w *writer) discard(ctx context.Context, vol int, block, n int64) error {
 	if err == nil {
 		err = v.Discard(ctx, block*o.unit, n*o.unit)
 	}
+	w.direct(v, o)
 	return w.h.ended(o, err)
+}
+
+// direct notes of an op whether it may have gone straight to the store.
+func (w *writer) direct(v *Volume, o *op) {
+	if v == nil {
+		return
+	}
+	v.mode.RLock()
+	defer v.mode.RUnlock()
+	if v.att == nil || v.att.direct.Load() {
+		w.h.Direct(o.n)
+	}
 }
 
 // sync flushes a volume, and with it everything of its group.

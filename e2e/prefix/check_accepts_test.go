@@ -15,6 +15,16 @@ func TestCheckAccepts(t *testing.T) {
 			m.write(0, 4, 8)
 			return Acknowledged
 		}},
+		{"of two that went straight to a store each is over the other in some sectors", func(m *model) Demand {
+			a, b := m.begin(0, 0, 8), m.begin(0, 0, 8)
+			m.apply(a)
+			m.applyPart(b, 4, 8)
+			for _, n := range []uint64{a, b} {
+				m.h.Direct(n)
+				m.h.Ack(n)
+			}
+			return Acknowledged
+		}},
 		{"the newest write of each volume is missing", func(m *model) Demand {
 			m.write(0, 0, 8)
 			m.drop(1, 0, 8)

@@ -11,6 +11,23 @@ func TestCheckRejectsWriters(t *testing.T) {
 			m.applyPart(b, 4, 8)
 			return Nothing
 		}},
+		{"each of two is over the other, and one of them has an order", Torn, func(m *model) Demand {
+			a, b := m.begin(0, 0, 8), m.begin(0, 0, 8)
+			m.apply(a)
+			m.applyPart(b, 4, 8)
+			m.h.Direct(b)
+			return Nothing
+		}},
+		{"two without an order, of which the later is under the earlier in some sectors", Torn, func(m *model) Demand {
+			a := m.begin(0, 0, 8)
+			m.apply(a)
+			m.h.Direct(a)
+			m.h.Ack(a)
+			b := m.begin(0, 0, 8)
+			m.applyPart(b, 4, 8)
+			m.h.Direct(b)
+			return Nothing
+		}},
 		{"each of two is over the other, on either side of a third", Torn, func(m *model) Demand {
 			a, b := m.begin(0, 0, 16), m.begin(0, 0, 16)
 			m.apply(a)

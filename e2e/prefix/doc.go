@@ -7,7 +7,8 @@
 // a [Picture] of an image: which writes it shows. [History.Check] decides, of the pictures of any of the volumes together:
 //
 //   - order and prefix (I1, I4): there is one order of writes, over all volumes, that agrees with what every host could know of it, and the
-//     pictures show what a prefix of it leaves. Writes under way together may have either order, but one, everywhere;
+//     pictures show what a prefix of it leaves. Writes under way together may have either order, but one, everywhere,
+//     unless both went straight to a store;
 //   - the promise to hosts (I2): the prefix has what a [Demand] names: after a kill all that was acknowledged ([Acknowledged]), after a power cut all
 //     that a sync covered and each synchronous write ([Synced]), behind a marker what was acknowledged before it ([Before]);
 //   - no torn write: a write, of up to 1 MiB, is in the prefix with all its sectors or not at all;

@@ -19,6 +19,7 @@ type Write struct {
 	Zero    bool   // a discard: the range reads as zeroes afterwards
 	Sync    bool   // synchronous: once acknowledged it survives a power cut, and so does all that was acknowledged before it began
 	Run     uint64 // of the history that it was begun in
+	Direct  bool   // it may have gone straight to a store, in pieces: of two that were under way together each may be over the other in some sectors
 	GivenUp bool   // a history that was forked goes on without it
 	Start   Stamp  // before it was issued
 	End     Stamp  // after it was acknowledged; 0 if it never was
@@ -99,6 +100,14 @@ func (h *History) Fail(counter uint64) {
 	defer h.mu.Unlock()
 	h.clock++
 	h.writes[counter-1].Failed = h.clock
+}
+
+// Direct records that a write may have gone straight to a store: a volume that is in no pair, or whose journal failed, has no order of its own.
+// It is to be called before [History.Ack] or [History.Fail].
+func (h *History) Direct(counter uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.writes[counter-1].Direct = true
 }
 
 // FailAll is Fail of every write under way: whoever wrote is no more.
