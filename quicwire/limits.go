@@ -37,12 +37,15 @@ const (
 )
 
 // Flow control. The windows bound what a peer can have in flight toward this side, and so the memory it can fill:
-// at most maxConnectionWindow for each connection.
+// at most maxConnectionWindow for each connection, and pathWindow for each path connection.
 const (
 	initialStreamWindow     = 4 << 20
 	maxStreamWindow         = 16 << 20
-	initialConnectionWindow = 8 << 20
+	initialConnectionWindow = pathWindow
 	maxConnectionWindow     = 32 << 20
+	// pathWindow is that of a path connection, for all of its life: at a round trip of 100 ms it carries 40 MB a second, and there may be
+	// MaxPaths of them.
+	pathWindow = 4 << 20
 )
 
 // initialPacket is the size of the packets that a connection begins with, the least that QUIC asks of a path (RFC 9000, 14): with the headers of IP
@@ -56,6 +59,12 @@ const (
 	// maxMirrors is the most mirror streams of one peer served at a time; a site has at most 256 groups, and while a
 	// connection is being replaced a group may have an old stream beside its new one.
 	maxMirrors = 384
+	// MaxPaths is the most path connections with one peer, and the most paths of one mirror session: eight were measured to be enough for a link that
+	// loses one packet in a thousand, more help on worse ones alone, and each costs pathWindow.
+	MaxPaths = 16
+	// maxPathStreams is the most streams on one path connection: a session has one on each, and a site has at most 256 groups, whose old sessions
+	// may have theirs beside the new ones.
+	maxPathStreams = 384
 	// maxRequests is the most requests of one peer served at a time. Further ones wait on their streams, unread.
 	maxRequests = 16
 	// maxOpening is the most of these whose first frame is being read: it is as long as the peer likes up to MaxControlFrame, and has its memory
@@ -104,6 +113,8 @@ const (
 	// minDelay and maxDelay bound the pause between two dials of one peer.
 	minDelay = 250 * time.Millisecond
 	maxDelay = 5 * time.Second
+	// pathLinger is how long a path connection stays without a stream: a session that ended for a moment finds it again.
+	pathLinger = 30 * time.Second
 	// steadyTime is how long a connection must have lived for the next dial to start from minDelay again.
 	steadyTime = 10 * time.Second
 )

@@ -237,8 +237,8 @@ func TestMirrorStreamSurvivesAFrameOverALimit(t *testing.T) {
 // Frames that do not go over a mirror stream, or not this way, are kept back by the sender and end the connection at the receiver.
 func TestMirrorStreamCarriesItsFramesOnly(t *testing.T) {
 	wanted := map[bool][]Type{
-		true:  {TypeReadJournal, TypePairStates},                                                                   // from the secondary
-		false: {TypeMirrorAccept, TypeBatch, TypePairStates, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings}, // from the primary; the accept once only
+		true:  {TypeReadJournal, TypePairStates},                                                                                   // from the secondary
+		false: {TypeMirrorAccept, TypeBatch, TypePairStates, TypeMirrorPath, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings}, // from the primary; the accept once only
 	}
 	ours, theirs := opened(t)
 	for _, f := range examples() {
