@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 )
@@ -85,6 +86,9 @@ func (s *MirrorStream) Peer() string { return s.conn.peer.name }
 
 // Agreement gives what the two sites have in common.
 func (s *MirrorStream) Agreement() Agreement { return s.conn.agreed }
+
+// RTT gives the least round trip that was seen on its connection, 0 before the first.
+func (s *MirrorStream) RTT() time.Duration { return s.conn.qc.ConnectionStats().MinRTT }
 
 // Sent gives how many bytes of frames QUIC has taken for the peer so far, in pieces of 64 KiB: it takes the next when most of what came before
 // is under way, and none while the peer receives nothing. It does not wait.

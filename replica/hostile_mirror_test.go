@@ -197,7 +197,7 @@ func (e *hostilePeer) asPrimary(v *invaded) {
 	}
 	e.answers("more early batches than the window holds", func(o *quicwire.MirrorOpen) []quicwire.Frame {
 		all := []quicwire.Frame{accept(o)}
-		for n := range uint64(pullWindow/(64<<10) + 2) {
+		for n := range uint64(pathAhead + 2) {
 			all = append(all, &quicwire.Batch{Ordinal: n + 2})
 		}
 		return all

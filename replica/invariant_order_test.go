@@ -212,18 +212,23 @@ func TestI1GateOrder(t *testing.T) {
 		must(t, err)
 		return &quicwire.Batch{Ordinal: ordinal, First: last + ordinal, Last: last + ordinal, Count: 1, RawLen: uint32(len(data)), Data: data}
 	}
-	p := &pullSession{g: d.b.site.groupByName("g@tokyo"), ctx: t.Context(), wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
+	p := newPullSession(d.b.site.groupByName("g@tokyo"))
+	p.ctx = t.Context()
+	gate := func(b *quicwire.Batch) error {
+		_, err := p.gate(b)
+		return err
+	}
 	for _, step := range []struct {
 		ordinal uint64
 		at      uint64 // the last number that is there then
 	}{{3, 0}, {2, 0}, {1, 3}, {5, 3}, {4, 5}, {6, 6}} {
-		must(t, p.gate(batch(step.ordinal)))
+		must(t, gate(batch(step.ordinal)))
 		if at := d.b.groupStatus("g@tokyo").AppendedSeq; at != last+step.at {
 			t.Fatalf("behind batch %d the secondary is at %d, want %d", step.ordinal, at-last, step.at)
 		}
 	}
 	for _, ordinal := range []uint64{6, 1, 0} {
-		if p.gate(batch(ordinal)) == nil {
+		if gate(batch(ordinal)) == nil {
 			t.Errorf("batch %d was taken twice", ordinal)
 		}
 	}
@@ -232,7 +237,7 @@ func TestI1GateOrder(t *testing.T) {
 	}
 	var err error
 	for n := uint64(8); err == nil; n++ { // batch 7 never comes
-		if err = p.gate(batch(n)); n > 2*pullWindow/(64<<10) {
+		if err = gate(batch(n)); n > 2*pathAhead {
 			t.Fatal("batches are remembered without end")
 		}
 	}

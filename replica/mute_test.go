@@ -36,9 +36,10 @@ func (p *puppet) ServeMirror(ctx context.Context, _ string, _ *quicwire.MirrorOp
 		}
 	}
 }
-func (*puppet) Refused(net.Addr, quicwire.Fingerprint, string) {}
-func (*puppet) PeerUp(string, quicwire.Hello)                  {}
-func (*puppet) PeerDown(string, error)                         {}
+func (*puppet) ServePath(context.Context, string, *quicwire.MirrorPath, *quicwire.MirrorStream) {}
+func (*puppet) Refused(net.Addr, quicwire.Fingerprint, string)                                  {}
+func (*puppet) PeerUp(string, quicwire.Hello)                                                   {}
+func (*puppet) PeerDown(string, error)                                                          {}
 
 // standIn puts the puppet in the place of the site, which has died.
 func (s *simSite) standIn(p *puppet) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +52,8 @@ type simSite struct {
 	world  *world
 	addr   string
 	host   *wiretest.Host
+	paths  []*wiretest.Host // sockets of path connections
+	far    []time.Duration  // how much farther these are than host, by turns
 	disk   *simDisk
 	stores *mortalStores
 	disks  simDisks
@@ -175,9 +179,31 @@ func (w *world) newSite(t *testing.T, name, addr string) *simSite {
 		c.wrapStore = func(volume string, f storeFile) storeFile {
 			return probe(s.storeFault)(volume, s.stores.wrap(volume, f))
 		}
-		c.Logger = slog.New(slog.NewTextHandler(w, nil))
+		c.Logger, c.pathConn = slog.New(slog.NewTextHandler(w, nil)), s.pathConn
 	}})
 	return s
+}
+
+// pathConn makes the socket of a path connection.
+func (s *simSite) pathConn() (net.PacketConn, error) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	n := len(s.paths)
+	at := s.pathAddr(n)
+	h, err := s.world.net.Host(at)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.far) > 0 {
+		s.world.net.Far(at, s.far[n%len(s.far)])
+	}
+	s.paths = append(s.paths, h)
+	return h, nil
+}
+
+// pathAddr is the address of the n-th socket of a path connection.
+func (s *simSite) pathAddr(n int) string {
+	return netip.AddrPortFrom(netip.MustParseAddrPort(s.addr).Addr(), uint16(10000+n)).String()
 }
 
 // newGroup makes a group of pairs and waits for PAIR.
@@ -237,6 +263,7 @@ func (s *simSite) die(between func()) {
 	old := s.site
 	s.hurt.Add(1)
 	s.host.Close()
+	s.cutPaths()
 	s.crash(func() {
 		s.disk.Kill()
 		if between != nil {
@@ -265,6 +292,15 @@ func (s *simSite) stop() {
 		s.close()
 	}
 	s.host.Close()
+}
+
+// cutPaths closes the sockets of path connections, as the end of a process does.
+func (s *simSite) cutPaths() {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	for _, h := range s.paths {
+		h.Close()
+	}
 }
 
 // losePower is the power cut of one side.
