@@ -11,6 +11,7 @@ import (
 
 	"pairfs/journal"
 	"pairfs/quicwire"
+	"pairfs/quicwire/wiretest"
 )
 
 // What a hostile peer says in mirrors: in those that it opens as the secondary of p, and in those that tokyo opens toward it, as the secondary of s.
@@ -61,6 +62,47 @@ func (e *hostilePeer) asSecondary(v *invaded) {
 	other := slices.Concat(st, []quicwire.PairState{{Name: "x", Number: 1, Generation: v.a.status("x").Generation, Status: uint8(SSWS)}, {Name: "s", Generation: v.a.status("s").Generation, Status: uint8(PSUE)}})
 	if _, err := e.says(e.frames(open("h", v.a.groupStatus("h").PeerDurable), far, &quicwire.PairStates{Pairs: other}, far)); err != nil && e.raw.Context().Err() != nil {
 		e.t.Errorf("a mirror with numbers from the future: %v", err)
+	}
+}
+
+// asPath joins the session of another site, and says over path connections what they do not carry.
+func (e *hostilePeer) asPath(v *invaded) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
+	defer cancel()
+	e.connect()
+	raw, err := wiretest.DialRawPath(ctx, e.a.site.endpoint.Addr().String(), e.key)
+	must(e.t, err)
+	defer raw.Close()
+	g := v.a.site.groupByName("g")
+	g.mu.Lock()
+	f := g.session
+	g.mu.Unlock()
+	f.paths.mu.Lock()
+	f.paths.want = 5 // so that a path of its own peer would be taken
+	f.paths.mu.Unlock()
+	for what, id := range map[string]uint64{"another site's session": f.id, "no session": e.rng.Uint64()} {
+		s, err := raw.OpenStreamSync(ctx)
+		must(e.t, err)
+		s.SetDeadline(time.Now().Add(time.Minute))
+		_, err = s.Write(e.frames(&quicwire.MirrorPath{Session: id, Path: 1}))
+		must(e.t, err)
+		if b, err := io.ReadAll(s); len(b) > 0 || err != nil {
+			e.t.Errorf("a path of %s: %d bytes and %v", what, len(b), err)
+		}
+	}
+	if n := f.paths.ready.Load(); n != 0 {
+		e.t.Errorf("%d paths are in another site's session", n)
+	}
+	f.paths.mu.Lock()
+	f.paths.want = 0
+	f.paths.mu.Unlock()
+	s, err := raw.OpenStreamSync(ctx)
+	must(e.t, err)
+	_, err = s.Write(e.frames(&quicwire.DeletePair{}))
+	must(e.t, err)
+	if code, ok := raw.Ended(ctx); !ok || quicwire.CloseCode(code) != quicwire.CloseUnexpectedFrame {
+		e.t.Errorf("a request over a path: %d, %v", code, ok)
 	}
 }
 

@@ -2,10 +2,16 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"pairfs/quicwire"
 )
 
 // paths sets the number of paths of a group and waits until both sides have them.
@@ -85,8 +91,8 @@ func TestPathsOfDifferentLengths(t *testing.T) {
 			w.finished(&tokyo.busy, "hosts")
 			w.again("resync", func() error { return tokyo.site.ResyncGroup(context.Background(), g.master()) })
 			w.look()
+			w.awaitStatus(g, PAIR)
 		}
-		w.awaitStatus(g, PAIR)
 		w.drained(g)
 		if n := most(); n < 3 {
 			t.Errorf("at most %d batches came before their turn", n)
@@ -96,4 +102,340 @@ func TestPathsOfDifferentLengths(t *testing.T) {
 		}
 		w.splitsEqual(g)
 	})
+}
+
+// severPath loses every packet of one path connection, in both directions.
+func (w *world) severPath() {
+	w.t.Helper()
+	for _, s := range w.sites {
+		s.world.mu.Lock()
+		n := len(s.paths)
+		s.world.mu.Unlock()
+		if n > 1 {
+			at, to := s.pathAddr(n-2), w.peerOf(s).addr
+			w.net.Cut(at, to, true)
+			w.net.Cut(to, at, true)
+			return
+		}
+	}
+	w.t.Fatal("no site has dialled a path")
+}
+
+// TestPathBreaks: a path that is cut ends the session, and the next one goes on where the secondary is, with as many paths: no record is lost, none comes
+// twice, and no pair is suspended. So it is with a copy.
+func TestPathBreaks(t *testing.T) {
+	for _, copied := range []bool{false, true} {
+		t.Run(map[bool]string{false: "updates", true: "copy"}[copied], func(t *testing.T) {
+			inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+				ctx := context.Background()
+				w.paths(g, "4", 4)
+				w.net.Latency(30 * time.Millisecond)
+				w.net.Drop(0.02)
+				rng := newRand(testSeed(t))
+				if copied {
+					must(t, tokyo.site.SuspendGroup(ctx, g.master(), SuspendOptions{Purge: true}))
+					w.awaitStatus(g, PSUS)
+				}
+				for range 6 {
+					w.startHost(g, rng.Uint64(), 60, 1024)
+				}
+				if copied {
+					w.finished(&tokyo.busy, "hosts")
+					must(t, tokyo.site.ResyncGroup(ctx, g.master()))
+				}
+				sent := tokyo.groupStatus(g.master()).Sent
+				w.until("batches are under way", func() bool { return tokyo.groupStatus(g.master()).Sent > sent+1<<20 })
+				w.severPath()
+				w.until("the mirror came up again", func() bool { w.look(); return osaka.groupStatus(g.restored()).Usage.Reconnects > 0 })
+				w.until("there are 4 paths again", func() bool { w.look(); return osaka.groupStatus(g.restored()).Usage.Paths == 4 })
+				w.finished(&tokyo.busy, "hosts")
+				w.awaitStatus(g, PAIR)
+				w.drained(g)
+				for _, name := range g.w.names {
+					for _, s := range w.sites {
+						if n := s.tells("pair/"+name, "PSUE"); n > 0 {
+							t.Errorf("%s was suspended at %s", name, s.cfg.Name)
+						}
+					}
+				}
+				w.splitsEqual(g)
+			})
+		})
+	}
+}
+
+// TestPathsGrow: on a long link that loses packets there are several paths in a while, on a short one there never are, nor where the peer does not
+// know of paths, whatever is set.
+func TestPathsGrow(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		latency time.Duration
+		loss    float64
+		set     string
+		older   bool
+		several bool
+	}{
+		{"long_and_lossy", 50 * time.Millisecond, 0.01, "auto", false, true},
+		{"short", 100 * time.Microsecond, 0.01, "auto", false, false},
+		{"older", 50 * time.Millisecond, 0.01, "8", true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+				ctx := context.Background()
+				w.net.Latency(c.latency)
+				if c.older {
+					osaka.stop()
+					osaka.cfg.older = true
+					osaka.start()
+					w.until("the mirror is up", func() bool { return osaka.groupStatus(g.restored()).Linked })
+				}
+				w.net.Drop(c.loss)
+				must(t, tokyo.site.SetGroup(ctx, g.master(), map[string]string{"inflow-control": "yes", "paths": c.set}))
+				stop := w.keepWriting(g)
+				most := 0
+				for range 400 {
+					time.Sleep(100 * time.Millisecond)
+					most = max(most, tokyo.groupStatus(g.master()).Usage.Paths)
+				}
+				stop()
+				if c.several && most < 4 || !c.several && most != 1 {
+					t.Errorf("there were %d paths at most", most)
+				}
+				w.net.Drop(0)
+				w.drained(g)
+				w.splitsEqual(g)
+			})
+		})
+	}
+}
+
+// keepWriting lets hosts write large records without a pause until it is stopped.
+func (w *world) keepWriting(g *simGroup) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := int64(0); ctx.Err() == nil; i++ {
+			if err := g.w.write(context.Background(), int(i%2), i%15*256, 256, false); err != nil {
+				w.t.Errorf("a host's write: %v", err)
+				return
+			}
+			_ = pause(ctx, 10*time.Millisecond)
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-ended })
+	w.t.Cleanup(stop)
+	return stop
+}
+
+// TestPathPlan: on links of all kinds the number of paths comes to what they carry most with, and what was in vain is tried less and less often.
+func TestPathPlan(t *testing.T) {
+	for name, c := range map[string]struct {
+		rtt        time.Duration
+		each, link float64 // what a path carries, and the link
+		busy       float64
+		known      int
+		want, most int
+	}{
+		"a short link":                {pathRTT / 2, 100, 1000, 1, 0, 1, 1},
+		"hosts write less":            {100 * time.Millisecond, 100, 1000, pathBusy - 0.1, 0, 1, 1},
+		"one path fills it":           {100 * time.Millisecond, 100, 100, 1, 0, 1, 2},
+		"a second one brings little":  {100 * time.Millisecond, 100, 110, 1, 0, 1, 2},
+		"four fill it":                {100 * time.Millisecond, 30, 115, 1, 0, 4, 8},
+		"no number fills it":          {100 * time.Millisecond, 1, 1000, 1, 0, 16, 16},
+		"eight were good before":      {100 * time.Millisecond, 1, 8, 1, 8, 8, 16},
+		"eight were, and are not now": {100 * time.Millisecond, 10, 10, 1, 8, 1, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPathPlan(c.known)
+			at, n, most, tried := time.Now(), 1, 1, 0
+			for range int(time.Hour / pathLook) {
+				at = at.Add(pathLook)
+				was := n
+				n = p.look(pathSample{at: at, rtt: c.rtt, rate: min(float64(n)*c.each, c.link), busy: c.busy})
+				if most = max(most, n); n > was {
+					tried++
+				}
+			}
+			if p.good != c.want || most != c.most {
+				t.Errorf("%d paths, %d at most; want %d and %d", p.good, most, c.want, c.most)
+			}
+			if tried > 14 { // four to double, and pauses up to pathPauseMax
+				t.Errorf("more were tried %d times in an hour", tried)
+			}
+		})
+	}
+	p := newPathPlan(0)
+	at := time.Now()
+	sample := pathSample{at: at, rtt: time.Second, rate: 1, busy: 1}
+	if n := p.look(sample); n != 2 {
+		t.Fatalf("%d paths are tried", n)
+	}
+	if n := p.fewer(0, at); n != 1 {
+		t.Errorf("%d paths when none came about", n)
+	}
+	if n := p.look(sample); n != 1 {
+		t.Errorf("%d paths are tried at once", n)
+	}
+	if sample.at = at.Add(pathPauseMin); p.look(sample) != 2 {
+		t.Error("more are not tried again")
+	}
+}
+
+// TestPathMemory: each mirror gets half of what is left, none gets too little, and what is given back is there again.
+func TestPathMemory(t *testing.T) {
+	m := pathMemory{bound: 32 << 20}
+	var shares []int64
+	for n := m.take(); n > 0; n = m.take() {
+		shares = append(shares, n)
+	}
+	if !slices.Equal(shares, []int64{16 << 20, 8 << 20, 4 << 20, 2 << 20}) || m.taken() != 30<<20 {
+		t.Errorf("shares of %d", shares)
+	}
+	m.give(16 << 20)
+	if n := m.take(); n != 9<<20 {
+		t.Errorf("%d of what was given back", n)
+	}
+	if n := (&pathMemory{bound: 1 << 40}).take(); n != pathMemoryMax {
+		t.Errorf("%d of plenty", n)
+	}
+}
+
+// endsAtOnce reports whether the stream ends without a frame.
+func endsAtOnce(t *testing.T, s *quicwire.MirrorStream) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := s.Recv(ctx)
+	return errors.Is(err, io.EOF)
+}
+
+// TestHostilePathsOfASecondary: a secondary gets the paths that it was asked for, of its own session, and no others.
+func TestHostilePathsOfASecondary(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		must(t, tokyo.site.SetGroup(t.Context(), g.master(), map[string]string{"paths": "3"}))
+		_, open := osaka.states(g.restored())
+		osaka.die(nil)
+		p := &puppet{}
+		osaka.standIn(p)
+		w.until("the puppet is connected", func() bool { _, up := p.Connected("tokyo"); return up })
+		var s *quicwire.MirrorStream
+		w.until("the puppet has a mirror", func() (ok bool) {
+			var err error
+			s, err = p.OpenMirror(t.Context(), "tokyo", open)
+			return err == nil
+		})
+		defer s.Close()
+		asked := map[uint8]bool{}
+		for len(asked) < 3 {
+			f, err := s.Recv(t.Context())
+			must(t, err)
+			if m, ok := f.(*quicwire.MirrorPath); ok {
+				if m.Session != open.Session || asked[m.Path] {
+					t.Errorf("asked for %+v", m)
+				}
+				asked[m.Path] = true
+			}
+		}
+		path := func(session uint64) *quicwire.MirrorStream {
+			t.Helper()
+			r, err := s.OpenPath(t.Context(), &quicwire.MirrorPath{Session: session, Path: 1})
+			must(t, err)
+			t.Cleanup(func() { r.Close() })
+			return r
+		}
+		if !endsAtOnce(t, path(open.Session+1)) {
+			t.Error("a path of a session that there is not")
+		}
+		for range 3 {
+			path(open.Session)
+		}
+		w.until("the paths are there", func() bool { return tokyo.groupStatus(g.master()).Usage.Paths == 3 })
+		if !endsAtOnce(t, path(open.Session)) {
+			t.Error("a path that was not asked for")
+		}
+		if n := tokyo.groupStatus(g.master()).Usage.Paths; n != 3 {
+			t.Errorf("%d paths", n)
+		}
+	})
+}
+
+// TestHostilePathsOfAPrimary: a primary that asks for too many paths gets no more, one that asks for another session's or sends over paths what no primary
+// sends loses its mirror, and what the site held for it is free again.
+func TestHostilePathsOfAPrimary(t *testing.T) {
+	const paths = 3
+	for name, do := range map[string]func(ctx context.Context, open *quicwire.MirrorOpen, s *quicwire.MirrorStream, over []*quicwire.MirrorStream) error{
+		"another_session": func(ctx context.Context, open *quicwire.MirrorOpen, s *quicwire.MirrorStream, _ []*quicwire.MirrorStream) error {
+			return s.Send(ctx, &quicwire.MirrorPath{Session: open.Session + 1, Path: 1})
+		},
+		"a_batch_twice": func(ctx context.Context, _ *quicwire.MirrorOpen, _ *quicwire.MirrorStream, over []*quicwire.MirrorStream) error {
+			return errors.Join(over[0].Send(ctx, &quicwire.Batch{Ordinal: 3}), over[1].Send(ctx, &quicwire.Batch{Ordinal: 3}))
+		},
+		"a_batch_that_passed": func(ctx context.Context, _ *quicwire.MirrorOpen, s *quicwire.MirrorStream, over []*quicwire.MirrorStream) error {
+			return errors.Join(s.Send(ctx, &quicwire.Batch{Ordinal: 1}), over[1].Send(ctx, &quicwire.Batch{Ordinal: 1}))
+		},
+		"nonsense": func(ctx context.Context, _ *quicwire.MirrorOpen, _ *quicwire.MirrorStream, over []*quicwire.MirrorStream) error {
+			return over[0].Send(ctx, &quicwire.Batch{Ordinal: 1, Count: 1, RawLen: 8, Data: []byte("nonsense")})
+		},
+		"more_than_the_window": func(ctx context.Context, _ *quicwire.MirrorOpen, _ *quicwire.MirrorStream, over []*quicwire.MirrorStream) error {
+			data := make([]byte, quicwire.MaxBatchData)
+			for n := uint64(2); n < 1000; n++ {
+				if err := over[n%paths].Send(ctx, &quicwire.Batch{Ordinal: n, RawLen: uint32(len(data)), Data: data}); err != nil {
+					return nil // it has ended the mirror
+				}
+			}
+			return errors.New("2 GB were taken ahead")
+		},
+		"more_batches_than_may_be_ahead": func(ctx context.Context, _ *quicwire.MirrorOpen, _ *quicwire.MirrorStream, over []*quicwire.MirrorStream) error {
+			for n := range uint64(3 * pathAhead) {
+				if over[n%paths].Send(ctx, &quicwire.Batch{Ordinal: n + 2}) != nil {
+					break
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+				tokyo.die(nil)
+				streams := make(chan *quicwire.MirrorStream, 100)
+				done := make(chan error, 1)
+				p := &puppet{path: func(ctx context.Context, s *quicwire.MirrorStream) { streams <- s; <-ctx.Done() }}
+				var begun atomic.Bool
+				p.mirrorOf = func(ctx context.Context, open *quicwire.MirrorOpen, s *quicwire.MirrorStream) {
+					if open.Group != g.master() || begun.Swap(true) {
+						return
+					}
+					must(t, s.Send(ctx, accept(open)))
+					s.Provide(paths)
+					for i := range uint8(paths) {
+						must(t, s.Send(ctx, &quicwire.MirrorPath{Session: open.Session, Path: i + 1}))
+					}
+					var over []*quicwire.MirrorStream
+					for range paths {
+						over = append(over, <-streams)
+					}
+					if n := osaka.site.paths.taken(); n == 0 || n > osaka.cfg.Memory/pathShare {
+						t.Errorf("%d bytes are counted", n)
+					}
+					err := do(ctx, open, s, over)
+					for err == nil {
+						_, err = s.Recv(ctx)
+					}
+					if ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, quicwire.ErrConnectionLost) {
+						done <- err
+						return
+					}
+					done <- nil
+				}
+				tokyo.standIn(p)
+				w.until("the mirror has ended", func() bool { return len(done) > 0 })
+				must(t, <-done)
+				w.until("nothing is held any more", func() bool { return osaka.site.paths.taken() == 0 })
+				if st := osaka.status("x"); st.Status != PAIR {
+					t.Errorf("the pair is %s", st.Status)
+				}
+			})
+		})
+	}
 }
