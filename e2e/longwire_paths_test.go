@@ -76,13 +76,13 @@ func (s *Sites) measureCopy(t *testing.T, paths string) (float64, string) {
 	t.Helper()
 	group, volume := "copy"+paths, "copy"+paths
 	s.A.Do("groups/"+group, "create size=64MiB copy-pace=high paths="+paths)
-	const size = 3 << 30
+	const size = 3 << 29
 	s.A.MakeVolume(volume, size)
 	fillRandom(t, s.A.Path(volume), size)
 	s.CreatePair(volume, volume, "group="+group)
 	Until(t, StatusLimit, "the copy has begun", func() bool { return s.B.Int("groups/"+group+"@tokyo", "received-bytes") > 0 })
 	rate, n := s.measured(t, group, func() bool { return s.A.Get(volume)["status"] != "COPY" })
-	s.A.Do(volume, "delete force=yes")
+	s.A.Do(volume, "delete mode=force")
 	return rate, n
 }
 
@@ -190,20 +190,27 @@ func (w *Wire) tcp(control string) (float64, error) {
 	return float64(got.Load()-before) / time.Since(begun).Seconds(), nil
 }
 
-// inNetns calls f in a thread that is in a network namespace: the sockets that it makes stay there.
-func inNetns(name string, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ns, err := os.Open(netnsDir + name)
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-			ns.Close()
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	return <-done
+// inNetns calls f in a thread that is in a network namespace: the sockets that it makes stay there. The thread goes back: a daemon that it has
+// started would be killed with it.
+func inNetns(name string, f func() error) (err error) {
+	runtime.LockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer own.Close()
+	ns, err := os.Open(netnsDir + name)
+	if err == nil {
+		err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		ns.Close()
+	}
+	if err == nil {
+		err = f()
+	}
+	if e := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); e != nil {
+		return errors.Join(err, e) // the thread stays locked, and nobody else gets it
+	}
+	runtime.UnlockOSThread()
+	return err
 }

@@ -204,11 +204,12 @@
 //
 // # Locks
 //
-// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of states at a
-// time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
-// record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu, pullSession.gateMu, pullSession.mu, the locks of further paths and those
-// inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries
-// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request
-// that exchanges roles or takes pairs up again waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd,
-// Volume.mode and group.restoreMu, which are held while something else is waited for, are of type waitLock.
+// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of
+// states at a time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each
+// arriving record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu,
+// pullSession.gateMu, pullSession.mu, the locks of further paths and those inside of journal, overlay, bitmap, copySlots, pacer and event log.
+// Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries group.cmd: it must not wait for a
+// command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request that exchanges roles or takes pairs up again
+// waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd, Volume.mode and
+// group.restoreMu, which are held while something else is waited for, are of type waitLock.
 package replica

@@ -64,12 +64,24 @@ func (w *world) splitsEqual(g *simGroup) {
 // TestPathsOfDifferentLengths: batches go over paths of which each takes another time and loses packets, and come in an order that is not theirs. What
 // the secondary makes of them is one prefix at every moment, while pairs are split and taken up again among them.
 func TestPathsOfDifferentLengths(t *testing.T) {
+	for name, mirror := range map[string]time.Duration{"the_mirror_stream_is_short": 0, "the_mirror_stream_is_long": 120 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) { pathsOfDifferentLengths(t, mirror) })
+	}
+}
+
+// pathsOfDifferentLengths is one of its runs: mirror is by how much the mirror stream is longer than the shortest path.
+func pathsOfDifferentLengths(t *testing.T, mirror time.Duration) {
 	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
 		for _, s := range w.sites {
 			s.far = []time.Duration{0, 15 * time.Millisecond, 60 * time.Millisecond, 200 * time.Millisecond}
 		}
 		w.net.Drop(0.01)
 		w.paths(g, "4", 4)
+		for _, s := range w.sites {
+			if len(s.paths) > 0 { // which has other sockets for its paths
+				w.net.Far(s.addr, mirror)
+			}
+		}
 		most := w.early(g)
 		rng := newRand(testSeed(t))
 		for round := range 12 {
@@ -146,7 +158,11 @@ func TestPathBreaks(t *testing.T) {
 				sent := tokyo.groupStatus(g.master()).Sent
 				w.until("batches are under way", func() bool { return tokyo.groupStatus(g.master()).Sent > sent+1<<20 })
 				w.severPath()
+				began := time.Now()
 				w.until("the mirror came up again", func() bool { w.look(); return osaka.groupStatus(g.restored()).Usage.Reconnects > 0 })
+				if took := time.Since(began); took >= activeWatch {
+					t.Errorf("it took %v", took) // the watch over a mute peer had to mend it
+				}
 				w.until("there are 4 paths again", func() bool { w.look(); return osaka.groupStatus(g.restored()).Usage.Paths == 4 })
 				w.finished(&tokyo.busy, "hosts")
 				w.awaitStatus(g, PAIR)
