@@ -49,6 +49,7 @@ func TestLongPaths(t *testing.T) {
 			for _, paths := range []string{"1", "8", "auto"} {
 				copied, n := s.measureCopy(t, paths)
 				updates, m := s.measureUpdates(t, paths)
+				t.Logf("paths=%s: copy %.2f MB/s over %s, updates %.2f MB/s over %s", paths, copied/1e6, n, updates/1e6, m)
 				fmt.Fprintf(&table, "  paths=%-16s %8.2f copy (%s paths) %8.2f updates (%s)\n", paths, copied/1e6, n, updates/1e6, m)
 			}
 			passed, lost, dropped := w.Relay.Counts()
@@ -93,7 +94,7 @@ func (s *Sites) measureUpdates(t *testing.T, paths string) (float64, string) {
 	s.A.Do("groups/"+group, "create size=256MiB inflow-control=yes overflow-watch=600s paths="+paths)
 	const size = 64 << 20
 	s.A.MakeVolume(volume, size)
-	s.CreatePair(volume, volume, "group="+group+" copy=none")
+	s.CreatePair(volume, volume, "group="+group) // holes
 	s.WaitBoth(volume, "PAIR")
 	var stop atomic.Bool
 	done := make(chan error, 1)

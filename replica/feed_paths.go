@@ -91,6 +91,13 @@ func (p *feedPaths) end(s *Site) {
 
 // ServePath implements [quicwire.Handler]: a secondary opens a further path of a mirror.
 func (s *Site) ServePath(_ context.Context, peer string, open *quicwire.MirrorPath, stream *quicwire.MirrorStream) {
+	if f := s.feeding(peer, open.Session); f != nil {
+		f.serve(stream)
+	}
+}
+
+// feeding gives the session of that number, if it is one with that peer.
+func (s *Site) feeding(peer string, id uint64) *feedSession {
 	s.mu.RLock()
 	groups := slices.Collect(maps.Values(s.groups))
 	s.mu.RUnlock()
@@ -98,12 +105,11 @@ func (s *Site) ServePath(_ context.Context, peer string, open *quicwire.MirrorPa
 		g.mu.Lock()
 		f := g.session
 		g.mu.Unlock()
-		if f != nil && f.peer == peer && f.id == open.Session {
-			f.serve(stream)
-			return
+		if f != nil && f.peer == peer && f.id == id {
+			return f
 		}
 	}
-	s.log.Debug("path refused: there is no such session", "peer", peer)
+	return nil
 }
 
 // serve sends over a further path what it is handed, until it is let go or the session ends.
@@ -220,7 +226,7 @@ func (f *feedSession) judge(now time.Time, rtt time.Duration) int {
 	p.mu.Unlock()
 	switch {
 	case missing > 0 && now.Sub(p.since) < pathWait:
-		p.due = now.Add(pathLook / 20)
+		p.due = now.Add(pathAsk)
 		return p.plan.now
 	case missing > 0:
 		return p.plan.fewer(int(p.mark.ready), now)
@@ -251,6 +257,7 @@ func (f *feedSession) provide(n int, now time.Time) error {
 	if missing == 0 {
 		return nil
 	}
+	p.due = now.Add(pathAsk)
 	f.stream.Provide(n)
 	for i := range missing {
 		if err := f.stream.Send(f.ctx, &quicwire.MirrorPath{Session: f.id, Path: uint8(n - i)}); err != nil {

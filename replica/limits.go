@@ -64,6 +64,8 @@ const (
 	pathLookTrips   = 20
 	pathSettle      = time.Second
 	pathSettleTrips = 10
+	// pathAsk is the time between two looks whether paths that were asked for are there.
+	pathAsk = 100 * time.Millisecond
 	// pathWait is how long a path may take to come about: a dial that is lost once.
 	pathWait = 15 * time.Second
 	// pathPause is how long nothing more is tried behind a trial that brought nothing.

@@ -326,33 +326,144 @@ func endsAtOnce(t *testing.T, s *quicwire.MirrorStream) bool {
 	return errors.Is(err, io.EOF)
 }
 
+// puppetPulls puts a puppet in the place of the secondary of a group, which opens its mirror and is asked for n paths.
+func (w *world) puppetPulls(g *simGroup, n int) (s *quicwire.MirrorStream, open *quicwire.MirrorOpen) {
+	t, ctx := w.t.(*testing.T), w.t.Context()
+	t.Helper()
+	must(t, g.home.site.SetGroup(ctx, g.master(), map[string]string{"paths": fmt.Sprint(n)}))
+	_, open = g.away().states(g.restored())
+	g.away().die(nil)
+	p := &puppet{}
+	g.away().standIn(p)
+	peer := g.home.cfg.Name
+	w.until("the puppet is connected", func() bool { _, up := p.Connected(peer); return up })
+	w.until("the puppet has a mirror", func() bool {
+		var err error
+		s, err = p.OpenMirror(ctx, peer, open)
+		return err == nil
+	})
+	t.Cleanup(func() { s.Close() })
+	asked := map[uint8]bool{}
+	for len(asked) < n {
+		f, err := s.Recv(ctx)
+		must(t, err)
+		if m, ok := f.(*quicwire.MirrorPath); ok {
+			if m.Session != open.Session || asked[m.Path] {
+				t.Errorf("asked for %+v", m)
+			}
+			asked[m.Path] = true
+		}
+	}
+	return s, open
+}
+
+// TestStatesHaveTheirPlace: a primary that sends batches over further paths says with batches without records, in the mirror stream, where among them
+// the states of pairs belong.
+func TestStatesHaveTheirPlace(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		ctx := t.Context()
+		s, open := w.puppetPulls(g, 2)
+		must(t, s.Send(ctx, &quicwire.ReadJournal{Budget: 1 << 40, DurableSeq: open.DurableSeq, RestoredSeq: open.RestoredSeq}))
+		var mu sync.Mutex
+		var told []uint64                   // the batch of the mirror stream that was before each PairStates
+		last, over := uint64(0), []uint64{} // batches of the mirror stream, and of the paths
+		next := map[uint64]uint64{}         // the batch there behind one
+		read := func(s *quicwire.MirrorStream, path bool) {
+			for {
+				f, err := s.Recv(ctx)
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				switch m := f.(type) {
+				case *quicwire.Batch:
+					if path {
+						over = append(over, m.Ordinal)
+						break
+					}
+					next[last], last = m.Ordinal, m.Ordinal
+				case *quicwire.PairStates:
+					told = append(told, last)
+				}
+				mu.Unlock()
+			}
+		}
+		go read(s, false)
+		for n := range 2 {
+			r, err := s.OpenPath(ctx, &quicwire.MirrorPath{Session: open.Session, Path: uint8(n + 1)})
+			must(t, err)
+			t.Cleanup(func() { r.Close() })
+			go read(r, true)
+		}
+		w.until("the paths are there", func() bool { return tokyo.groupStatus(g.master()).Usage.Paths == 2 })
+		count := func() (states, batches int) {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(told), len(over)
+		}
+		for _, name := range g.w.names {
+			states, batches := count()
+			for n := range int64(20) {
+				must(t, g.w.write(ctx, len(g.w.names)-1, n, 1, false))
+				time.Sleep(time.Millisecond)
+			}
+			w.until("batches come over the paths", func() bool { _, n := count(); return n > batches })
+			must(t, tokyo.site.SuspendPair(ctx, name, SuspendOptions{Purge: true}))
+			w.until("the states come", func() bool { n, _ := count(); return n > states })
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for i, before := range told {
+			behind := next[before]
+			if slices.ContainsFunc(over, func(n uint64) bool { return n > before && (behind == 0 || n < behind) }) {
+				t.Errorf("states %d came between batches %d and %d of the mirror stream, and over the paths came %v", i, before, behind, over)
+			}
+		}
+	})
+}
+
+// TestStatesWaitForBatches: a secondary compares the states of pairs when all batches before them have passed, whatever way these come.
+func TestStatesWaitForBatches(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		tokyo.die(nil)
+		streams, goOn, done := make(chan *quicwire.MirrorStream, 1), make(chan struct{}), make(chan error, 1)
+		p := &puppet{path: func(ctx context.Context, s *quicwire.MirrorStream) { streams <- s; <-ctx.Done() }}
+		var begun atomic.Bool
+		p.mirrorOf = func(ctx context.Context, open *quicwire.MirrorOpen, s *quicwire.MirrorStream) {
+			if open.Group != g.master() || begun.Swap(true) {
+				return
+			}
+			split := slices.Clone(open.Pairs)
+			for i := range split {
+				split[i].Status, split[i].SuspendType = uint8(PSUS), uint8(PVOLByOperator)
+			}
+			err := s.Send(ctx, accept(open))
+			s.Provide(1)
+			if err == nil {
+				err = s.Send(ctx, &quicwire.MirrorPath{Session: open.Session, Path: 1})
+			}
+			over := <-streams
+			done <- errors.Join(err, s.Send(ctx, &quicwire.Batch{Ordinal: 2, First: 1}), s.Send(ctx, &quicwire.PairStates{Pairs: split}))
+			<-goOn
+			done <- over.Send(ctx, &quicwire.Batch{Ordinal: 1, First: 1})
+			<-ctx.Done()
+		}
+		tokyo.standIn(p)
+		must(t, <-done)
+		time.Sleep(5 * time.Second)
+		if st := osaka.status("x").Status; st != PAIR {
+			t.Errorf("the pair is %s before the batches that were sent before it was split", st)
+		}
+		close(goOn)
+		must(t, <-done)
+		w.until("the pair is split", func() bool { return osaka.status("x").Status == PSUS })
+	})
+}
+
 // TestHostilePathsOfASecondary: a secondary gets the paths that it was asked for, of its own session, and no others.
 func TestHostilePathsOfASecondary(t *testing.T) {
 	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
-		must(t, tokyo.site.SetGroup(t.Context(), g.master(), map[string]string{"paths": "3"}))
-		_, open := osaka.states(g.restored())
-		osaka.die(nil)
-		p := &puppet{}
-		osaka.standIn(p)
-		w.until("the puppet is connected", func() bool { _, up := p.Connected("tokyo"); return up })
-		var s *quicwire.MirrorStream
-		w.until("the puppet has a mirror", func() (ok bool) {
-			var err error
-			s, err = p.OpenMirror(t.Context(), "tokyo", open)
-			return err == nil
-		})
-		defer s.Close()
-		asked := map[uint8]bool{}
-		for len(asked) < 3 {
-			f, err := s.Recv(t.Context())
-			must(t, err)
-			if m, ok := f.(*quicwire.MirrorPath); ok {
-				if m.Session != open.Session || asked[m.Path] {
-					t.Errorf("asked for %+v", m)
-				}
-				asked[m.Path] = true
-			}
-		}
+		s, open := w.puppetPulls(g, 3)
 		path := func(session uint64) *quicwire.MirrorStream {
 			t.Helper()
 			r, err := s.OpenPath(t.Context(), &quicwire.MirrorPath{Session: session, Path: 1})
@@ -434,9 +545,14 @@ func TestHostilePathsOfAPrimary(t *testing.T) {
 					if n := osaka.site.paths.taken(); n == 0 || n > osaka.cfg.Memory/pathShare {
 						t.Errorf("%d bytes are counted", n)
 					}
+					began := time.Now()
 					err := do(ctx, open, s, over)
 					for err == nil {
 						_, err = s.Recv(ctx)
+					}
+					if took := time.Since(began); took >= activeWatch {
+						done <- fmt.Errorf("the mirror went on for %v", took) // the watch over a mute peer had to end it
+						return
 					}
 					if ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, quicwire.ErrConnectionLost) {
 						done <- err
