@@ -58,9 +58,9 @@
 //
 // The primary asks for a path with MirrorPath in the mirror stream; the secondary opens it if it can, or does not. From then on a Batch goes over any of
 // them, each ordinal once. At most 4096 of them may be sent and not confirmed while there is a further path. What a PairStates in the
-// mirror stream says holds behind all batches with an ordinal up to the last one before it in that stream, and before all others. So a primary sends a Batch without
-// records (first seq 1, last seq 0) in the mirror stream: before PairStates if a Batch went over a further path since the last one there,
-// and behind it before one does. The secondary waits with PairStates until the Batch before it has had its turn.
+// mirror stream says holds behind all batches with an ordinal up to the last one before it in that stream, and before all others. So before PairStates a
+// primary sends a Batch without records (first seq 1, last seq 0) in the mirror stream, if one went over a further path since the last one there, and the
+// first Batch behind PairStates goes there too. The secondary waits with PairStates until the Batch before it has had its turn.
 //
 // A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
 // application error codes, and a sentence:

@@ -141,7 +141,7 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 	}
 	began := time.Now()
 	defer func() { f.paths.busy += time.Since(began) }()
-	if f.spreads() && !f.paths.told { // states that were told are before it in the mirror stream; see divide
+	if f.spreads() && !f.paths.told { // the first batch behind states is in their stream
 		return f.hand(b)
 	}
 	f.paths.away, f.paths.told = false, false

@@ -105,7 +105,7 @@
 // trip is more than a millisecond and the link is what holds the sender up, it doubles their number as long as that brings a fifth at least, and
 // goes back where it does not. On a short link there is one, which is the mirror stream, and its batches take the way that they always did.
 //
-// With two or more the mirror stream carries no batches but those without records that say where in the order of batches the states of pairs belong: the
+// With two or more the mirror stream carries no batches but those that say where in the order of batches the states of pairs belong: the
 // secondary compares states behind all batches that were sent before them and before all others, as if there were one stream (see package quicwire).
 // The gate lets batches pass by their ordinals, whatever way they came; base records are in batches too. What comes early is held, up to the window that was
 // granted: 8 MiB, and for further paths a share of an eighth of the memory bound. The primary has at most as much under way (path_memory.go). A mirror that

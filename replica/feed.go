@@ -329,11 +329,6 @@ func (f *feedSession) send() error {
 		if err := errors.Join(f.sendStates(), f.steer()); err != nil {
 			return err
 		}
-		if f.paths.told && f.spreads() {
-			if err := f.divide(); err != nil {
-				return err
-			}
-		}
 		sent, held := false, false
 		var later <-chan time.Time
 		if may := f.mayFeed(); may && !f.room() {

@@ -15,8 +15,8 @@ import (
 // The further paths of a mirror, on the primary. While there are two or more, the sending goroutine hands each batch to whichever path is free, and the
 // mirror stream carries everything else, which so never waits behind a batch. Without them it sends the batches itself, over the mirror stream.
 //
-// The order of batches is that of their ordinals, however they travel. The states of pairs have a place in that order too: a batch without records, in the
-// mirror stream before and behind them, marks it (see package quicwire).
+// The order of batches is that of their ordinals, however they travel. The states of pairs have a place in that order too, which the
+// batches before and behind them in the mirror stream mark: the first one behind them goes there, and before them, if need be, one without records.
 //
 // A path that breaks ends the session: what was handed to its connection is nowhere else any more. The next session begins behind what is durable
 // at the peer, so nothing is lost and nothing comes twice. A path that is let go ends behind what was sent over it, and breaks nothing.
@@ -344,10 +344,9 @@ func (p *feedPaths) put(c *parcel) {
 	p.spare = append(p.spare, c)
 }
 
-// divide puts a batch without records into the mirror stream: what is before it there has its turn behind all batches so far, what is behind it
-// before all that follow.
+// divide puts a batch without records into the mirror stream: what is behind it there has its turn behind all batches so far.
 func (f *feedSession) divide() error {
-	f.paths.away, f.paths.told = false, false
+	f.paths.away = false
 	f.ordinal++
 	f.begun.Store(f.ordinal)
 	f.flies(0)
