@@ -84,7 +84,7 @@ func pathsOfDifferentLengths(t *testing.T, mirror time.Duration) {
 		}
 		most := w.early(g)
 		rng := newRand(testSeed(t))
-		for round := range 12 {
+		for round := range 8 {
 			w.startHost(g, rng.Uint64(), 60, 256)
 			w.startHost(g, rng.Uint64(), 60, 8)
 			for range 4 {
@@ -159,11 +159,13 @@ func TestPathBreaks(t *testing.T) {
 				w.until("batches are under way", func() bool { return tokyo.groupStatus(g.master()).Sent > sent+1<<20 })
 				w.severPath()
 				began := time.Now()
-				w.until("the mirror came up again", func() bool { w.look(); return osaka.groupStatus(g.restored()).Usage.Reconnects > 0 })
+				w.until("the mirror came up again", func() bool { return osaka.groupStatus(g.restored()).Usage.Reconnects > 0 })
+				w.look()
 				if took := time.Since(began); took >= activeWatch {
 					t.Errorf("it took %v", took) // the watch over a mute peer had to mend it
 				}
-				w.until("there are 4 paths again", func() bool { w.look(); return osaka.groupStatus(g.restored()).Usage.Paths == 4 })
+				w.until("there are 4 paths again", func() bool { return osaka.groupStatus(g.restored()).Usage.Paths == 4 })
+				w.look()
 				w.finished(&tokyo.busy, "hosts")
 				w.awaitStatus(g, PAIR)
 				w.drained(g)
@@ -209,7 +211,7 @@ func TestPathsGrow(t *testing.T) {
 				must(t, tokyo.site.SetGroup(ctx, g.master(), map[string]string{"inflow-control": "yes", "paths": c.set}))
 				stop := w.keepWriting(g)
 				most := 0
-				for range 400 {
+				for end := time.Now().Add(map[bool]time.Duration{true: 2 * time.Minute, false: 3 * pathLook}[c.several]); most < 4 && time.Now().Before(end); {
 					time.Sleep(100 * time.Millisecond)
 					most = max(most, tokyo.groupStatus(g.master()).Usage.Paths)
 				}
