@@ -26,10 +26,12 @@ func (s *MirrorStream) Provide(n int) {
 		return
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for ; len(p.paths)+p.pathDials < min(n, MaxPaths); p.pathDials++ {
+	missing := max(min(n, MaxPaths)-len(p.paths)-p.pathDials, 0)
+	p.pathDials += missing
+	p.mu.Unlock() // start takes Endpoint.mu, which is outside of it
+	for range missing {
 		if !p.e.start(func() { p.dialledPath(s.conn) }) {
-			return
+			return // nobody dials any more
 		}
 	}
 }

@@ -328,3 +328,27 @@ func TestPathsLinger(t *testing.T) {
 		b.shut(t)
 	})
 }
+
+// TestProvideLeavesThePeerAlone: whoever asks for path connections holds no lock of the peer when it takes that of the endpoint, which SetPeer holds
+// when it takes that of the peer.
+func TestProvideLeavesThePeerAlone(t *testing.T) {
+	a, b := quickPaths(t, "tokyo"), quickPaths(t, "osaka")
+	set(t, b.site, a.site, "")
+	set(t, a.site, b.site, b.Addr().String())
+	ours, _ := session(t, a, b)
+	p := a.peerByName("osaka")
+	a.Endpoint.mu.Lock()
+	go ours.Provide(1)
+	dials := 0
+	for end := time.Now().Add(within); dials == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if p.mu.TryLock() {
+			dials = p.pathDials
+			p.mu.Unlock()
+		}
+	}
+	a.Endpoint.mu.Unlock()
+	if dials != 1 {
+		t.Error("the peer is locked by who waits for the endpoint")
+	}
+	openPath(t, ours, 1)
+}
