@@ -39,13 +39,15 @@ const (
 // Flow control. The windows bound what a peer can have in flight toward this side, and so the memory it can fill:
 // at most maxConnectionWindow for each connection, and pathWindow for each path connection.
 const (
-	initialStreamWindow     = 4 << 20
-	maxStreamWindow         = 16 << 20
-	initialConnectionWindow = pathWindow
+	initialStreamWindow = 4 << 20
+	maxStreamWindow     = 16 << 20
+	// initialConnectionWindow is twice that of a stream, so that a mirror whose reader stands still leaves room for all others; what grows later
+	// keeps to that by half (QUIC widens a connection with its streams).
+	initialConnectionWindow = 8 << 20
 	maxConnectionWindow     = 32 << 20
-	// pathWindow is that of a path connection, for all of its life: at a round trip of 100 ms it carries 40 MB a second, and there may be
-	// MaxPaths of them.
-	pathWindow = 4 << 20
+	// pathWindow is that of a path connection, for all of its life. A connection that is accepted has to begin like an ordinary one, for what it
+	// is is known later. It carries 80 MB a second at a round trip of 100 ms, and there may be MaxPaths of them.
+	pathWindow = initialConnectionWindow
 )
 
 // initialPacket is the size of the packets that a connection begins with, the least that QUIC asks of a path (RFC 9000, 14): with the headers of IP

@@ -297,3 +297,29 @@ func TestMirrorStreamsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestMirrorThatIsNotRead: a mirror whose reader stands still fills its own window and no more: other streams of the connection go on.
+func TestMirrorThatIsNotRead(t *testing.T) {
+	a, b := pair(t, answerDone)
+	full := make(chan *MirrorStream, 1)
+	b.onMirror(func(ctx context.Context, _ string, open *MirrorOpen, s *MirrorStream) {
+		full <- s
+		data := make([]byte, MaxBatchData)
+		for n := uint64(1); s.Send(ctx, &Batch{Ordinal: n, RawLen: MaxBatchData, Data: data}) == nil; n++ {
+		}
+	})
+	s, err := a.OpenMirror(until(t), "osaka", &MirrorOpen{Group: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sent := receive(t, "mirror", full)
+	for end := time.Now().Add(within); sent.Sent() < initialStreamWindow-writePiece; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes were taken", sent.Sent())
+		}
+	}
+	if _, err := a.Request(until(t), "osaka", &DeletePair{}); err != nil {
+		t.Errorf("a request beside it: %v", err)
+	}
+}
