@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,24 +10,26 @@ import (
 	"pairfs/quicwire"
 )
 
-// gate lets batches pass in the order of their ordinals; what comes early is kept and waits. It is for the reader of the mirror stream.
-func (p *pullSession) gate(b *quicwire.Batch) (kept bool, err error) {
+// gate lets batches pass in the order of their ordinals; what comes early is kept, in memory of its own, and waits. It is for the reader of the
+// mirror stream, which receives the next batch into the buffer of this one.
+func (p *pullSession) gate(b *quicwire.Batch) error {
 	p.gateMu.Lock()
 	if b.Ordinal != p.ordinal+1 || p.passing != 0 {
 		defer p.gateMu.Unlock()
-		return true, p.hold(b)
+		b.Data = bytes.Clone(b.Data) // the buffer may be much longer, and only what is in it counts
+		return p.hold(b)
 	}
 	p.passing = b.Ordinal
 	storer := p.storer
 	p.gateMu.Unlock()
 	if err := p.pass(b); err != nil {
-		return false, err
+		return err
 	}
 	if storer {
 		kick(p.due)
-		return false, nil
+		return nil
 	}
-	return false, p.passEarly()
+	return p.passEarly()
 }
 
 // hold keeps a batch until its turn. Requires gateMu.

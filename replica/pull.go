@@ -286,11 +286,7 @@ func (p *pullSession) receive() error {
 		p.g.mu.Unlock()
 		switch m := fr.(type) {
 		case *quicwire.Batch:
-			var kept bool
-			if kept, err = p.gate(m); kept {
-				buf = nil // it is the batch's until its turn
-			}
-			last = m.Ordinal
+			err, last = p.gate(m), m.Ordinal
 		case *quicwire.PairStates:
 			if err = p.turn(last); err != nil {
 				break
