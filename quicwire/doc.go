@@ -34,7 +34,8 @@
 // A path connection has the ALPN name "pairfs-path/1", and no Hello: what was agreed on the ordinary connection beside it holds, and it ends when the
 // last of those does. It is let in only while there is one that agreed on feature bit 2. A peer may have 16, apart from the 8 ordinary ones; they
 // carry no requests, and are never what says that a peer is up. The side that dialled the connection of the mirror dials them, from a socket of its
-// own each and to the same address, so that no other way through a firewall is needed. One that carries no stream for 30 s is closed.
+// own each and to the same address, so that no other way through a firewall is needed. One that carries no stream for 45 s is closed, by
+// either side: a path over which nothing came then is opened again.
 //
 // # Streams
 //

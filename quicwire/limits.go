@@ -115,8 +115,8 @@ const (
 	// minDelay and maxDelay bound the pause between two dials of one peer.
 	minDelay = 250 * time.Millisecond
 	maxDelay = 5 * time.Second
-	// pathLinger is how long a path connection stays without a stream: a session that ended for a moment finds it again.
-	pathLinger = 30 * time.Second
+	// PathLinger is how long a path connection stays without a stream: a session that ended for a moment, or tries more paths again, finds it there.
+	PathLinger = 45 * time.Second
 	// steadyTime is how long a connection must have lived for the next dial to start from minDelay again.
 	steadyTime = 10 * time.Second
 )

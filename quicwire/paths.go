@@ -147,7 +147,7 @@ func (p *peer) addPath(c *conn) error {
 		return fmt.Errorf("there are %d paths, which is the most", len(p.paths))
 	}
 	c.agreed, c.began = p.conns[0].agreed, time.Now()
-	c.idle = time.AfterFunc(pathLinger, c.lingered)
+	c.idle = time.AfterFunc(PathLinger, c.lingered)
 	p.paths = append(p.paths, c)
 	p.pathsMoved()
 	return nil
@@ -207,7 +207,7 @@ func (c *conn) leavePath() {
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
 	if c.streams--; c.streams == 0 && slices.Contains(c.peer.paths, c) {
-		c.idle.Reset(pathLinger)
+		c.idle.Reset(PathLinger)
 	}
 }
 

@@ -182,6 +182,26 @@ func TestPathBreaks(t *testing.T) {
 	}
 }
 
+// TestPathsComeAgainAsTheyEnd: a path that is wanted at the moment at which its connection is closed, because nobody used it, comes over another
+// one. The session goes on.
+func TestPathsComeAgainAsTheyEnd(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		const far = 200 * time.Millisecond // one way
+		w.net.Latency(far)
+		w.paths(g, "2", 2)
+		for early := far / 2; early < 2*far; early += far / 2 { // the stream of the path comes when its connection is closed, which nobody knew when it was opened
+			end := time.Now().Add(quicwire.PathLinger)
+			w.paths(g, "1", 1)
+			time.Sleep(time.Until(end) - early)
+			w.paths(g, "2", 2)
+		}
+		if n := osaka.groupStatus(g.restored()).Usage.Reconnects; n != 0 {
+			t.Errorf("the mirror came up again %d times", n)
+		}
+		w.splitsEqual(g)
+	})
+}
+
 // TestPathsGrow: on a long link that loses packets there are several paths in a while, on a short one there never are, nor where the peer does not
 // know of paths, whatever is set.
 func TestPathsGrow(t *testing.T) {

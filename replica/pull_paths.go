@@ -19,7 +19,7 @@ import (
 // pullPaths are the further paths of a pull session. Guarded by mu, but for wg.
 type pullPaths struct {
 	mu      sync.Mutex
-	opening int
+	running int // goroutines that open or read one
 	streams []*quicwire.MirrorStream
 	gone    uint64 // bytes received over those that are over
 	memory  int64  // share of the site's, 0 before the first path is opened
@@ -34,7 +34,7 @@ func (p *pullSession) openPath(m *quicwire.MirrorPath) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.opening+len(w.streams) >= quicwire.MaxPaths {
+	if w.running >= quicwire.MaxPaths {
 		return nil // those that it has let go have not ended here yet; it asks again
 	}
 	if w.memory == 0 {
@@ -45,7 +45,7 @@ func (p *pullSession) openPath(m *quicwire.MirrorPath) error {
 		p.widen(w.memory)
 		w.wg.Go(p.storeEarly)
 	}
-	w.opening++
+	w.running++
 	w.wg.Go(func() { p.runPath(m) })
 	return nil
 }
@@ -61,31 +61,46 @@ func (p *pullSession) widen(n int64) {
 	kick(p.wake)
 }
 
-// runPath opens a path and reads it to its end.
+// runPath opens a path and reads it to its end. One over which nothing came breaks nothing and is opened once more: the primary may just have closed
+// its connection, which nobody used. If it had taken the path it would end the session itself.
 func (p *pullSession) runPath(m *quicwire.MirrorPath) {
+	defer func() {
+		p.paths.mu.Lock()
+		p.paths.running--
+		p.paths.mu.Unlock()
+	}()
+	for range 2 {
+		came, err := p.onePath(m)
+		switch {
+		case err == nil:
+			return
+		case came:
+			p.fail(err)
+			return
+		}
+		p.g.site.log.Debug("a path did not come about", "group", p.g.name, "reason", err)
+	}
+}
+
+// onePath opens a path and reads it to its end, and reports whether anything came over it.
+func (p *pullSession) onePath(m *quicwire.MirrorPath) (came bool, err error) {
 	w := &p.paths
 	ctx, cancel := context.WithTimeout(p.ctx, pathWait)
 	stream, err := p.stream.OpenPath(ctx, m)
 	cancel()
-	w.mu.Lock()
-	w.opening--
-	if err == nil {
-		w.streams = append(w.streams, stream)
-	}
-	w.mu.Unlock()
 	if err != nil {
-		p.g.site.log.Debug("a path did not come about", "group", p.g.name, "reason", err)
-		return
+		return false, err
 	}
 	defer stream.Close()
+	w.mu.Lock()
+	w.streams = append(w.streams, stream)
+	w.mu.Unlock()
 	err = p.readPath(stream)
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.streams = slices.DeleteFunc(w.streams, func(s *quicwire.MirrorStream) bool { return s == stream })
 	w.gone += stream.Received()
-	w.mu.Unlock()
-	if err != nil {
-		p.fail(err)
-	}
+	return stream.Received() > 0, err
 }
 
 // readPath remembers the batches that come over a path. One that the primary let go ends without an error.
