@@ -210,7 +210,7 @@ func (f *feedSession) steer() error {
 	if want == 0 {
 		want = f.judge(now, rtt)
 		f.g.mu.Lock()
-		f.g.pathsGood = p.plan.good
+		f.g.pathsGood = p.plan.worth()
 		f.g.mu.Unlock()
 	}
 	return f.provide(want, now)
@@ -376,9 +376,10 @@ func (f *feedSession) landed() {
 	f.flights = f.flights[n:]
 }
 
-// ahead reports whether as much is under way as this side may hold for further paths. Requires g.mu.
+// ahead reports whether as much is under way as this side may hold for further paths, but for the batch without records that [feedSession.divide] may
+// have to send. Requires g.mu.
 func (f *feedSession) ahead() bool {
-	return len(f.flights) >= pathAhead || len(f.flights) > 0 && f.flying >= pullWindow+f.paths.memory.Load()/2
+	return len(f.flights) >= pathAhead-1 || len(f.flights) > 0 && f.flying >= pullWindow+f.paths.memory.Load()/2
 }
 
 // pathsNow is how many connections carry the mirror's batches, 0 without a mirror. Requires mu.

@@ -52,6 +52,9 @@ func (p *pathPlan) look(s pathSample) int {
 	return p.now
 }
 
+// worth is how many paths the next session is to begin its trials with.
+func (p *pathPlan) worth() int { return max(p.good, p.known) }
+
 // fewer says that no more than so many came about.
 func (p *pathPlan) fewer(n int, at time.Time) int {
 	p.now = max(n, 1)

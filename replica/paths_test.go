@@ -295,16 +295,20 @@ func TestPathPlan(t *testing.T) {
 					tried++
 				}
 			}
-			if p.good != c.want || most != c.most {
-				t.Errorf("%d paths, %d at most; want %d and %d", p.good, most, c.want, c.most)
+			if p.worth() != c.want || most != c.most {
+				t.Errorf("%d paths, %d at most; want %d and %d", p.worth(), most, c.want, c.most)
 			}
 			if tried > 14 { // four to double, and pauses up to pathPauseMax
 				t.Errorf("more were tried %d times in an hour", tried)
 			}
 		})
 	}
-	p := newPathPlan(0)
+	p := newPathPlan(8)
 	at := time.Now()
+	if p.look(pathSample{at: at, rtt: time.Second, rate: 1}); p.worth() != 8 {
+		t.Errorf("%d paths are remembered of 8, and none was tried", p.worth())
+	}
+	p = newPathPlan(0)
 	sample := pathSample{at: at, rtt: time.Second, rate: 1, busy: 1}
 	if n := p.look(sample); n != 2 {
 		t.Fatalf("%d paths are tried", n)
@@ -336,6 +340,17 @@ func TestPathMemory(t *testing.T) {
 	}
 	if n := (&pathMemory{bound: 1 << 40}).take(); n != pathMemoryMax {
 		t.Errorf("%d of plenty", n)
+	}
+}
+
+// TestAheadKeepsOneBack: of the batches that a primary may send ahead it keeps one back, for the states that may have to be told at any time.
+func TestAheadKeepsOneBack(t *testing.T) {
+	f := &feedSession{flights: make([]flight, pathAhead-2)}
+	if f.ahead() {
+		t.Error("one more batch may be sent, and a divider")
+	}
+	if f.flights = make([]flight, pathAhead-1); !f.ahead() {
+		t.Errorf("with the next batch and a divider there are %d", len(f.flights)+2)
 	}
 }
 
