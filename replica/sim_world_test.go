@@ -162,13 +162,18 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.newGroup(w.sites[0], "g", "x", "y")
 	w.newGroup(w.sites[1], "h", "z")
-	if seed/2%2 == 0 { // further paths from the begin, of different lengths; with and without takeovers, which go by the last bit
-		for i, g := range w.groups {
-			w.sites[i].far = []time.Duration{0, 40 * time.Millisecond, 3 * time.Millisecond}
-			must(t, g.home.site.SetGroup(t.Context(), g.name, map[string]string{"paths": fmt.Sprint(2 + (seed/4+uint64(i))%4)}))
-		}
-	}
 	return w
+}
+
+// farther gives every second world of a kind, with and without takeovers, further paths from the begin, of different lengths.
+func (w *world) farther(seed uint64) {
+	if seed/2%2 != 0 { // the last bit decides about takeovers
+		return
+	}
+	for i, g := range w.groups {
+		w.sites[i].far = []time.Duration{0, 40 * time.Millisecond, 3 * time.Millisecond}
+		must(w.t, g.home.site.SetGroup(context.Background(), g.name, map[string]string{"paths": fmt.Sprint(2 + (seed/4+uint64(i))%4)}))
+	}
 }
 
 func (w *world) newSite(t *testing.T, name, addr string) *simSite {
