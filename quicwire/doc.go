@@ -130,7 +130,7 @@
 // streams on either, of all its connections 16 requests being read and served, 384 mirror streams, and of these 16 whose first frame is being read,
 // 384 paths on each path connection. A mirror that is not read holds up no other one. Whatever a stream's reader does not take
 // stays with the sender, which is the back-pressure of the pull. A frame has the memory of its body from its header on, and what is not there after 10 s
-// (of the first frame of a stream) is not waited for. A peer that dials more than 4 times a second, but for 32 times at once, is turned away with code 9.
+// (of the first frame of a stream) is not waited for. A peer that dials more than 4 times a second, but for 32 times at once, is turned away with code 9; path connections are not dialled faster.
 //
 // # Concurrency
 //

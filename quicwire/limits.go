@@ -88,7 +88,8 @@ const (
 )
 
 // Rate of the connections that one peer may dial, and the burst above it. A peer that is restarted again and again dials less often (minDelay
-// and maxDelay); one that is let in, breaks the protocol and comes again costs handshakes, lines in the log and events.
+// and maxDelay); one that is let in, breaks the protocol and comes again costs handshakes, lines in the log and events. Path connections are not dialled
+// faster than that either, however often a primary asks for paths.
 const (
 	arrivalRate  = 4
 	arrivalBurst = 32

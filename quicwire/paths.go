@@ -65,6 +65,9 @@ func (p *peer) dialPath(beside *conn) (*conn, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, 2*p.e.timing.handshake)
 	defer cancel()
 	to := beside.qc.RemoteAddr()
+	if err := p.departures.Wait(ctx); err != nil {
+		return nil, fmt.Errorf("dial a path to %s: more were dialled of late than a peer lets in: %w", to, err)
+	}
 	own, err := p.e.pathSocket()
 	if err != nil {
 		return nil, fmt.Errorf("dial a path to %s: %w", to, err)

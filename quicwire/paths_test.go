@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -271,15 +272,28 @@ func TestPathsCarryBatchesOnly(t *testing.T) {
 	}
 }
 
-// TestPathDialFails: who waits for a path that cannot be dialled is told why.
+// TestPathDialFails: who waits for a path that cannot be dialled is told why, and however often a path is wanted no more are dialled than a peer lets in.
 func TestPathDialFails(t *testing.T) {
 	broken := errors.New("no socket")
-	a, b := newPathSite(t, "tokyo", Config{Listen: "127.0.0.1:0", timing: &quick, PathConn: func() (net.PacketConn, error) { return nil, broken }}), quickPaths(t, "osaka")
+	var dials atomic.Int64
+	socket := func() (net.PacketConn, error) { dials.Add(1); return nil, broken }
+	a, b := newPathSite(t, "tokyo", Config{Listen: "127.0.0.1:0", timing: &quick, PathConn: socket}), quickPaths(t, "osaka")
 	set(t, b.site, a.site, "")
 	set(t, a.site, b.site, b.Addr().String())
 	ours, _ := session(t, a, b)
-	if w, err := ours.OpenPath(until(t), &MirrorPath{Session: 7, Path: 1}); !errors.Is(err, broken) || !errors.Is(err, ErrUnreachable) {
-		t.Errorf("%v, %v", w, err)
+	departures := a.peerByName("osaka").departures
+	if departures.Limit() != arrivalRate || departures.Burst() != arrivalBurst {
+		t.Fatalf("%v a second and %d at once may be dialled", departures.Limit(), departures.Burst())
+	}
+	departures.SetLimit(0) // so that the test is not slower than the pause
+	for n := range 2 * arrivalBurst {
+		w, err := ours.OpenPath(until(t), &MirrorPath{Session: 7, Path: 1})
+		if !errors.Is(err, ErrUnreachable) || n == 0 && !errors.Is(err, broken) {
+			t.Fatalf("path %d: %v, %v", n, w, err)
+		}
+	}
+	if n := dials.Load(); n != arrivalBurst {
+		t.Errorf("%d were dialled", n)
 	}
 }
 

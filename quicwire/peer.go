@@ -16,10 +16,11 @@ type peer struct {
 	name string
 	key  Fingerprint
 
-	requests chan struct{} // one token for each request being served
-	mirrors  chan struct{} // one token for each mirror stream being served
-	opening  chan struct{} // one token for each of these whose first frame is being read
-	arrivals *rate.Limiter // of connections that it dials
+	requests   chan struct{} // one token for each request being served
+	mirrors    chan struct{} // one token for each mirror stream being served
+	opening    chan struct{} // one token for each of these whose first frame is being read
+	arrivals   *rate.Limiter // of connections that it dials
+	departures *rate.Limiter // of path connections that this side dials
 
 	ctx     context.Context // ends when the peer is removed or the endpoint closes
 	cancel  context.CancelCauseFunc
@@ -74,6 +75,7 @@ func (e *Endpoint) SetPeer(name, addr string, key Fingerprint) error {
 		mirrors:      make(chan struct{}, maxMirrors),
 		opening:      make(chan struct{}, maxOpening),
 		arrivals:     rate.NewLimiter(arrivalRate, arrivalBurst),
+		departures:   rate.NewLimiter(arrivalRate, arrivalBurst),
 		changed:      make(chan struct{}, 1),
 		lost:         make(chan struct{}, 1),
 		moved:        make(chan struct{}, 1),

@@ -108,8 +108,8 @@
 // With two or more the mirror stream carries no batches but those that say where in the order of batches the states of pairs belong: the
 // secondary compares states behind all batches that were sent before them and before all others, as if there were one stream (see package quicwire).
 // The gate lets batches pass by their ordinals, whatever way they came; base records are in batches too. What comes early is held, up to the window that was
-// granted: 8 MiB, and for further paths a share of an eighth of the memory bound. The primary has at most as much under way (path_memory.go). A mirror that
-// finds no share has one path. A mirror whose path breaks ends, and is opened anew behind what is durable at the secondary; path watch time
+// granted: 8 MiB, and for further paths a share of an eighth of the memory bound; beside that each path has one batch that is being read. The primary has
+// at most as much under way (path_memory.go). A mirror keeps its share until it ends; one that finds none has one path. A mirror whose path breaks ends, and is opened anew behind what is durable at the secondary; path watch time
 // runs from there as for any other end, and is over when it is up again, a moment later.
 //
 // # A full journal
