@@ -300,7 +300,9 @@ func TestMirrorStreamsAreBounded(t *testing.T) {
 
 // TestMirrorThatIsNotRead: a mirror whose reader stands still fills its own window and no more: other streams of the connection go on.
 func TestMirrorThatIsNotRead(t *testing.T) {
-	a, b := pair(t, answerDone)
+	a, b := listen(t, "tokyo", Config{Listen: "127.0.0.1:0"}), listen(t, "osaka", Config{Listen: "127.0.0.1:0"})
+	b.onRequest(answerDone)
+	pin(t, a, b)
 	full := make(chan *MirrorStream, 1)
 	b.onMirror(func(ctx context.Context, _ string, open *MirrorOpen, s *MirrorStream) {
 		full <- s
