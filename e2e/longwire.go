@@ -1,34 +1,17 @@
 package e2e
 
-import (
-	"fmt"
-	"os"
-
-	"pairfs/e2e/wan"
-)
+import "pairfs/e2e/wan"
 
 // NewLongWire makes a [Wire] that is a long link of package wan instead of a cable: ab from A to B, ba back. Its rate cannot be changed.
 func NewLongWire(t T, ab, ba wan.Line, seed uint64) *Wire {
 	t.Helper()
-	name := fmt.Sprintf("%s%d-%d-", wirePrefix, os.Getpid(), wires.Add(1))
-	w := &Wire{t: t, a: name + "a", b: name + "b"}
-	w.keep()
-	t.Cleanup(w.remove)
-	for _, ns := range []string{w.a, w.b} {
-		Run(t, "ip", "netns", "add", ns)
-		Run(t, "ip", "-n", ns, "link", "set", "lo", "up")
-	}
-	r, err := wan.NewRelay(wireDev, netnsDir+w.a, netnsDir+w.b, ab, ba, seed)
-	if err != nil {
-		t.Fatalf("make a long link: %v", err)
-	}
-	t.Cleanup(r.Close)
-	w.Relay = r
-	for ns, addr := range map[string]string{w.a: wireA, w.b: wireB} {
-		Run(t, "ip", "-n", ns, "addr", "add", addr+"/24", "dev", wireDev)
-		Run(t, "ip", "-n", ns, "link", "set", wireDev, "up")
-	}
-	return w
+	return newWire(t, func(w *Wire) {
+		var err error
+		if w.Relay, err = wan.NewRelay(wireDev, netnsDir+w.a, netnsDir+w.b, ab, ba, seed); err != nil {
+			t.Fatalf("make a long link: %v", err)
+		}
+		t.Cleanup(w.Relay.Close)
+	})
 }
 
 // TwoFarApart is [TwoApart] over a long link, the same in both directions.

@@ -50,6 +50,16 @@ var wires atomic.Int64
 // NewWire makes a Wire that carries so many bytes per second in each direction. It ends with the test.
 func NewWire(t T, rate int64) *Wire {
 	t.Helper()
+	w := newWire(t, func(w *Wire) {
+		Run(t, "ip", "-n", w.a, "link", "add", wireDev, "type", "veth", "peer", "name", wireDev, "netns", w.b)
+	})
+	w.Rate(rate)
+	return w
+}
+
+// newWire makes a Wire between whose two namespaces join puts the devices.
+func newWire(t T, join func(*Wire)) *Wire {
+	t.Helper()
 	name := fmt.Sprintf("%s%d-%d-", wirePrefix, os.Getpid(), wires.Add(1))
 	w := &Wire{t: t, a: name + "a", b: name + "b"}
 	w.keep()
@@ -58,12 +68,11 @@ func NewWire(t T, rate int64) *Wire {
 		Run(t, "ip", "netns", "add", ns)
 		Run(t, "ip", "-n", ns, "link", "set", "lo", "up")
 	}
-	Run(t, "ip", "-n", w.a, "link", "add", wireDev, "type", "veth", "peer", "name", wireDev, "netns", w.b)
+	join(w)
 	for ns, addr := range map[string]string{w.a: wireA, w.b: wireB} {
 		Run(t, "ip", "-n", ns, "addr", "add", addr+"/24", "dev", wireDev)
 		Run(t, "ip", "-n", ns, "link", "set", wireDev, "up")
 	}
-	w.Rate(rate)
 	return w
 }
 

@@ -21,6 +21,7 @@ func (impostor) Serve(context.Context, string, quicwire.Frame, quicwire.SendFunc
 	return quicwire.NewResult(quicwire.ResultAccess, "an impostor serves nothing")
 }
 func (impostor) ServeMirror(context.Context, string, *quicwire.MirrorOpen, *quicwire.MirrorStream) {}
+func (impostor) ServePath(context.Context, string, *quicwire.MirrorPath, *quicwire.MirrorStream)   {}
 func (impostor) Refused(net.Addr, quicwire.Fingerprint, string)                                    {}
 func (impostor) PeerUp(string, quicwire.Hello)                                                     {}
 func (impostor) PeerDown(string, error)                                                            {}

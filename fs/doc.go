@@ -151,7 +151,7 @@
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
-//	              read-journal-rate mirror-byte-rate response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
+//	              read-journal-rate mirror-byte-rate paths response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
 //	              lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes header-bytes header-percent different-bytes reconnects
 //	              checksum-errors lag-records lag-bytes lag-seconds lag-known adding-bytes
 //	peers/NAME    name address key connected since quota-bytes quota-used-bytes last-error

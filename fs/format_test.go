@@ -194,6 +194,7 @@ copy-byte-rate: 0.0
 restore-byte-rate: 0.0
 read-journal-rate: 0.0
 mirror-byte-rate: 0.0
+paths: 0
 response-seconds: 0.000000
 response-max-seconds: 0.000000
 lag-p50-seconds: 0.000000

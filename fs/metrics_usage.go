@@ -25,6 +25,7 @@ func (m *metrics) groupUsage(list []replica.GroupStatus) {
 		{"pairfs_journal_header_bytes", "gauge", "Bytes of the journal in use that are headers.", func(u *replica.Usage) float64 { return float64(u.HeaderBytes) }},
 		{"pairfs_group_different_bytes", "gauge", "Bytes marked as different.", func(u *replica.Usage) float64 { return float64(u.Different) }},
 		{"pairfs_group_reconnects_total", "counter", "How often the mirror came up again.", func(u *replica.Usage) float64 { return float64(u.Reconnects) }},
+		{"pairfs_group_paths", "gauge", "Connections over which the batches of the mirror go.", func(u *replica.Usage) float64 { return float64(u.Paths) }},
 		{"pairfs_group_checksum_errors_total", "counter", "Wrong checksums.", func(u *replica.Usage) float64 { return float64(u.BadChecksums) }},
 	} {
 		m.family(f.name, f.kind, f.help)
@@ -94,6 +95,7 @@ func (l *lines) groupUsageLines(g *replica.GroupStatus) {
 	l.rate("restore-byte-rate", u.RestoreRate)
 	l.rate("read-journal-rate", u.Requests)
 	l.rate("mirror-byte-rate", u.Carried)
+	l.num("paths", int64(u.Paths))
 	l.put("response-seconds", fine(u.Reply))
 	l.put("response-max-seconds", fine(u.ReplyMax))
 	l.lagLines(&u.LagTime, &u.LagBytes)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -17,7 +18,7 @@ const (
 	streamCancelled quic.StreamErrorCode = 1 // given up half way
 )
 
-// conn is one live connection with a peer, Hello exchanged.
+// conn is one live connection with a peer, Hello exchanged, or a path connection.
 type conn struct {
 	peer    *peer
 	qc      *quic.Conn
@@ -25,6 +26,11 @@ type conn struct {
 	agreed  Agreement
 	dialled bool      // by this side
 	began   time.Time // when it became live
+
+	path    bool        // it is a path connection
+	own     *ownSocket  // of one that this side dialled
+	idle    *time.Timer // of a path connection: ends it when nobody uses it
+	streams int         // of a path connection, guarded by peer.mu
 
 	closeOnce sync.Once
 	why       error // what close was called with; set before qc is closed
@@ -119,7 +125,12 @@ func (c *conn) serve() {
 	}
 	err := c.ended()
 	c.peer.remove(c, err)
-	c.peer.e.cfg.Logger.Info("disconnected", "peer", c.peer.name, "addr", c.qc.RemoteAddr(), "why", err)
+	c.own.close()
+	level := slog.LevelInfo
+	if c.path {
+		level = slog.LevelDebug // the session that it belonged to says what is to be said
+	}
+	c.peer.e.cfg.Logger.Log(context.Background(), level, "disconnected", "peer", c.peer.name, "addr", c.qc.RemoteAddr(), "path", c.path, "why", err)
 }
 
 // close ends the connection with the reason given, unless it has ended; the first reason stays.

@@ -79,7 +79,7 @@ func (p *peer) dial(addr string, failures int) (*conn, error) {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
 	to := all[failures%len(all)]
-	qc, err := p.e.tr.Dial(ctx, to, p.e.clientTLS(to, p.key), p.e.quicConfig())
+	qc, err := p.e.tr.Dial(ctx, to, p.e.clientTLS(to, p.key, alpn), p.e.quicConfig())
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, p.describe(err))
 	}

@@ -28,6 +28,15 @@
 // the stream. Both compute the agreement from the two: the newest common version, the features both have, the smaller of
 // the longest frames. If there is none, the connection is closed with code 1. Only then are other streams opened, by either side.
 //
+// # Path connections
+//
+// A mirror session may have further paths, on connections of their own: one connection is held up by each packet that it loses, and by its pacing.
+// A path connection has the ALPN name "pairfs-path/1", and no Hello: what was agreed on the ordinary connection beside it holds, and it ends when the
+// last of those does. It is let in only while there is one that agreed on feature bit 2. A peer may have 16, apart from the 8 ordinary ones; they
+// carry no requests, and are never what says that a peer is up. The side that dialled the connection of the mirror dials them, from a socket of its
+// own each and to the same address, so that no other way through a firewall is needed. One that carries no stream for 45 s is closed, by
+// either side: a path over which nothing came then is opened again.
+//
 // # Streams
 //
 // All streams are bidirectional. The first frame says what a stream is for:
@@ -44,6 +53,15 @@
 //	          Batch, PairStates, MirrorOptions, MirrorLag and MirrorSettings. The directions are independent of each other. The stream is over when either
 //	          side ends its direction. Each Batch is confirmed by a ReadJournal with its ordinal as soon as it is durable; while any pair of the
 //	          mirror is replicated a Batch comes every 5 s at least. A side that hears nothing of that for 40 s takes the mirror for down.
+//	path      on path connections alone: MirrorPath, from the secondary, and then nothing. From the primary Batch, and nothing else. It belongs to
+//	          the session of this peer that MirrorPath names; there is none: it ends at once. A path that the primary ends is over; one that
+//	          ends otherwise ends the session, for what was under way on it is lost.
+//
+// The primary asks for a path with MirrorPath in the mirror stream; the secondary opens it if it can, or does not. From then on a Batch goes over any of
+// them, each ordinal once. At most 4096 of them may be sent and not confirmed while there is a further path. What a PairStates in the
+// mirror stream says holds behind all batches with an ordinal up to the last one before it in that stream, and before all others. So before PairStates a
+// primary sends a Batch without records (first seq 1, last seq 0) in the mirror stream, if one went over a further path since the last one there, and the
+// first Batch behind PairStates goes there too. The secondary waits with PairStates until the Batch before it has had its turn.
 //
 // A stream that is reset is given up and harms nothing. Any breach of the protocol closes the whole connection with one of these
 // application error codes, and a sentence:
@@ -81,6 +99,7 @@
 //	12 ReadJournal   budget u64, durable ordinal u64, restored ordinal u64, durable seq u64, restored seq u64
 //	13 Batch         ordinal u64, first seq u64, last seq u64, count u32, newest seq u64, newest time u64, flags u8,
 //	                 unpacked length u32, records to the end of the body
+//	14 MirrorPath    session u64, path u8 (1 to 16); needs feature bit 2 on both sides
 //	15 MirrorOptions path watch time in seconds u32, 0 if it is not handed on
 //	16 SwapPairs     group string, list of references, phase u8, token u64, generation u64, wait in milliseconds u32, seq u64, lose u8
 //	17 MirrorLag     newest seq u64, bytes u64, age u64, list of lags; needs feature bit 5 on both sides
@@ -94,7 +113,7 @@
 //	missing          pair string, generation u64, bytes u64, age u64
 //	run              equal regions to skip uvarint, regions that may differ uvarint (at least 1)
 //
-// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair 4 KiB; ReadJournal and MirrorOptions 64
+// Bodies are limited by type, before they are read: Hello 1 KiB; Result 16 KiB; CreatePair 4 KiB; ReadJournal, MirrorPath and MirrorOptions 64
 // bytes; MirrorLag 128 KiB; MirrorSettings 20 KiB; Bitmap 65 KiB with at most 64 KiB of runs; Batch 2 MiB of records and its 49 bytes; all others 1.25 MiB.
 // Hello says how long a body its sender accepts at all, at least 1.25 MiB.
 //
@@ -107,14 +126,15 @@
 //
 // # Memory
 //
-// What a peer can make this side hold is bounded: 32 MiB of flow-control window for each connection, 512 streams on it, of all its connections 16
-// requests being read and served, 384 mirror streams, and of these 16 whose first frame is being read. Whatever a stream's reader does not take
+// What a peer can make this side hold is bounded: 32 MiB of flow-control window for each connection and 8 MiB for each path connection, 512
+// streams on either, of all its connections 16 requests being read and served, 384 mirror streams, and of these 16 whose first frame is being read,
+// 384 paths on each path connection. A mirror that is not read holds up no other one. Whatever a stream's reader does not take
 // stays with the sender, which is the back-pressure of the pull. A frame has the memory of its body from its header on, and what is not there after 10 s
-// (of the first frame of a stream) is not waited for. A peer that dials more than 4 times a second, but for 32 times at once, is turned away with code 9.
+// (of the first frame of a stream) is not waited for. A peer that dials more than 4 times a second, but for 32 times at once, is turned away with code 9; path connections are not dialled faster.
 //
 // # Concurrency
 //
 // An Endpoint has one goroutine that accepts, two for each peer (dialling, telling the Handler of up and down), one for each
-// connection and one for each stream that a peer has opened. All of them end before Close returns nil. No lock is held while
+// connection, one for each path connection being dialled, and one for each stream that a peer has opened. All of them end before Close returns nil. No lock is held while
 // the Handler is called. Lock order: Endpoint.mu, peer.mu; MirrorStream.closeMu is a leaf.
 package quicwire

@@ -23,9 +23,10 @@ type Config struct {
 	Listen       string         // HOST:PORT of the UDP socket; unused if PacketConn is set
 	PacketConn   net.PacketConn // the socket, or a simulated one; the endpoint owns it once Listen has returned without an error
 	Handler      Handler
-	Logger       *slog.Logger // nil for none
-	Features     Features     // what this site can do
-	timing       *timing      // shorter times for tests on a real network; nil for those of limits.go
+	PathConn     func() (net.PacketConn, error) // makes a socket to dial a path connection from; nil for a UDP socket, or for PacketConn if that is set (tests)
+	Logger       *slog.Logger                   // nil for none
+	Features     Features                       // what this site can do
+	timing       *timing                        // shorter times for tests on a real network; nil for those of limits.go
 }
 
 // timing holds the times that a test on a real network cannot wait for.
@@ -39,6 +40,7 @@ type Endpoint struct {
 	hello   Hello
 	tr      *quic.Transport
 	ln      *quic.Listener
+	narrow  sync.Map      // *quic.Conn: accepted path connections
 	pending chan struct{} // one token for each accepted connection that has not said Hello
 
 	ctx    context.Context // ends when Close begins
@@ -154,6 +156,7 @@ func (e *Endpoint) quicConfig() *quic.Config {
 		MaxStreamReceiveWindow:         maxStreamWindow,
 		InitialConnectionReceiveWindow: initialConnectionWindow,
 		MaxConnectionReceiveWindow:     maxConnectionWindow,
+		AllowConnectionWindowIncrease:  e.mayWiden,
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          -1,
 	}
@@ -242,6 +245,11 @@ func (e *Endpoint) welcome(qc *quic.Conn) {
 	if !p.arrivals.Allow() {
 		<-e.pending
 		qc.CloseWithError(quic.ApplicationErrorCode(CloseBusy), "")
+		return
+	}
+	if qc.ConnectionState().TLS.NegotiatedProtocol == alpnPath {
+		<-e.pending
+		e.welcomePath(p, qc)
 		return
 	}
 	c, err := p.greet(qc, false)

@@ -147,6 +147,7 @@ func TestBreachOfProtocolEndsTheConnection(t *testing.T) {
 	}{
 		{"an unknown type", []byte{99, 0, 0, 0, 0}, CloseUnknownFrame},
 		{"a frame that begins no stream", encode(t, &ReadJournal{}), CloseUnexpectedFrame},
+		{"a path on an ordinary connection", encode(t, &MirrorPath{Session: 1, Path: 1}), CloseUnexpectedFrame},
 		{"a second hello", encode(t, &Hello{}), CloseUnexpectedFrame},
 		{"a frame too large", []byte{byte(TypeDeletePair), 0, 0, 0, 1}, CloseTooLarge},
 		{"a malformed request", []byte{byte(TypeDeletePair), 0, 0, 0, 0}, CloseMalformed},

@@ -23,6 +23,7 @@ const (
 	TypePairStates     Type = 11
 	TypeReadJournal    Type = 12
 	TypeBatch          Type = 13
+	TypeMirrorPath     Type = 14
 	TypeMirrorOptions  Type = 15
 	TypeSwapPairs      Type = 16
 	TypeMirrorLag      Type = 17
@@ -65,6 +66,7 @@ var frames = map[Type]frameSpec{
 	TypePairStates:     {"pair-states", MaxControlFrame, true, func() Frame { return new(PairStates) }},
 	TypeReadJournal:    {"read-journal", 64, false, func() Frame { return new(ReadJournal) }},
 	TypeBatch:          {"batch", MaxFrame, false, func() Frame { return new(Batch) }},
+	TypeMirrorPath:     {"mirror-path", 64, false, func() Frame { return new(MirrorPath) }},
 	TypeMirrorOptions:  {"mirror-options", 64, false, func() Frame { return new(MirrorOptions) }},
 	TypeSwapPairs:      {"swap-pairs", MaxControlFrame, true, func() Frame { return new(SwapPairs) }},
 	TypeMirrorLag:      {"mirror-lag", 128 << 10, false, func() Frame { return new(MirrorLag) }},

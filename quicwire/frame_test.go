@@ -35,6 +35,7 @@ func examples() []Frame {
 		&PairStates{Pairs: states},
 		&ReadJournal{Budget: 0x8182, Durable: 0x8384, Restored: 0x8586, DurableSeq: 0x8788, RestoredSeq: 0x898a},
 		&Batch{Ordinal: 1, First: 0x9192, Last: 0x9394, Count: 3, NewestSeq: 0x9596, NewestTime: 0x9798999a9b9c9d9e, Flags: PackS2, RawLen: 4096, Data: []byte("records")},
+		&MirrorPath{Session: 0x5152, Path: 3},
 		&MirrorOptions{PathWatch: 0xa1a2a3a4},
 		&SwapPairs{Group: "default", Pairs: refs, Phase: SwapCommit, Token: 0xb1b2b3b4b5b6b7b8, Generation: 0xc1c2c3c4c5c6c7c8, Wait: 0xd1d2d3d4, Seq: 0xe1e2e3e4, Lose: LosePVOL},
 		&MirrorLag{NewestSeq: 0xb1b2, Bytes: 0xb3b4, Age: 0xb5b6, Pairs: []PairLag{{Number: 7, Bytes: 0xb7b8, Age: 0xb9ba}, {Number: 8, Bytes: 12, Age: 13}}},
@@ -202,6 +203,7 @@ func TestLargestFramesFit(t *testing.T) {
 		&PairStates{Pairs: states},
 		&ReadJournal{},
 		&Batch{RawLen: MaxBatchData, Data: make([]byte, MaxBatchData)},
+		&MirrorPath{Session: 1<<64 - 1, Path: MaxPaths},
 		&MirrorLag{Pairs: make([]PairLag, MaxPairs)},
 		&MirrorSettings{Volume: long, Settings: settings},
 	}
@@ -255,6 +257,8 @@ func TestFieldsOverTheirLimit(t *testing.T) {
 func TestValuesWithoutMeaning(t *testing.T) {
 	for name, f := range map[string]Frame{
 		"pack":              &Batch{Flags: 3},
+		"path 0":            &MirrorPath{},
+		"a path too many":   &MirrorPath{Path: MaxPaths + 1},
 		"raw length":        &Batch{RawLen: 1},
 		"empty run":         &Bitmap{Regions: 9, Runs: []Run{{Skip: 1}}},
 		"run over the end":  &Bitmap{Regions: 9, Runs: []Run{{Skip: 9, Len: 1}}},
@@ -292,6 +296,8 @@ func TestMalformedBodies(t *testing.T) {
 		{"half a run", TypeBitmap, bitmap + "01"},
 		{"a number not in its shortest form", TypeBitmap, bitmap + "8000" + "01"},
 		{"a number of more than 64 bits", TypeBitmap, bitmap + strings.Repeat("ff", 10) + "01" + "01"},
+		{"path 0", TypeMirrorPath, u64 + "00"},
+		{"a path too many", TypeMirrorPath, u64 + "11"},
 		{"unknown packing", TypeBatch, batch("03", "00000000", "")},
 		{"reserved flags", TypeBatch, batch("10", "00000000", "")},
 		{"unpacked data of another length", TypeBatch, batch("00", "02000000", "ff")},

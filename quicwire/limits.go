@@ -37,12 +37,17 @@ const (
 )
 
 // Flow control. The windows bound what a peer can have in flight toward this side, and so the memory it can fill:
-// at most maxConnectionWindow for each connection.
+// at most maxConnectionWindow for each connection, and pathWindow for each path connection.
 const (
-	initialStreamWindow     = 4 << 20
-	maxStreamWindow         = 16 << 20
+	initialStreamWindow = 4 << 20
+	maxStreamWindow     = 16 << 20
+	// initialConnectionWindow is twice that of a stream, so that a mirror whose reader stands still leaves room for all others; what grows later
+	// keeps to that by half (QUIC widens a connection with its streams).
 	initialConnectionWindow = 8 << 20
 	maxConnectionWindow     = 32 << 20
+	// pathWindow is that of a path connection, for all of its life. A connection that is accepted has to begin like an ordinary one, for what it
+	// is is known later. It carries 80 MB a second at a round trip of 100 ms, and there may be MaxPaths of them.
+	pathWindow = initialConnectionWindow
 )
 
 // initialPacket is the size of the packets that a connection begins with, the least that QUIC asks of a path (RFC 9000, 14): with the headers of IP
@@ -56,6 +61,12 @@ const (
 	// maxMirrors is the most mirror streams of one peer served at a time; a site has at most 256 groups, and while a
 	// connection is being replaced a group may have an old stream beside its new one.
 	maxMirrors = 384
+	// MaxPaths is the most path connections with one peer, and the most paths of one mirror session: eight were measured to be enough for a link that
+	// loses one packet in a thousand, more help on worse ones alone, and each costs pathWindow.
+	MaxPaths = 16
+	// maxPathStreams is the most streams on one path connection: a session has one on each, and a site has at most 256 groups, whose old sessions
+	// may have theirs beside the new ones.
+	maxPathStreams = 384
 	// maxRequests is the most requests of one peer served at a time. Further ones wait on their streams, unread.
 	maxRequests = 16
 	// maxOpening is the most of these whose first frame is being read: it is as long as the peer likes up to MaxControlFrame, and has its memory
@@ -77,7 +88,8 @@ const (
 )
 
 // Rate of the connections that one peer may dial, and the burst above it. A peer that is restarted again and again dials less often (minDelay
-// and maxDelay); one that is let in, breaks the protocol and comes again costs handshakes, lines in the log and events.
+// and maxDelay); one that is let in, breaks the protocol and comes again costs handshakes, lines in the log and events. Path connections are not dialled
+// faster than that either, however often a primary asks for paths.
 const (
 	arrivalRate  = 4
 	arrivalBurst = 32
@@ -104,6 +116,8 @@ const (
 	// minDelay and maxDelay bound the pause between two dials of one peer.
 	minDelay = 250 * time.Millisecond
 	maxDelay = 5 * time.Second
+	// PathLinger is how long a path connection stays without a stream: a session that ended for a moment, or tries more paths again, finds it there.
+	PathLinger = 45 * time.Second
 	// steadyTime is how long a connection must have lived for the next dial to start from minDelay again.
 	steadyTime = 10 * time.Second
 )

@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 )
 
-// MirrorStream is the stream of one mirror session. One goroutine may send while another receives; concurrent Sends are
+// MirrorStream is the stream of one mirror session, or a further path of one. One goroutine may send while another receives; concurrent Sends are
 // serialised, and so are concurrent Recvs. After an error other than ErrTooLong or ErrInvalidField it is of no more use than to be closed.
 type MirrorStream struct {
 	conn   *conn
 	qs     *quic.Stream
 	opener bool // this side is the secondary
+	path   bool // it is a further path of a session: it carries batches only
+
+	paths     []*conn // guarded by conn.peer.mu: path connections that the further paths of this session use
+	pathWaits int     // guarded by conn.peer.mu: paths that wait for a connection
+	closing   func()  // called by the first Close, nil for nothing
 
 	sendMu sync.Mutex
 	fw     *frameWriter
@@ -54,14 +60,22 @@ func (e *Endpoint) OpenMirror(ctx context.Context, peer string, open *MirrorOpen
 	return s, nil
 }
 
-// mirrorCarries says which frames go over a mirror stream behind the first, in each direction.
+// carries says which frames go over the stream behind the first, in each direction.
+func (s *MirrorStream) carries(t Type, fromSecondary bool) bool {
+	if s.path {
+		return t == TypeBatch && !fromSecondary
+	}
+	return mirrorCarries(t, fromSecondary)
+}
+
+// mirrorCarries is carries for a mirror stream.
 func mirrorCarries(t Type, fromSecondary bool) bool {
 	switch t {
 	case TypePairStates:
 		return true
 	case TypeReadJournal:
 		return fromSecondary
-	case TypeBatch, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings:
+	case TypeBatch, TypeMirrorPath, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings:
 		return !fromSecondary
 	}
 	return false
@@ -73,6 +87,9 @@ func (s *MirrorStream) Peer() string { return s.conn.peer.name }
 // Agreement gives what the two sites have in common.
 func (s *MirrorStream) Agreement() Agreement { return s.conn.agreed }
 
+// RTT gives the least round trip that was seen on its connection, 0 before the first.
+func (s *MirrorStream) RTT() time.Duration { return s.conn.qc.ConnectionStats().MinRTT }
+
 // Sent gives how many bytes of frames QUIC has taken for the peer so far, in pieces of 64 KiB: it takes the next when most of what came before
 // is under way, and none while the peer receives nothing. It does not wait.
 func (s *MirrorStream) Sent() uint64 { return s.fw.sent.Load() }
@@ -80,11 +97,11 @@ func (s *MirrorStream) Sent() uint64 { return s.fw.sent.Load() }
 // Received gives how many bytes came from the peer so far, of frames that are not whole yet too. It does not wait.
 func (s *MirrorStream) Received() uint64 { return s.fr.from.n.Load() }
 
-// Send sends f: ReadJournal or PairStates from the secondary, MirrorAccept, Batch, PairStates, MirrorOptions, MirrorLag or MirrorSettings from the primary. It returns when all
-// of it is handed to QUIC; it blocks while the peer does not receive. The fields and data of f may be used again afterwards.
+// Send sends f: ReadJournal or PairStates from the secondary, MirrorAccept, Batch, PairStates, MirrorPath, MirrorOptions, MirrorLag or MirrorSettings from the primary; over a
+// further path Batch alone. It returns when all of it is handed to QUIC; it blocks while the peer does not receive. The fields and data of f may be used again afterwards.
 // If ctx ends meanwhile, the whole stream ends, because half a frame may have been sent.
 func (s *MirrorStream) Send(ctx context.Context, f Frame) error {
-	if t := f.Type(); !mirrorCarries(t, s.opener) && (s.opener || t != TypeMirrorAccept) {
+	if t := f.Type(); !s.carries(t, s.opener) && (s.opener || s.path || t != TypeMirrorAccept) {
 		return fmt.Errorf("send: mirror stream with %s: %s does not go this way: %w", s.Peer(), t, ErrInvalidField)
 	}
 	return s.send(ctx, f)
@@ -125,9 +142,9 @@ func (s *MirrorStream) RecvInto(ctx context.Context, alloc func(n int) []byte) (
 
 // expect checks that a frame of type t may come now. Requires recvMu.
 func (s *MirrorStream) expect(t Type) error {
-	first := s.opener && !s.begun
+	first := s.opener && !s.path && !s.begun
 	s.begun = true
-	if first && t != TypeMirrorAccept || !first && !mirrorCarries(t, !s.opener) {
+	if first && t != TypeMirrorAccept || !first && !s.carries(t, !s.opener) {
 		return &ProtocolError{Code: CloseUnexpectedFrame, Frame: t, Message: "inside a mirror stream"}
 	}
 	return nil
@@ -146,6 +163,9 @@ func (s *MirrorStream) Close() error {
 		return nil
 	}
 	s.closed = true
+	if s.closing != nil {
+		defer s.closing()
+	}
 	if s.sendMu.TryLock() {
 		s.qs.Close()
 		s.proper = true

@@ -237,8 +237,8 @@ func TestMirrorStreamSurvivesAFrameOverALimit(t *testing.T) {
 // Frames that do not go over a mirror stream, or not this way, are kept back by the sender and end the connection at the receiver.
 func TestMirrorStreamCarriesItsFramesOnly(t *testing.T) {
 	wanted := map[bool][]Type{
-		true:  {TypeReadJournal, TypePairStates},                                                                   // from the secondary
-		false: {TypeMirrorAccept, TypeBatch, TypePairStates, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings}, // from the primary; the accept once only
+		true:  {TypeReadJournal, TypePairStates},                                                                                   // from the secondary
+		false: {TypeMirrorAccept, TypeBatch, TypePairStates, TypeMirrorPath, TypeMirrorOptions, TypeMirrorLag, TypeMirrorSettings}, // from the primary; the accept once only
 	}
 	ours, theirs := opened(t)
 	for _, f := range examples() {
@@ -295,5 +295,33 @@ func TestMirrorStreamsAreBounded(t *testing.T) {
 		if got := f.(*MirrorAccept).Code; got != want {
 			t.Fatalf("mirror %d: %s, want %s", i+1, got, want)
 		}
+	}
+}
+
+// TestMirrorThatIsNotRead: a mirror whose reader stands still fills its own window and no more: other streams of the connection go on.
+func TestMirrorThatIsNotRead(t *testing.T) {
+	a, b := listen(t, "tokyo", Config{Listen: "127.0.0.1:0"}), listen(t, "osaka", Config{Listen: "127.0.0.1:0"})
+	b.onRequest(answerDone)
+	pin(t, a, b)
+	full := make(chan *MirrorStream, 1)
+	b.onMirror(func(ctx context.Context, _ string, open *MirrorOpen, s *MirrorStream) {
+		full <- s
+		data := make([]byte, MaxBatchData)
+		for n := uint64(1); s.Send(ctx, &Batch{Ordinal: n, RawLen: MaxBatchData, Data: data}) == nil; n++ {
+		}
+	})
+	s, err := a.OpenMirror(until(t), "osaka", &MirrorOpen{Group: "default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sent := receive(t, "mirror", full)
+	for end := time.Now().Add(within); sent.Sent() < initialStreamWindow-writePiece; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes were taken", sent.Sent())
+		}
+	}
+	if _, err := a.Request(until(t), "osaka", &DeletePair{}); err != nil {
+		t.Errorf("a request beside it: %v", err)
 	}
 }

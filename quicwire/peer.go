@@ -16,10 +16,11 @@ type peer struct {
 	name string
 	key  Fingerprint
 
-	requests chan struct{} // one token for each request being served
-	mirrors  chan struct{} // one token for each mirror stream being served
-	opening  chan struct{} // one token for each of these whose first frame is being read
-	arrivals *rate.Limiter // of connections that it dials
+	requests   chan struct{} // one token for each request being served
+	mirrors    chan struct{} // one token for each mirror stream being served
+	opening    chan struct{} // one token for each of these whose first frame is being read
+	arrivals   *rate.Limiter // of connections that it dials
+	departures *rate.Limiter // of path connections that this side dials
 
 	ctx     context.Context // ends when the peer is removed or the endpoint closes
 	cancel  context.CancelCauseFunc
@@ -39,6 +40,12 @@ type peer struct {
 	downErr error         // why the last epoch ended
 	dialErr error         // why the last dial failed, nil after a success
 	packets uint64        // that came over connections which were live once, see Pulse
+
+	paths        []*conn       // live path connections
+	pathDials    int           // of these under way
+	pathErr      error         // why the last one failed
+	pathFails    int           // how many did
+	pathsChanged chan struct{} // closed and replaced when a path connection came about or could not
 }
 
 // SetPeer makes a site known under a name, or changes its address or key. While it has no live connection it is dialled at addr,
@@ -64,16 +71,18 @@ func (e *Endpoint) SetPeer(name, addr string, key Fingerprint) error {
 	}
 	p := &peer{
 		e: e, name: name, key: key, addr: addr,
-		requests: make(chan struct{}, maxRequests),
-		mirrors:  make(chan struct{}, maxMirrors),
-		opening:  make(chan struct{}, maxOpening),
-		arrivals: rate.NewLimiter(arrivalRate, arrivalBurst),
-		changed:  make(chan struct{}, 1),
-		lost:     make(chan struct{}, 1),
-		moved:    make(chan struct{}, 1),
-		up:       make(chan struct{}),
-		told:     make(chan struct{}),
-		after:    e.fading[name],
+		requests:     make(chan struct{}, maxRequests),
+		mirrors:      make(chan struct{}, maxMirrors),
+		opening:      make(chan struct{}, maxOpening),
+		arrivals:     rate.NewLimiter(arrivalRate, arrivalBurst),
+		departures:   rate.NewLimiter(arrivalRate, arrivalBurst),
+		changed:      make(chan struct{}, 1),
+		lost:         make(chan struct{}, 1),
+		moved:        make(chan struct{}, 1),
+		up:           make(chan struct{}),
+		told:         make(chan struct{}),
+		pathsChanged: make(chan struct{}),
+		after:        e.fading[name],
 	}
 	p.ctx, p.cancel = context.WithCancelCause(e.ctx)
 	e.peers[name] = p
@@ -276,6 +285,10 @@ func (c *conn) outlived(old *conn) bool {
 
 // remove takes out a connection that has ended.
 func (p *peer) remove(c *conn, err error) {
+	if c.path {
+		p.removePath(c)
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.Index(p.conns, c)
@@ -290,18 +303,19 @@ func (p *peer) remove(c *conn, err error) {
 	wake(p.changed)
 }
 
-// endEpoch records that the last live connection is gone. Requires mu.
+// endEpoch records that the last live connection is gone; the path connections beside it go too. Requires mu.
 func (p *peer) endEpoch(err error) {
 	p.downErr = err
 	p.lived = time.Since(p.since)
 	p.up = make(chan struct{})
+	p.dropPaths(&ProtocolError{Code: CloseReplaced, Message: "the connection beside it is gone"})
 }
 
 // close ends all connections and goroutines of the peer.
 func (p *peer) close(code CloseCode, cause error) {
 	p.cancel(cause)
 	p.mu.Lock()
-	conns := slices.Clone(p.conns)
+	conns := slices.Concat(p.conns, p.paths)
 	p.mu.Unlock()
 	for _, c := range conns {
 		c.close(&ProtocolError{Code: code})

@@ -21,6 +21,9 @@ func (e *Endpoint) Pulse(name string) (u Pulse, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u.Packets = p.packets
+	for _, c := range p.paths {
+		u.Packets += c.qc.ConnectionStats().PacketsReceived
+	}
 	for i, c := range p.conns {
 		s := c.qc.ConnectionStats()
 		u.Packets += s.PacketsReceived

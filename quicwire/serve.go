@@ -16,6 +16,10 @@ func (c *conn) serveStream(qs *quic.Stream) {
 	switch {
 	case err != nil:
 		c.drop(qs, err)
+	case c.path && t == TypeMirrorPath:
+		c.servePath(qs, fr)
+	case c.path:
+		c.drop(qs, &ProtocolError{Code: CloseUnexpectedFrame, Frame: t, Message: "at the begin of a path"})
 	case t == TypeMirrorOpen:
 		c.serveMirror(qs, fr)
 	case frames[t].request:

@@ -37,11 +37,13 @@ type site struct {
 	calls  []string // of PeerUp and PeerDown
 	serve  serveFunc
 	mirror mirrorFunc
+	path   pathFunc
 }
 
 type (
 	serveFunc  func(context.Context, string, Frame, SendFunc) Frame
 	mirrorFunc func(context.Context, string, *MirrorOpen, *MirrorStream)
+	pathFunc   func(context.Context, string, *MirrorPath, *MirrorStream)
 )
 
 // onRequest says what answers requests from now on.
@@ -70,6 +72,20 @@ func (s *site) ServeMirror(ctx context.Context, peer string, open *MirrorOpen, m
 	mirror := s.mirror
 	s.mu.Unlock()
 	mirror(ctx, peer, open, m)
+}
+
+// onPath says what serves further paths from now on.
+func (s *site) onPath(path pathFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.path = path
+}
+
+func (s *site) ServePath(ctx context.Context, peer string, open *MirrorPath, m *MirrorStream) {
+	s.mu.Lock()
+	path := s.path
+	s.mu.Unlock()
+	path(ctx, peer, open, m)
 }
 
 func (s *site) Refused(addr net.Addr, key Fingerprint, reason string) {

@@ -11,6 +11,9 @@ import (
 // alpn names the protocol in the handshake. It changes only with an incompatible Hello.
 const alpn = "pairfs/1"
 
+// alpnPath names a path connection, which carries paths of mirror sessions and nothing else. It has no Hello.
+const alpnPath = "pairfs-path/1"
+
 // errNotPinned is what a handshake with the wrong key fails with on this side.
 var errNotPinned = errors.New("key not accepted")
 
@@ -20,7 +23,7 @@ func (e *Endpoint) baseTLS() *tls.Config {
 	return &tls.Config{
 		Certificates:           []tls.Certificate{e.cfg.Identity.cert},
 		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{alpn},
+		NextProtos:             []string{alpn, alpnPath}, // in the order of preference: a path is dialled with that name alone
 		SessionTicketsDisabled: true,
 	}
 }
@@ -40,9 +43,10 @@ func (e *Endpoint) serverTLS() *tls.Config {
 	return base
 }
 
-// clientTLS accepts the one key that is pinned for the peer being dialled.
-func (e *Endpoint) clientTLS(addr net.Addr, want Fingerprint) *tls.Config {
+// clientTLS accepts the one key that is pinned for the peer being dialled, for a connection of that ALPN name.
+func (e *Endpoint) clientTLS(addr net.Addr, want Fingerprint, name string) *tls.Config {
 	conf := e.baseTLS()
+	conf.NextProtos = []string{name}
 	conf.ServerName = "pairfs" // never looked at; without a name crypto/tls refuses to dial
 	conf.InsecureSkipVerify = true
 	conf.VerifyConnection = func(cs tls.ConnectionState) error {

@@ -15,7 +15,7 @@ type Features uint64
 const (
 	FeatureS2       Features = 1 << 0 // batches packed with s2
 	FeatureZstd     Features = 1 << 1 // batches packed with zstd
-	FeaturePaths    Features = 1 << 2 // reserved: one mirror session over several connections
+	FeaturePaths    Features = 1 << 2 // MirrorPath is understood, and path connections: one mirror session over several of them
 	FeatureDelta    Features = 1 << 3 // reserved: delta resync between two secondaries
 	FeatureSwap     Features = 1 << 4 // SwapPairs is served: takeover with a reachable primary, and resync with exchanged roles
 	FeatureLag      Features = 1 << 5 // MirrorLag is understood

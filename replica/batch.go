@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"pairfs/journal"
 	"pairfs/quicwire"
@@ -13,6 +14,8 @@ func (f *feedSession) sendUpdates() (bool, error) {
 	most := batchMax
 	if f.g.site.ending.Load() {
 		most = switchedOffBatch
+	} else if f.spreads() {
+		most = pathBatch
 	}
 	n, _, err := f.cursor.Read(f.buf, most)
 	if err != nil {
@@ -130,9 +133,17 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 		f.g.sending(f, first, last)
 		f.g.mu.Unlock()
 	}
+	f.flies(len(f.out))
 	m := f.g.journal.Marks()
-	return f.stream.Send(f.ctx, &quicwire.Batch{
+	b := &quicwire.Batch{
 		Ordinal: f.ordinal, First: uint64(first), Last: uint64(last), Count: uint32(count),
 		NewestSeq: uint64(m.AppendedSeq), NewestTime: uint64(f.g.site.wall().UnixNano()), RawLen: uint32(len(f.out)), Data: f.out,
-	})
+	}
+	began := time.Now()
+	defer func() { f.paths.busy += time.Since(began) }()
+	if f.spreads() && !f.paths.told { // the first batch behind states is in their stream
+		return f.hand(b)
+	}
+	f.paths.away, f.paths.told = false, false
+	return f.stream.Send(f.ctx, b)
 }

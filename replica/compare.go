@@ -173,6 +173,12 @@ func (f *feedSession) sendStates() error {
 		return nil
 	}
 	f.states = now
+	if f.paths.away {
+		if err := f.divide(); err != nil {
+			return err
+		}
+	}
+	f.paths.told = true
 	return f.stream.Send(f.ctx, &quicwire.PairStates{Pairs: now})
 }
 

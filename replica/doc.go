@@ -98,6 +98,20 @@
 // The connection is begun anew once, which mends a path that became narrower (QUIC tries what a path carries upwards only); a mirror that is opened
 // again does not end it, a word that was owed does, and when all pairs are suspended anything that the peer says.
 //
+// # Further paths
+//
+// One QUIC connection does not fill a link that is long or loses packets, so a mirror may have several: its batches go over up to 16 paths, each on a
+// connection of its own (feed_paths.go, pull_paths.go). How many is the group's option paths; auto finds out by trial (path_plan.go): where the round
+// trip is more than a millisecond and the link is what holds the sender up, it doubles their number as long as that brings a fifth at least, and
+// goes back where it does not. On a short link there is one, which is the mirror stream, and its batches take the way that they always did.
+//
+// With two or more the mirror stream carries no batches but those that say where in the order of batches the states of pairs belong: the
+// secondary compares states behind all batches that were sent before them and before all others, as if there were one stream (see package quicwire).
+// The gate lets batches pass by their ordinals, whatever way they came; base records are in batches too. What comes early is held, up to the window that was
+// granted: 8 MiB, and for further paths a share of an eighth of the memory bound; beside that each path has one batch that is being read. The primary has
+// at most as much under way (path_memory.go). A mirror keeps its share until it ends; one that finds none has one path. A mirror whose path breaks ends, and is opened anew behind what is durable at the secondary; path watch time
+// runs from there as for any other end, and is over when it is up again, a moment later.
+//
 // # A full journal
 //
 // A master journal that the peer does not empty as fast as hosts fill it is dealt with in steps (pressure.go): PFUL, inflow control, a flush
@@ -184,17 +198,18 @@
 // # Goroutines
 //
 // Each group has five: restoreLoop (restore passes, checkpoints), work (facts, times), pressureLoop (a journal that fills), usageLoop (the
-// usage monitor) and pullLoop (the secondary's mirror session, with two of its own). A primary's mirror session runs in the goroutine that
-// quicwire serves it in, with two of its own. Commands run in the
+// usage monitor) and pullLoop (the secondary's mirror session, with two of its own, and where it has further paths one for each and one that stores).
+// A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own; so does each further path. Commands run in the
 // caller's goroutine. A journal that failed is given up in a goroutine of its own (failOver). All end with the group's context.
 //
 // # Locks
 //
-// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of states at a
-// time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each arriving
-// record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu and those
-// inside of journal, overlay, bitmap, copySlots, pacer and event log. Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries
-// group.cmd: it must not wait for a command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request
-// that exchanges roles or takes pairs up again waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd,
-// Volume.mode and group.restoreMu, which are held while something else is waited for, are of type waitLock.
+// Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of
+// states at a time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each
+// arriving record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu,
+// pullSession.gateMu, pullSession.mu, the locks of further paths and those inside of journal, overlay, bitmap, copySlots, pacer and event log.
+// Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries group.cmd: it must not wait for a
+// command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request that exchanges roles or takes pairs up again
+// waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd, Volume.mode and
+// group.restoreMu, which are held while something else is waited for, are of type waitLock.
 package replica

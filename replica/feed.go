@@ -17,6 +17,7 @@ import (
 type feedSession struct {
 	g      *group
 	peer   string
+	id     uint64 // of the session, as the peer chose it
 	stream *quicwire.MirrorStream
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -35,11 +36,16 @@ type feedSession struct {
 	parts   []sentPart  // what out has of each volume
 	counted journal.Seq // records up to here were counted in a session before
 
+	paths  feedPaths
+	failed atomic.Pointer[error] // why the session was ended by one of its goroutines
+
 	begun     atomic.Uint64 // ordinal of the last batch that was begun to be sent
 	confirmed uint64        // guarded by g.mu: that of the last batch that is durable at the peer
 
-	budget  uint64 // guarded by g.mu
-	bases   []base // guarded by g.mu: base records not restored by the peer yet, oldest first
+	budget  uint64   // guarded by g.mu
+	flights []flight // guarded by g.mu: batches that are not confirmed, oldest first, since there are further paths
+	flying  int64    // guarded by g.mu: bytes of these
+	bases   []base   // guarded by g.mu: base records not restored by the peer yet, oldest first
 	states  []quicwire.PairState
 	options quicwire.MirrorOptions // that the peer was told
 	setting uint64                 // the count of group.setting at which it was told what is set
@@ -66,7 +72,7 @@ func (s *Site) ServeMirror(ctx context.Context, peer string, open *quicwire.Mirr
 		_ = stream.Send(ctx, refusal)
 		return
 	}
-	f := &feedSession{g: g, peer: peer, stream: stream, wake: make(chan struct{}, 1), knows: stream.Agreement().Features}
+	f := &feedSession{g: g, peer: peer, id: open.Session, stream: stream, wake: make(chan struct{}, 1), knows: stream.Agreement().Features}
 	f.marks = f.knows&quicwire.FeatureMark != 0
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	defer f.cancel()
@@ -129,6 +135,10 @@ func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
 	if err := f.stream.Send(f.ctx, accept); err != nil {
 		return err
 	}
+	f.g.mu.Lock()
+	known := f.g.pathsGood
+	f.g.mu.Unlock()
+	f.paths.begin(known)
 	done := make(chan struct{}, 2)
 	go func() { defer func() { done <- struct{}{} }(); f.receive() }()
 	go func() { defer func() { done <- struct{}{} }(); f.watchDurable() }()
@@ -136,6 +146,10 @@ func (f *feedSession) run(accept *quicwire.MirrorAccept) error {
 	f.cancel()
 	<-done
 	<-done
+	f.paths.end(f.g.site)
+	if e := f.failed.Load(); e != nil && errors.Is(err, context.Canceled) {
+		err = *e
+	}
 	return err
 }
 
@@ -277,6 +291,7 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 	g.peerDurable = max(g.peerDurable, min(journal.Seq(m.DurableSeq), f.lastSeq)) // it cannot have more than it was sent
 	if m.Durable > f.confirmed && m.Durable <= f.begun.Load() {
 		f.confirmed = m.Durable
+		f.landed()
 		g.worded()
 	}
 	before := g.peerRestore
@@ -311,12 +326,14 @@ func (f *feedSession) send() error {
 	f.buf = make([]byte, batchMax)
 	updates := 0
 	for {
-		if err := f.sendStates(); err != nil {
+		if err := errors.Join(f.sendStates(), f.steer()); err != nil {
 			return err
 		}
-		sent := false
+		sent, held := false, false
 		var later <-chan time.Time
-		if f.mayFeed() && f.room() {
+		if may := f.mayFeed(); may && !f.room() {
+			held = true
+		} else if may {
 			var err error
 			wantBase := f.baseWaiting()
 			if wantBase && time.Until(f.baseAt) > 0 {
@@ -338,11 +355,15 @@ func (f *feedSession) send() error {
 		if sent {
 			continue
 		}
+		began := time.Now()
 		select {
 		case <-f.wake:
 		case <-later:
 		case <-f.ctx.Done():
 			return f.ctx.Err()
+		}
+		if held {
+			f.paths.busy += time.Since(began)
 		}
 	}
 }
@@ -350,7 +371,7 @@ func (f *feedSession) send() error {
 func (f *feedSession) room() bool {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
-	return f.sent < f.budget
+	return f.sent < f.budget && !f.ahead()
 }
 
 // mayFeed reports whether there is a pair that wants records, and finds the place in the journal to go on from: where the peer stopped, or

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,27 +10,93 @@ import (
 	"pairfs/quicwire"
 )
 
-// gate lets batches pass in the order of their ordinals; what comes early waits.
+// gate lets batches pass in the order of their ordinals; what comes early is kept, in memory of its own, and waits. It is for the reader of the
+// mirror stream, which receives the next batch into the buffer of this one.
 func (p *pullSession) gate(b *quicwire.Batch) error {
-	if b.Ordinal != p.ordinal+1 {
-		held := len(b.Data)
-		for _, e := range p.early {
-			held += len(e.Data)
-		}
-		if b.Ordinal <= p.ordinal || held > pullWindow || len(p.early) >= pullWindow/(64<<10) {
-			return fmt.Errorf("group %s: batch %d arrived, %d was next", p.g.name, b.Ordinal, p.ordinal+1)
-		}
-		p.early[b.Ordinal] = b
+	p.gateMu.Lock()
+	if b.Ordinal != p.ordinal+1 || p.passing != 0 {
+		defer p.gateMu.Unlock()
+		b.Data = bytes.Clone(b.Data) // the buffer may be much longer, and only what is in it counts
+		return p.hold(b)
+	}
+	p.passing = b.Ordinal
+	storer := p.storer
+	p.gateMu.Unlock()
+	if err := p.pass(b); err != nil {
+		return err
+	}
+	if storer {
+		kick(p.due)
 		return nil
 	}
-	for b != nil {
-		if err := p.store(b); err != nil {
+	return p.passEarly()
+}
+
+// hold keeps a batch until its turn. Requires gateMu.
+func (p *pullSession) hold(b *quicwire.Batch) error {
+	if b.Ordinal <= max(p.ordinal, p.passing) || p.early[b.Ordinal] != nil {
+		return fmt.Errorf("group %s: batch %d arrived, %d was next", p.g.name, b.Ordinal, p.ordinal+1)
+	}
+	p.held += int64(len(b.Data))
+	p.mu.Lock()
+	most := p.window + quicwire.MaxBatchData // one batch may begin below the window and end above it
+	p.mu.Unlock()
+	if p.held > most || len(p.early) >= pathAhead {
+		return fmt.Errorf("group %s: batch %d arrived, %d was next, and more than may be sent ahead", p.g.name, b.Ordinal, p.ordinal+1)
+	}
+	p.early[b.Ordinal] = b
+	return nil
+}
+
+// passEarly stores the batches that were kept and whose turn it is.
+func (p *pullSession) passEarly() error {
+	for {
+		p.gateMu.Lock()
+		b := p.early[p.ordinal+1]
+		if b == nil || p.passing != 0 {
+			p.gateMu.Unlock()
+			return nil
+		}
+		delete(p.early, b.Ordinal)
+		p.held -= int64(len(b.Data))
+		p.passing = b.Ordinal
+		p.gateMu.Unlock()
+		if err := p.pass(b); err != nil {
 			return err
 		}
-		b = p.early[p.ordinal+1]
-		delete(p.early, p.ordinal+1)
 	}
+}
+
+// pass stores the batch whose turn it is, passing. One that could not be stored lets none pass behind it.
+func (p *pullSession) pass(b *quicwire.Batch) error {
+	if err := p.store(b); err != nil {
+		return err
+	}
+	p.gateMu.Lock()
+	p.ordinal, p.passing = b.Ordinal, 0
+	p.gateMu.Unlock()
+	kick(p.passed)
 	return nil
+}
+
+// turn waits until the batches up to an ordinal have passed.
+func (p *pullSession) turn(ordinal uint64) error {
+	for {
+		p.gateMu.Lock()
+		passed := p.ordinal >= ordinal
+		p.gateMu.Unlock()
+		if passed {
+			return nil
+		}
+		p.waits.Store(true)
+		select {
+		case <-p.passed:
+			p.waits.Store(false)
+		case <-p.ctx.Done():
+			p.waits.Store(false)
+			return p.ctx.Err()
+		}
+	}
 }
 
 // store puts the records of a batch into the restore journal.
@@ -70,8 +137,9 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 		g.kickCheckpoint()
 	}
 	p.mu.Lock()
-	p.ordinal = b.Ordinal
-	g.usage.batch(&p.replies, p.taken, b, seq)
+	if b.Count > 0 {
+		g.usage.batch(&p.replies, p.taken, b, seq)
+	}
 	p.taken += uint64(len(b.Data))
 	p.arrived = append(p.arrived, arrival{b.Ordinal, m.Reserved, seq})
 	p.mu.Unlock()

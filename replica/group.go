@@ -51,6 +51,7 @@ type group struct {
 	peerRestore      journal.Seq // primary: checkpointed at the peer
 	session          *feedSession
 	pulling          *pullSession
+	pathsGood        int // primary: paths that were known to be worth it in the last session that looked
 	linked           bool
 	linkChange       time.Time
 	mute             bool        // the peer is connected and has not said what it owes, see [group.heed]

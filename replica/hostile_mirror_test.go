@@ -11,6 +11,7 @@ import (
 
 	"pairfs/journal"
 	"pairfs/quicwire"
+	"pairfs/quicwire/wiretest"
 )
 
 // What a hostile peer says in mirrors: in those that it opens as the secondary of p, and in those that tokyo opens toward it, as the secondary of s.
@@ -61,6 +62,56 @@ func (e *hostilePeer) asSecondary(v *invaded) {
 	other := slices.Concat(st, []quicwire.PairState{{Name: "x", Number: 1, Generation: v.a.status("x").Generation, Status: uint8(SSWS)}, {Name: "s", Generation: v.a.status("s").Generation, Status: uint8(PSUE)}})
 	if _, err := e.says(e.frames(open("h", v.a.groupStatus("h").PeerDurable), far, &quicwire.PairStates{Pairs: other}, far)); err != nil && e.raw.Context().Err() != nil {
 		e.t.Errorf("a mirror with numbers from the future: %v", err)
+	}
+}
+
+// asPath joins the session of another site, and says over path connections what they do not carry.
+func (e *hostilePeer) asPath(v *invaded) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
+	defer cancel()
+	g := v.a.site.groupByName("g")
+	g.mu.Lock()
+	f := g.session
+	g.mu.Unlock()
+	if v.a.site.feeding("osaka", f.id) != f || v.a.site.feeding("berlin", f.id) != nil {
+		e.t.Error("a session is another peer's")
+	}
+	for what, id := range map[string]uint64{"another site's session": f.id, "no session": e.rng.Uint64()} {
+		if b, code := e.saysOverPath(ctx, &quicwire.MirrorPath{Session: id, Path: 1}); len(b) > 0 || code != 0 {
+			e.t.Errorf("a path of %s: %d bytes, and the connection ends with %d", what, len(b), code)
+		}
+	}
+	if b, code := e.saysOverPath(ctx, &quicwire.DeletePair{}); len(b) > 0 || code != quicwire.CloseUnexpectedFrame {
+		e.t.Errorf("a request over a path: %d bytes, and the connection ends with %d", len(b), code)
+	}
+}
+
+// saysOverPath opens a stream with that frame on a path connection, and gives what comes back, and the code with which the connection ends if it does.
+// Who was let in too often waits.
+func (e *hostilePeer) saysOverPath(ctx context.Context, f quicwire.Frame) (answer []byte, code quicwire.CloseCode) {
+	e.t.Helper()
+	for {
+		e.connect() // a path connection goes with the last ordinary one
+		raw, err := wiretest.DialRawPath(ctx, e.a.site.endpoint.Addr().String(), e.key)
+		must(e.t, err)
+		s, err := raw.OpenStreamSync(ctx)
+		if err == nil {
+			s.SetDeadline(time.Now().Add(time.Minute))
+			_, err = s.Write(e.frames(f))
+		}
+		if err == nil {
+			answer, err = io.ReadAll(s)
+		}
+		if raw.Settle(err) == nil {
+			raw.Close()
+			return answer, 0
+		}
+		n, ok := raw.Ended(ctx)
+		if code = quicwire.CloseCode(n); !ok || code != quicwire.CloseBusy {
+			return answer, code
+		}
+		must(e.t, pause(ctx, 50*time.Millisecond))
 	}
 }
 
@@ -197,7 +248,7 @@ func (e *hostilePeer) asPrimary(v *invaded) {
 	}
 	e.answers("more early batches than the window holds", func(o *quicwire.MirrorOpen) []quicwire.Frame {
 		all := []quicwire.Frame{accept(o)}
-		for n := range uint64(pullWindow/(64<<10) + 2) {
+		for n := range uint64(pathAhead + 2) {
 			all = append(all, &quicwire.Batch{Ordinal: n + 2})
 		}
 		return all

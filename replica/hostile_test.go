@@ -245,6 +245,7 @@ func TestHostilePeer(t *testing.T) {
 	v.during("frames out of their place", e.outOfPlace)
 	v.during("pairs of others", func() { e.others(v) })
 	v.during("mirrors toward it", func() { e.asSecondary(v) })
+	v.during("paths toward it", func() { e.asPath(v) })
 	v.during("mirrors from it", func() { e.asPrimary(v) })
 	e.ownRecords(v)
 	v.settle()

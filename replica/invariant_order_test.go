@@ -196,8 +196,8 @@ func TestI1SplitBehindPeer(t *testing.T) {
 	d.wantEqual("x", "y")
 }
 
-// TestI1GateOrder: batches that overtake each other are taken in the order in which they were sent, each once; what is in no batch is not waited
-// for without end.
+// TestI1GateOrder: batches that overtake each other are taken in the order in which they were sent, each once, as they came; what is in no batch is not
+// waited for without end, and what waits takes no more memory than is counted.
 func TestI1GateOrder(t *testing.T) {
 	t.Parallel()
 	d, w, _ := differ(t)
@@ -212,12 +212,20 @@ func TestI1GateOrder(t *testing.T) {
 		must(t, err)
 		return &quicwire.Batch{Ordinal: ordinal, First: last + ordinal, Last: last + ordinal, Count: 1, RawLen: uint32(len(data)), Data: data}
 	}
-	p := &pullSession{g: d.b.site.groupByName("g@tokyo"), ctx: t.Context(), wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
+	p := newPullSession(d.b.site.groupByName("g@tokyo"))
+	p.ctx = t.Context()
 	for _, step := range []struct {
 		ordinal uint64
 		at      uint64 // the last number that is there then
 	}{{3, 0}, {2, 0}, {1, 3}, {5, 3}, {4, 5}, {6, 6}} {
-		must(t, p.gate(batch(step.ordinal)))
+		b := batch(step.ordinal)
+		buf := append(make([]byte, 0, quicwire.MaxBatchData), b.Data...)
+		b.Data = buf
+		must(t, p.gate(b))
+		clear(buf) // the next batch is received into it
+		if e := p.early[step.ordinal]; e != nil && cap(e.Data) > 2*len(e.Data) {
+			t.Errorf("batch %d of %d bytes is kept in %d", step.ordinal, len(e.Data), cap(e.Data))
+		}
 		if at := d.b.groupStatus("g@tokyo").AppendedSeq; at != last+step.at {
 			t.Fatalf("behind batch %d the secondary is at %d, want %d", step.ordinal, at-last, step.at)
 		}
@@ -232,7 +240,7 @@ func TestI1GateOrder(t *testing.T) {
 	}
 	var err error
 	for n := uint64(8); err == nil; n++ { // batch 7 never comes
-		if err = p.gate(batch(n)); n > 2*pullWindow/(64<<10) {
+		if err = p.gate(batch(n)); n > 2*pathAhead {
 			t.Fatal("batches are remembered without end")
 		}
 	}

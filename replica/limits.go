@@ -39,6 +39,38 @@ const (
 	baseMax  = 512 << 10
 	// pullWindow is what a secondary lets the primary send ahead of what it has stored.
 	pullWindow = 8 << 20
+	// pathShare of the memory bound is for the further paths of all mirrors: half of the quarter that is for QUIC's windows. 256 MiB let the first
+	// mirror have 8 and 16 MiB under way, which is 1 Gbit/s over a round trip of 100 ms twice: what a loss holds up is sent again meanwhile.
+	pathShare = 8
+	// pathMemoryMax is what one mirror takes of that at most, pathMemoryMin what it needs: the largest records on two paths.
+	pathMemoryMax = 64 << 20
+	pathMemoryMin = 2 << 20
+	// pathBatch is a batch where there are several paths: small enough that all of them have one, and that what waits behind one that a loss holds up
+	// is not much more than that.
+	pathBatch = 256 << 10
+	// pathAhead is how many batches may be sent that the peer has not confirmed, while there is a further path: those that come before their turn have
+	// to be remembered. It is part of the protocol.
+	pathAhead = 4096
+	// pathRTT is the round trip of a link that is worth a second path: below it a processor is what holds a connection up. One of 2 ms was
+	// measured to carry twice as much over four of them.
+	pathRTT = time.Millisecond
+	// pathBusy is the part of a look in which the link held the sender up, for it to say something about paths; pathGain is by how much twice as
+	// many must carry more to be worth it. A link that they do not fill carries nearly twice as much.
+	pathBusy = 0.75
+	pathGain = 1.2
+	// pathLook is the time between two looks at what paths carry, pathLookTrips the same in round trips; pathSettle and pathSettleTrips are how long
+	// new ones are left alone before: a connection begins slowly.
+	pathLook        = 2 * time.Second
+	pathLookTrips   = 20
+	pathSettle      = time.Second
+	pathSettleTrips = 10
+	// pathAsk is the time between two looks whether paths that were asked for are there.
+	pathAsk = 100 * time.Millisecond
+	// pathWait is how long a path may take to come about: a dial that is lost once.
+	pathWait = 15 * time.Second
+	// pathPause is how long nothing more is tried behind a trial that brought nothing.
+	pathPauseMin = 30 * time.Second
+	pathPauseMax = 10 * time.Minute
 	// baseZeroMax bounds the range of one base record that stands for zeroes, as discardMax does for a discard.
 	baseZeroMax = 1 << 30
 

@@ -42,20 +42,21 @@ func (g *group) heed() {
 	}
 }
 
-// owedWord reports whether the peer owes a word, and what has moved of it so far. Of what a primary sends only the first batch that is not
-// confirmed and the one behind it count: a peer that confirms nothing would otherwise be heard in each write of a host. Requires mu.
+// owedWord reports whether the peer owes a word, and what has moved of it so far. Of what a primary sends only the first batch on each path that is
+// not confirmed and the one behind it count: a peer that confirms nothing would otherwise be heard in each write of a host. Requires mu.
 func (g *group) owedWord() (owed bool, moved uint64) {
 	switch {
 	case !g.active():
 	case g.role == Primary && g.session != nil:
 		f := g.session
 		ahead := f.begun.Load() - f.confirmed
-		if moved = f.confirmed; ahead <= 2 {
-			moved += f.stream.Sent()
+		over, paths := f.paths.sent()
+		if moved = f.confirmed; ahead <= uint64(2*max(paths, 1)) {
+			moved += f.stream.Sent() + over
 		}
 		return ahead > 0, moved
 	case g.role == Secondary && g.pulling != nil:
-		return g.pulling.waits.Load(), g.pulling.stream.Received()
+		return g.pulling.owed()
 	}
 	return false, 0
 }

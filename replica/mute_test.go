@@ -15,8 +15,10 @@ import (
 // puppet is a peer with the key and the address of a site that died, which does by hand what a test wants.
 type puppet struct {
 	*quicwire.Endpoint
-	mirror func(ctx context.Context, s *quicwire.MirrorStream) // serves mirrors; nil never answers
-	opened atomic.Int64                                        // mirrors that it opened or served
+	mirror   func(ctx context.Context, s *quicwire.MirrorStream)                            // serves mirrors; nil never answers
+	path     func(ctx context.Context, s *quicwire.MirrorStream)                            // serves further paths; nil lets them go
+	mirrorOf func(ctx context.Context, open *quicwire.MirrorOpen, s *quicwire.MirrorStream) // as mirror, and ends it
+	opened   atomic.Int64                                                                   // mirrors that it opened or served
 }
 
 // Serve never answers.
@@ -25,8 +27,12 @@ func (*puppet) Serve(ctx context.Context, _ string, _ quicwire.Frame, _ quicwire
 	return nil
 }
 
-func (p *puppet) ServeMirror(ctx context.Context, _ string, _ *quicwire.MirrorOpen, s *quicwire.MirrorStream) {
+func (p *puppet) ServeMirror(ctx context.Context, _ string, open *quicwire.MirrorOpen, s *quicwire.MirrorStream) {
 	p.opened.Add(1)
+	if p.mirrorOf != nil {
+		p.mirrorOf(ctx, open, s)
+		return
+	}
 	if p.mirror != nil {
 		p.mirror(ctx, s)
 	}
@@ -34,6 +40,13 @@ func (p *puppet) ServeMirror(ctx context.Context, _ string, _ *quicwire.MirrorOp
 		if _, err := s.Recv(ctx); err != nil {
 			return
 		}
+	}
+}
+
+// ServePath serves a further path.
+func (p *puppet) ServePath(ctx context.Context, _ string, _ *quicwire.MirrorPath, s *quicwire.MirrorStream) {
+	if p.path != nil {
+		p.path(ctx, s)
 	}
 }
 func (*puppet) Refused(net.Addr, quicwire.Fingerprint, string) {}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pairfs/quicwire"
 )
 
 // The kinds of values that options have. A setter reports whether the value is one; it changes nothing otherwise.
@@ -130,6 +132,24 @@ func rateWords(n int64) string {
 		}
 	}
 	return "" // the last unit is 1
+}
+
+// pathsAuto is the word for as many paths as carry most.
+const pathsAuto = "auto"
+
+func setPaths(o *GroupOptions, s string) bool {
+	if strings.EqualFold(s, pathsAuto) {
+		o.Paths = 0
+		return true
+	}
+	return numberOption(1, quicwire.MaxPaths, func(o *GroupOptions) *int { return &o.Paths })(o, s)
+}
+
+func pathsWord(n int) string {
+	if n == 0 {
+		return pathsAuto
+	}
+	return strconv.Itoa(n)
 }
 
 func yesNo(b bool) string {

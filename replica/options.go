@@ -46,6 +46,7 @@ type GroupOptions struct {
 	ForwardPathWatch bool          // primary: the secondary takes over this side's path watch time
 	CopyPace         CopyPace      // primary: see paceShares
 	LineSpeed        int64         // primary: bytes per second that the mirror sends at most; 0 for no limit
+	Paths            int           // primary: connections over which the batches of the mirror go, 1–16; 0 to find by trial how many carry most
 	UseOfCache       bool          // secondary: received records may wait in the ring; if not, each batch is flushed before the next is taken
 }
 
@@ -77,6 +78,7 @@ var (
 		{"forward-path-watch", "yes or no", yesNoOption(func(o *GroupOptions) *bool { return &o.ForwardPathWatch }), func(o *GroupOptions) string { return yesNo(o.ForwardPathWatch) }},
 		{"copy-pace", "low, medium or high", wordOption(paceNames[:], func(o *GroupOptions, i int) { o.CopyPace = CopyPace(i) }), func(o *GroupOptions) string { return o.CopyPace.String() }},
 		{"line-speed", "none, or a rate of bytes a second from 64K to 1T, as in 10M, or of bits, as in 100Mbit", setLineSpeed, func(o *GroupOptions) string { return rateWords(o.LineSpeed) }},
+		{"paths", "auto, or 1 to 16 connections", setPaths, func(o *GroupOptions) string { return pathsWord(o.Paths) }},
 		{"use-of-cache", "yes or no", yesNoOption(func(o *GroupOptions) *bool { return &o.UseOfCache }), func(o *GroupOptions) string { return yesNo(o.UseOfCache) }},
 	}
 	pairOptions = []option[PairOptions]{

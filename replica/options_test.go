@@ -23,6 +23,7 @@ var optionRows = map[string]map[string]string{
 		"1Gbit": "1Gbit", "2.5Gbit": "2500Mbit", "1.5M": "1536K", "525Kbit": "525Kbit", "65536": "64K", "65537": "65537", "10M/s": "10M", "125000000": "1Gbit",
 		"65535": "", "524Kbit": "", "2T": "", "0": "", "10MB": "", "10Mb": "", "10P": "", "10bit": "", "10Mbits": "", "10MM": "", "10iB": "", "1e9": "", "0x100000": "", "1_000_000": "",
 		"+10M": "", "-1M": "", "Mbit": "", "NaNMbit": "", "InfGbit": "", "inf": "", ".": "", "1.2.3M": "", "99999999999999999999999": "", "10M/s/s": "", "": "", "/s": "", "fast": ""},
+	"paths":        {"auto": "auto", "Auto": "auto", "1": "1", "16": "16", "0": "", "17": "", "-1": "", "": "", "many": ""},
 	"use-of-cache": {"yes": "yes", "no": "no", "use": ""},
 	"priority":     {"1": "1", "256": "256", "32": "32", "0": "", "257": "", "-1": "", "1.0": "", "": "", "high": ""},
 	"error-level":  {"group": "group", "LU": "lu", "volume": "", "": ""},
@@ -65,7 +66,7 @@ func checkOptions[T any](t *testing.T, table []option[T], defaults T, want strin
 
 func TestOptionTables(t *testing.T) {
 	checkOptions(t, groupOptions, defaultGroupOptions(pathWatchDefault),
-		"inflow-control=no overflow-watch=1m path-watch=5m forward-path-watch=no copy-pace=low line-speed=none use-of-cache=yes")
+		"inflow-control=no overflow-watch=1m path-watch=5m forward-path-watch=no copy-pace=low line-speed=none paths=auto use-of-cache=yes")
 	checkOptions(t, pairOptions, defaultPairOptions(), "priority=32 error-level=group")
 	checkOptions(t, siteOptions, defaultSiteOptions(), "copies=64")
 }
@@ -113,11 +114,11 @@ func TestOptionsPersist(t *testing.T) {
 	d.a.pair("g", "x")
 	there := d.b.optionWords("g@tokyo", "x")
 	must(t, d.a.site.SetSite(ctx, map[string]string{"copies": "7"}))
-	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"copy-pace": "high", "line-speed": "10M", "path-watch": "90m", "overflow-watch": "0", "inflow-control": "no", "use-of-cache": "no"}))
+	must(t, d.a.site.SetGroup(ctx, "g", map[string]string{"copy-pace": "high", "line-speed": "10M", "paths": "3", "path-watch": "90m", "overflow-watch": "0", "inflow-control": "no", "use-of-cache": "no"}))
 	must(t, d.a.site.SetPair(ctx, "x", map[string]string{"priority": "3", "error-level": "lu"}))
 	want := map[string][]string{
 		"site":  {"copies=7"},
-		"group": {"inflow-control=no", "overflow-watch=0s", "path-watch=90m", "forward-path-watch=no", "copy-pace=high", "line-speed=10M", "use-of-cache=no"},
+		"group": {"inflow-control=no", "overflow-watch=0s", "path-watch=90m", "forward-path-watch=no", "copy-pace=high", "line-speed=10M", "paths=3", "use-of-cache=no"},
 		"pair":  {"priority=3", "error-level=lu"},
 	}
 	same := func(when string) {
@@ -136,7 +137,7 @@ func TestOptionsPersist(t *testing.T) {
 	d.a.crash(nil)
 	d.a.open()
 	same("after a crash")
-	there["group"] = []string{"inflow-control=no", "overflow-watch=0s", "path-watch=1h", "forward-path-watch=no", "copy-pace=high", "line-speed=10M", "use-of-cache=yes"}
+	there["group"] = []string{"inflow-control=no", "overflow-watch=0s", "path-watch=1h", "forward-path-watch=no", "copy-pace=high", "line-speed=10M", "paths=3", "use-of-cache=yes"}
 	there["pair"] = want["pair"]
 	d.wait("the peer has what is the primary's", func() bool {
 		return maps.EqualFunc(d.b.optionWords("g@tokyo", "x"), there, slices.Equal[[]string])

@@ -11,7 +11,7 @@ import (
 func (s *Site) Status() SiteStatus {
 	st := SiteStatus{
 		Name: s.cfg.Name, Fingerprint: s.identity.Fingerprint().String(), Listen: s.endpoint.Addr().String(), State: s.cfg.StateDir,
-		Version: s.cfg.Version, Started: s.started, MemoryLimit: s.cfg.Memory, MemoryUsed: s.memoryUsed(), Options: wordsOf(siteOptions, *s.opts.Load()),
+		Version: s.cfg.Version, Started: s.started, MemoryLimit: s.cfg.Memory, MemoryUsed: s.memoryUsed() + s.paths.taken(), Options: wordsOf(siteOptions, *s.opts.Load()),
 	}
 	kept := s.keptAll()
 	st.KeptSets, st.KeptBytes = kept.sets, kept.bytes

@@ -21,6 +21,7 @@ import (
 type pullSession struct {
 	g      *group
 	stream *quicwire.MirrorStream
+	id     uint64            // of the session
 	knows  quicwire.Features // of both sides
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -29,14 +30,24 @@ type pullSession struct {
 
 	mu                sync.Mutex
 	told              bool   // states were asked to be sent
-	ordinal           uint64 // last batch that was let pass
 	taken             uint64 // bytes of batches that are in the journal
+	window            int64  // how many bytes more may be sent
 	arrived           []arrival
 	durable, restored uint64 // ordinals
 	durableSeq        journal.Seq
 	replies           replyMeter
 
-	early map[uint64]*quicwire.Batch // batches before their turn; the window bounds them
+	gateMu  sync.Mutex                 // outside of mu
+	ordinal uint64                     // guarded by gateMu: last batch that was let pass
+	passing uint64                     // guarded by gateMu: the one that is being stored, 0 for none
+	early   map[uint64]*quicwire.Batch // guarded by gateMu: batches before their turn; the window bounds them
+	held    int64                      // guarded by gateMu: bytes of these
+	storer  bool                       // guarded by gateMu: storeEarly takes them
+	passed  chan struct{}              // wakes who waits for a turn
+	due     chan struct{}              // wakes storeEarly
+
+	paths  pullPaths
+	failed atomic.Pointer[error] // why the session was ended by one of its goroutines
 }
 
 // arrival says where the records of a batch end in the restore journal.
@@ -165,7 +176,8 @@ func (g *group) pull(ctx context.Context) error {
 		return err
 	}
 	defer stream.Close()
-	p := &pullSession{g: g, stream: stream, knows: stream.Agreement().Features, wake: make(chan struct{}, 1), early: map[uint64]*quicwire.Batch{}}
+	p := newPullSession(g)
+	p.stream, p.id, p.knows = stream, open.Session, stream.Agreement().Features
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	defer p.cancel()
 	if err := p.accepted(); err != nil {
@@ -182,7 +194,18 @@ func (g *group) pull(ctx context.Context) error {
 	p.cancel()
 	<-done
 	<-done
+	p.endPaths()
+	if e := p.failed.Load(); e != nil && errors.Is(err, context.Canceled) {
+		err = *e
+	}
 	return err
+}
+
+func newPullSession(g *group) *pullSession {
+	return &pullSession{
+		g: g, wake: make(chan struct{}, 1), window: pullWindow,
+		early: map[uint64]*quicwire.Batch{}, passed: make(chan struct{}, 1), due: make(chan struct{}, 1),
+	}
 }
 
 // lost says that the mirror is down when its stream is, however long a slow disk keeps what arrived last.
@@ -241,11 +264,12 @@ func (p *pullSession) accepted() error {
 func (p *pullSession) receive() error {
 	var buf []byte
 	alloc := func(n int) []byte {
-		if len(p.early) > 0 || cap(buf) < n {
-			buf = make([]byte, n) // the last one is kept by a batch that waits for its turn
+		if cap(buf) < n {
+			buf = make([]byte, n)
 		}
 		return buf[:n]
 	}
+	last := uint64(0) // batch of the mirror stream
 	for {
 		p.waits.Store(true)
 		fr, err := p.stream.RecvInto(p.ctx, alloc)
@@ -262,15 +286,18 @@ func (p *pullSession) receive() error {
 		p.g.mu.Unlock()
 		switch m := fr.(type) {
 		case *quicwire.Batch:
-			if err = p.gate(m); len(p.early) > 0 {
-				buf = nil
-			}
+			err, last = p.gate(m), m.Ordinal
 		case *quicwire.PairStates:
+			if err = p.turn(last); err != nil {
+				break
+			}
 			p.g.mu.Lock()
 			if p.g.pulling == p {
 				p.g.compare(m.Pairs, true)
 			}
 			p.g.mu.Unlock()
+		case *quicwire.MirrorPath:
+			err = p.openPath(m)
 		case *quicwire.MirrorOptions:
 			if d := time.Duration(m.PathWatch) * time.Second; d > 0 {
 				p.g.handed.Store(int64(d))
@@ -363,7 +390,7 @@ func (p *pullSession) marks() (quicwire.ReadJournal, []quicwire.PairState) {
 		keep++
 	}
 	p.arrived = p.arrived[:keep]
-	r.Budget, r.Durable, r.Restored = p.taken+pullWindow, p.durable, p.restored
+	r.Budget, r.Durable, r.Restored = p.taken+uint64(p.window), p.durable, p.restored
 	r.DurableSeq = uint64(max(p.durableSeq, checkedSeq))
 	return r, states
 }

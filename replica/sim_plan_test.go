@@ -209,7 +209,7 @@ var (
 		{"inflow-control", "yes"}, {"inflow-control", "no"}, {"overflow-watch", "0s"}, {"overflow-watch", "5s"}, {"overflow-watch", "60s"},
 		{"path-watch", "1s"}, {"path-watch", "10s"}, {"path-watch", "60s"}, {"forward-path-watch", "yes"}, {"forward-path-watch", "no"},
 		{"copy-pace", "low"}, {"copy-pace", "medium"}, {"copy-pace", "high"}, {"line-speed", "none"}, {"line-speed", "256K"}, {"line-speed", "256K"}, {"line-speed", "4M"},
-		{"use-of-cache", "yes"}, {"use-of-cache", "no"},
+		{"use-of-cache", "yes"}, {"use-of-cache", "no"}, {"paths", "auto"}, {"paths", "1"}, {"paths", "2"}, {"paths", "5"}, {"paths", "16"},
 	}
 	simPairOptions = [][2]string{{"priority", "1"}, {"priority", "256"}, {"error-level", "group"}, {"error-level", "lu"}}
 	simSiteOptions = [][2]string{{"copies", "1"}, {"copies", "64"}}

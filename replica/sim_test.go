@@ -120,6 +120,7 @@ func simulate(t *testing.T, seed uint64, seen *simSeen, turns bool) {
 		w := newWorld(t, seed)
 		t.Cleanup(func() { w.tell(seed, t.Name()) })
 		w.turns = turns
+		w.farther(seed)
 		for _, s := range plan(seed, simSteps, turns) {
 			w.do(s)
 			w.look()

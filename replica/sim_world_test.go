@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +52,8 @@ type simSite struct {
 	world  *world
 	addr   string
 	host   *wiretest.Host
+	paths  []*wiretest.Host // sockets of path connections
+	far    []time.Duration  // how much farther these are than host, by turns
 	disk   *simDisk
 	stores *mortalStores
 	disks  simDisks
@@ -161,6 +165,17 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// farther gives every second world of a kind, with and without takeovers, further paths from the begin, of different lengths.
+func (w *world) farther(seed uint64) {
+	if seed/2%2 != 0 { // the last bit decides about takeovers
+		return
+	}
+	for i, g := range w.groups {
+		w.sites[i].far = []time.Duration{0, 40 * time.Millisecond, 3 * time.Millisecond}
+		must(w.t, g.home.site.SetGroup(context.Background(), g.name, map[string]string{"paths": fmt.Sprint(2 + (seed/4+uint64(i))%4)}))
+	}
+}
+
 func (w *world) newSite(t *testing.T, name, addr string) *simSite {
 	t.Helper()
 	s := &simSite{world: w, addr: addr, stores: newMortalStores()}
@@ -175,9 +190,31 @@ func (w *world) newSite(t *testing.T, name, addr string) *simSite {
 		c.wrapStore = func(volume string, f storeFile) storeFile {
 			return probe(s.storeFault)(volume, s.stores.wrap(volume, f))
 		}
-		c.Logger = slog.New(slog.NewTextHandler(w, nil))
+		c.Logger, c.pathConn = slog.New(slog.NewTextHandler(w, nil)), s.pathConn
 	}})
 	return s
+}
+
+// pathConn makes the socket of a path connection.
+func (s *simSite) pathConn() (net.PacketConn, error) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	n := len(s.paths)
+	at := s.pathAddr(n)
+	h, err := s.world.net.Host(at)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.far) > 0 {
+		s.world.net.Far(at, s.far[n%len(s.far)])
+	}
+	s.paths = append(s.paths, h)
+	return h, nil
+}
+
+// pathAddr is the address of the n-th socket of a path connection.
+func (s *simSite) pathAddr(n int) string {
+	return netip.AddrPortFrom(netip.MustParseAddrPort(s.addr).Addr(), uint16(10000+n)).String()
 }
 
 // newGroup makes a group of pairs and waits for PAIR.
@@ -237,6 +274,7 @@ func (s *simSite) die(between func()) {
 	old := s.site
 	s.hurt.Add(1)
 	s.host.Close()
+	s.cutPaths()
 	s.crash(func() {
 		s.disk.Kill()
 		if between != nil {
@@ -265,6 +303,15 @@ func (s *simSite) stop() {
 		s.close()
 	}
 	s.host.Close()
+}
+
+// cutPaths closes the sockets of path connections, as the end of a process does.
+func (s *simSite) cutPaths() {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	for _, h := range s.paths {
+		h.Close()
+	}
 }
 
 // losePower is the power cut of one side.

@@ -45,8 +45,9 @@ type Config struct {
 	journalFS journal.FS
 	wrapStore func(volume string, f storeFile) storeFile
 	wallClock func() time.Time
-	keptStep  func(step string) error // called before each step of keeping or dropping a set
-	older     bool                    // this site knows of no feature of the wire, as an older one
+	keptStep  func(step string) error        // called before each step of keeping or dropping a set
+	pathConn  func() (net.PacketConn, error) // makes the sockets of path connections
+	older     bool                           // this site knows of no feature of the wire, as an older one
 }
 
 // Site is one running daemon: its state directory, volumes, groups, pairs and peers. All methods may be called concurrently.
@@ -65,6 +66,7 @@ type Site struct {
 	opts     atomic.Pointer[SiteOptions]
 	slots    *copySlots
 	kept     keptSeen
+	paths    pathMemory
 
 	// cmd serialises what adds and removes volumes, groups, pairs and peers. It is never held while a peer is waited for.
 	cmd     waitLock
@@ -108,6 +110,7 @@ func Open(_ context.Context, cfg Config) (*Site, error) {
 		volumes: map[string]*Volume{}, groups: map[string]*group{}, making: map[string]*making{}, pairs: map[string]*pair{}, peers: map[string]*peer{},
 	}
 	s.started = s.wall()
+	s.paths.bound = cfg.Memory / pathShare
 	s.events = newEventLog(s.log, s.wall)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
@@ -128,7 +131,7 @@ func (c *Config) features() quicwire.Features {
 	if c.older {
 		return 0
 	}
-	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings | quicwire.FeaturePowerOff | quicwire.FeaturePathLost
+	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings | quicwire.FeaturePowerOff | quicwire.FeaturePathLost | quicwire.FeaturePaths
 }
 
 func (c *Config) fill() error {
@@ -209,7 +212,7 @@ func (s *Site) listen() error {
 	var err error
 	s.endpoint, err = quicwire.Listen(quicwire.Config{
 		Identity: s.identity, ResetKeyPath: filepath.Join(s.cfg.StateDir, "reset.key"), Site: s.cfg.Name,
-		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, Handler: s, Logger: s.log, Features: s.cfg.features(),
+		Listen: s.cfg.Listen, PacketConn: s.cfg.Packets, PathConn: s.cfg.pathConn, Handler: s, Logger: s.log, Features: s.cfg.features(),
 	})
 	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("%w: give another address with --listen, or free this one", err)

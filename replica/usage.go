@@ -33,6 +33,7 @@ type Usage struct {
 	HeaderBytes  int64         // part of the journal in use that is headers of records, to within 64 KiB
 	LagTime      LagTimes      // of the last five minutes, sampled each second in which it was known; 0 where nothing was outstanding
 	LagBytes     LagBytes
+	Paths        int    // connections over which the mirror's batches go now, 0 without a mirror
 	Different    int64  // bytes that the bitmaps of all pairs mark now
 	Reconnects   uint64 // since start: how often the mirror came up again
 	BadChecksums uint64 // since start: records, batches and reads whose checksum was wrong

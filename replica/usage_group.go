@@ -58,6 +58,7 @@ func (p *pair) left() int64 {
 // groupUsage is the picture of the group's usage. Requires mu.
 func (g *group) groupUsage() Usage {
 	u := g.usage.picture()
+	u.Paths = g.pathsNow()
 	u.HeaderBytes = int64(g.journal.Records()) * journal.HeaderSize
 	for _, p := range g.pairs {
 		if p.rec.State.Status != PAIR {

@@ -10,7 +10,7 @@ import (
 
 // usageKeys are what a group's control file says about what it did lately.
 const usageKeys = "window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate read-journal-rate mirror-byte-rate" +
-	" response-seconds response-max-seconds " + lagKeys +
+	" paths response-seconds response-max-seconds " + lagKeys +
 	" header-bytes header-percent reconnects checksum-errors"
 
 // lagKeys are the quantiles of a lag, of a group or a pair.
@@ -77,7 +77,7 @@ func usageRows(g state) [][]string {
 		{"  host writes", g.get("host-write-rate") + "/s", rateText(g.get("host-byte-rate"))},
 		{"  copy, restore", rateText(g.get("copy-byte-rate")), rateText(g.get("restore-byte-rate"))},
 		{"  journal", percentText(g.get("used-percent")) + " used", percentText(g.get("header-percent")) + " headers"},
-		{"  read-journal", g.get("read-journal-rate") + "/s", rateText(g.get("mirror-byte-rate"))},
+		{"  read-journal", g.get("read-journal-rate") + "/s", rateText(g.get("mirror-byte-rate")), "over " + pathsText(g.get("paths"))},
 		{"  response", secondsText(g.get("response-seconds")) + " mean", secondsText(g.get("response-max-seconds")) + " max"},
 		lagRow("  lag", g),
 		{"  different", sizeText(g.get("different-bytes"))},
@@ -107,4 +107,12 @@ func rateText(v string) string {
 func wholeSeconds(v string) string {
 	whole, _, _ := strings.Cut(v, ".")
 	return whole + "s"
+}
+
+// pathsText is a number of paths.
+func pathsText(n string) string {
+	if n == "1" {
+		return "1 path"
+	}
+	return n + " paths"
 }

@@ -21,6 +21,7 @@ type Network struct {
 	cut     map[[2]netip.AddrPort]bool // no packets from the first to the second
 	dark    bool
 	latency time.Duration
+	far     map[netip.AddrPort]time.Duration
 	loss    float64
 	twice   float64
 	reorder float64
@@ -34,6 +35,7 @@ func NewNetwork(seed uint64, latency time.Duration) *Network {
 		rng:     rand.New(rand.NewPCG(seed, 0)),
 		hosts:   make(map[netip.AddrPort]simnet.PacketReceiver),
 		cut:     make(map[[2]netip.AddrPort]bool),
+		far:     make(map[netip.AddrPort]time.Duration),
 		latency: latency,
 	}
 }
@@ -52,7 +54,7 @@ func (n *Network) Host(addr string) (*Host, error) {
 		return nil, fmt.Errorf("open a simulated socket: %w", err)
 	}
 	link := &simnet.SimulatedLink{
-		LatencyFunc:  func(simnet.Packet) time.Duration { return n.delay() },
+		LatencyFunc:  n.delay,
 		UploadPacket: router{n},
 	}
 	h := &Host{link: link, SimConn: simnet.NewBlockingSimConn(net.UDPAddrFromAddrPort(at), link)}
@@ -93,6 +95,13 @@ func (n *Network) Latency(d time.Duration) {
 	n.latency = d
 }
 
+// Far lets each packet from or to an address take so much longer, from now on.
+func (n *Network) Far(addr string, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.far[netip.MustParseAddrPort(addr)] = d
+}
+
 // Drop sets the chance of a packet to be lost, 0…1.
 func (n *Network) Drop(chance float64) {
 	n.mu.Lock()
@@ -121,13 +130,19 @@ func (n *Network) Packets() uint64 {
 	return n.packets
 }
 
-func (n *Network) delay() time.Duration {
+func (n *Network) delay(p simnet.Packet) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.reorder > 0 && n.rng.Float64() < n.reorder {
-		return n.latency + n.behind
+	d := n.latency
+	if len(n.far) > 0 {
+		from, _ := addrPort(p.From) // an address that is none is not far
+		to, _ := addrPort(p.To)
+		d += n.far[from] + n.far[to]
 	}
-	return n.latency
+	if n.reorder > 0 && n.rng.Float64() < n.reorder {
+		d += n.behind
+	}
+	return d
 }
 
 // route gives the receiver of a packet, nil if it is lost, and says whether it comes twice.

@@ -41,6 +41,11 @@ func TestNetwork(t *testing.T) {
 		if d := heard(b, a); d != 50*time.Millisecond {
 			t.Errorf("took %v", d)
 		}
+		n.Far("10.0.0.2:4000", 20*time.Millisecond)
+		if there, back := heard(a, b), heard(b, a); there != 70*time.Millisecond || back != there {
+			t.Errorf("far away it took %v and %v", there, back)
+		}
+		n.Far("10.0.0.2:4000", 0)
 		n.Blackhole(true)
 		if heard(a, b) != 0 || heard(b, a) != 0 {
 			t.Error("heard through a black hole")

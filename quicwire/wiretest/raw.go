@@ -21,21 +21,10 @@ type Raw struct{ *quic.Conn }
 
 // DialRaw dials a site with a key that is pinned there and exchanges Hello: hello are the bytes of that frame, answer those that came back.
 func DialRaw(ctx context.Context, addr string, key ed25519.PrivateKey, hello []byte) (r *Raw, answer []byte, err error) {
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a certificate: %w", err)
-	}
-	conf := &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		NextProtos:   []string{"pairfs/1"}, InsecureSkipVerify: true, ServerName: "x",
-	}
-	qc, err := quic.DialAddr(ctx, addr, conf, &quic.Config{MaxIncomingStreams: 1000, KeepAlivePeriod: time.Second})
-	if err != nil {
+	if r, err = dialRaw(ctx, addr, key, "pairfs/1"); err != nil {
 		return nil, nil, err
 	}
-	r = &Raw{qc}
-	s, err := qc.OpenStreamSync(ctx)
+	s, err := r.OpenStreamSync(ctx)
 	if err == nil {
 		_, err = s.Write(hello)
 		err = errors.Join(err, s.Close())
@@ -48,6 +37,28 @@ func DialRaw(ctx context.Context, addr string, key ed25519.PrivateKey, hello []b
 		return nil, nil, err
 	}
 	return r, answer, nil
+}
+
+// DialRawPath dials a path connection, which has no Hello.
+func DialRawPath(ctx context.Context, addr string, key ed25519.PrivateKey) (*Raw, error) {
+	return dialRaw(ctx, addr, key, "pairfs-path/1")
+}
+
+func dialRaw(ctx context.Context, addr string, key ed25519.PrivateKey, name string) (*Raw, error) {
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	conf := &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		NextProtos:   []string{name}, InsecureSkipVerify: true, ServerName: "x",
+	}
+	qc, err := quic.DialAddr(ctx, addr, conf, &quic.Config{MaxIncomingStreams: 1000, KeepAlivePeriod: time.Second})
+	if err != nil {
+		return nil, err
+	}
+	return &Raw{qc}, nil
 }
 
 // Close ends the connection without a complaint.
