@@ -107,8 +107,8 @@ var groupVerbs = []verb{
 		size, _ := ParseSize(o["size"]) // sized has read it
 		return c.AddJournalVolume(ctx, name, size)
 	}},
-	{"remove-volume", []key{{name: "number", check: counted, required: true}}, func(ctx context.Context, c commander, name string, o options) error {
-		n, _ := strconv.Atoi(o["number"]) // counted has read it
+	{"remove-volume", []key{{name: "number", check: numbered, required: true}}, func(ctx context.Context, c commander, name string, o options) error {
+		n, _ := strconv.Atoi(o["number"]) // numbered has read it
 		return c.RemoveJournalVolume(ctx, name, n)
 	}},
 	{"suspend", []key{modeFlushPurge, svolWrite, atMark, atMarker}, func(ctx context.Context, c commander, name string, o options) error {
@@ -227,6 +227,14 @@ func sized(value string) error {
 func timed(value string) error {
 	if d, err := time.ParseDuration(value); err != nil || d <= 0 || d > maxTimeout {
 		return invalid("%q is no time up to %v: write it as in 60s or 5m", value, maxTimeout)
+	}
+	return nil
+}
+
+// numbered checks that a value is a number; the site knows which there are.
+func numbered(value string) error {
+	if _, err := strconv.ParseInt(value, 10, 32); err != nil {
+		return invalid("%q is not the number of a journal volume; the group's text has them", value)
 	}
 	return nil
 }

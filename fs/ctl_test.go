@@ -131,6 +131,8 @@ func TestCommands(t *testing.T) {
 		{group, "add-volume size=2G", "AddJournalVolume g 2147483648", ""},
 		{group, "add-volume", "", `"add-volume" needs the option size=`},
 		{group, "remove-volume number=2", "RemoveJournalVolume g 2", ""},
+		{group, "remove-volume number=0", "RemoveJournalVolume g 0", ""}, // the site says which there are
+		{group, "remove-volume number=x", "", "is not the number of a journal volume"},
 		{pair, "set priority=1 error-level=lu", "SetPair p map[error-level:lu priority:1]", ""},
 		{site, "set copies=4", "SetSite map[copies:4]", ""},
 		{group, "suspend mode=purge", "SuspendGroup g {Purge:true SVOLWrite:false SVOLRead:false Mark:false At:/0000000000000000-0}", ""},

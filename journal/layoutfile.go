@@ -44,7 +44,7 @@ func (v *volumes) openLayout(write bool) (bool, error) {
 		}
 	}
 	if best == nil {
-		return false, fmt.Errorf("neither page of %s is valid; bring the file back, or delete the group and resync: %w", name, errors.Join(bad...))
+		return false, fmt.Errorf("neither page of %s is valid; bring the file back: %w", name, errors.Join(bad...))
 	}
 	v.id, v.created, v.next, v.generation = best.id, best.created, int(best.next), best.generation
 	v.plan.Store(best.plan)

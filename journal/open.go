@@ -141,7 +141,7 @@ func (s *scan) recover(r *ring, known Position) (rec Recovery, err error) {
 		return rec, fmt.Errorf("%w: at position %d; use the program that wrote it", ErrVersion, s.pos)
 	}
 	if row.outcome == Damaged {
-		return rec, fmt.Errorf("%w: it ends at position %d after number %d with %s, but %s; suspend the group and resync it: %w", ErrCorrupt, s.pos, s.last, nextNames[f.next], row.why, orNone(s.bad))
+		return rec, fmt.Errorf("%w: it ends at position %d after number %d with %s, but %s: %w", ErrCorrupt, s.pos, s.last, nextNames[f.next], row.why, orNone(s.bad))
 	}
 	if err := s.complete(r, f.next, &rec); err != nil {
 		return rec, err

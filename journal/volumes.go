@@ -68,7 +68,7 @@ func (v *volumes) openCounted(write bool) error {
 			v.id, v.created, count = h.id, h.created, int(h.count)
 		}
 		if i == 1 && h.version != fixedVersion {
-			return fmt.Errorf("%w: %s is missing, and %s says that the journal has it; bring the file back, or delete the group and resync: %w",
+			return fmt.Errorf("%w: %s is missing, and %s says that the journal has it; bring the file back: %w",
 				ErrCorrupt, filepath.Join(v.dir, layoutName), v.path(1), fs.ErrNotExist)
 		}
 		if err := v.belongs(&h, i); err != nil {
@@ -121,7 +121,7 @@ func openVolume(fsys FS, name string, write bool) (h volumeHeader, f File, err e
 func openPage(fsys FS, name string, write bool) (f File, size int64, page []byte, err error) {
 	f, err = fsys.Open(name, write)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, nil, fmt.Errorf("journal volume %s is missing; bring the file back, or delete the group and resync: %w", name, err)
+		return nil, 0, nil, fmt.Errorf("journal volume %s is missing; bring the file back: %w", name, err)
 	}
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("open journal volume %s: %w", name, err)

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +54,7 @@ var journalWrecks = []struct {
 	{"a flip in the header of the journal volume", func(b []byte, _ journal.DumpRecord, _, _ []byte) []byte { return flip(b, 33) },
 		[]string{"BAD its journal cannot be read", "000001"}, true, true},
 	{"its end is missing", func(b []byte, _ journal.DumpRecord, _, _ []byte) []byte { return b[:len(b)/2] }, []string{"BAD its journal cannot be read", "000001"}, false, true},
+	{"it is gone", func(_ []byte, _ journal.DumpRecord, _, _ []byte) []byte { return nil }, []string{"BAD its journal cannot be read", "000001 is missing"}, true, false},
 	{"an older one", func(_ []byte, _ journal.DumpRecord, before, _ []byte) []byte { return before }, []string{"BAD its journal is damaged", "was durable up to"}, false, true},
 	{"of another group", func(_ []byte, _ journal.DumpRecord, _, other []byte) []byte { return other }, []string{"BAD its journal is damaged"}, true, false},
 }
@@ -82,6 +85,9 @@ func TestWreckedJournal(t *testing.T) {
 			other, err := os.ReadFile(filepath.Join(d.a.cfg.StateDir, "journals", "h", "000001"))
 			must(t, err)
 			must(t, os.WriteFile(file, row.wreck(good, d.a.neededRecord("g"), before, other), 0o600))
+			if fi, err := os.Stat(file); err == nil && fi.Size() == 0 {
+				must(t, os.Remove(file))
+			}
 			said := d.a.findings()["group/g"]
 			for _, word := range row.check {
 				if !strings.Contains(said, word) {
@@ -92,7 +98,14 @@ func TestWreckedJournal(t *testing.T) {
 			if st := d.a.groupStatus("g"); st.Failed == "" || d.a.groupStatus("h").Failed != "" || d.a.tells("group/g", "move "+dir+" away and start again") != 1 {
 				t.Errorf("what is wrong is not told: %+v, %v", st, d.a.site.Events())
 			}
-			refused(t, w.write(t.Context(), 0, 1, 1, false), KindInternal)
+			if said := d.a.groupStatus("g").Failed; strings.Count(said, "take over at osaka first") != 1 || strings.Contains(said, "delete the group") || strings.Contains(said, "suspend the group") {
+				t.Errorf("the way back is not told, or another one too: %s", said)
+			}
+			err = w.write(t.Context(), 0, 1, 1, false)
+			refused(t, err, KindInternal)
+			if errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("hosts are told that their volume is not there: %v", err)
+			}
 			if d.a.status("x").Status != PAIR {
 				t.Errorf("the pair is %s, and nothing is known of it", d.a.status("x").Status)
 			}
@@ -111,7 +124,7 @@ func TestWreckedJournal(t *testing.T) {
 			must(t, os.Rename(dir, filepath.Join(t.TempDir(), "g")))
 			d.a.open()
 			d.a.await(PSUE, "x", "y")
-			if st := d.a.status("x"); st.Suspend != MCUInitialized || !strings.Contains(st.LastError, "resync from the primary") {
+			if st := d.a.status("x"); st.Suspend != MCUInitialized || !strings.Contains(st.LastError, "resync from the primary") || !strings.Contains(st.LastError, "take over at osaka first") {
 				t.Errorf("the pair is %+v", st)
 			}
 			w.check(d.a, everyAck)

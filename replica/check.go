@@ -24,7 +24,7 @@ type Finding struct {
 
 // Check examines the state directory of a site that is not running and changes nothing: that the database opens and its entries fit
 // together, that the stores are there with the sizes that their pairs have, that every record a journal must hold is there with its
-// checksum, that every kept set is whole, and what lies there that the database does not know. It calls report for each finding. It fails if the directory is no state directory or a daemon uses it.
+// checksum, that every kept set is whole, and what lies there that the database does not know. It calls report for each finding. It fails if no site was ever in the directory, or a daemon uses it.
 func Check(stateDir string, report func(Finding)) error {
 	return withChecker(stateDir, report, (*checker).run)
 }
@@ -33,7 +33,10 @@ func Check(stateDir string, report func(Finding)) error {
 func withChecker(stateDir string, report func(Finding), fn func(*checker) error) error {
 	path := filepath.Join(stateDir, "site.db")
 	c := checker{dir: stateDir, report: report}
-	if fi, err := os.Lstat(path); err != nil {
+	if fi, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) && checkLost(stateDir) != nil {
+		c.say(true, "site.db", "is missing, and with it what the site knew; go on as docs/runbooks.md says (Lost database)")
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("%s is no state directory of a site: %w", stateDir, err)
 	} else if err := checkStateFile(path); err != nil {
 		c.say(true, "site.db", "cannot be used: %v", err)

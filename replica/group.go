@@ -224,7 +224,7 @@ func (g *group) openError(err error) error {
 	case errors.Is(err, journal.ErrVersion):
 		return fmt.Errorf("group %s: %w: start the newer pairfs that wrote it", g.name, err)
 	case errors.Is(err, journal.ErrCorrupt):
-		return fmt.Errorf("group %s: %w: nothing was changed; `pairfs check` shows where; to give up what it holds move %s away and start again: its pairs are then suspended and need a resync", g.name, err, g.dir())
+		return fmt.Errorf("group %s: %w: nothing was changed; `pairfs check` shows where; %s", g.name, err, g.howToGiveUp())
 	}
 	return fmt.Errorf("group %s: its journal cannot be opened: %w", g.name, err)
 }

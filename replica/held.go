@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -53,9 +54,25 @@ func (g *group) heldError(err error) *Error {
 	case errors.Is(err, journal.ErrCorrupt), errors.Is(err, journal.ErrVersion):
 		return fault(KindInternal, err, "group %s is not served", g.name)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault(KindInternal, err, "group %s is not served, for a part of its journal is missing: put it back, it goes on by itself then; or, to give up what the journal holds, move %s away and start again: its pairs are then suspended and need a resync", g.name, g.dir())
+		return fault(KindInternal, err, "group %s is not served, for a part of its journal is missing: put it back, it goes on by itself then; or, %s", g.name, g.howToGiveUp())
 	}
 	return fault(KindInternal, err, "group %s is not served: mend the disk; it goes on by itself then, and nothing is lost", g.name)
+}
+
+// howToGiveUp says how what is in a journal that cannot be opened is given up.
+func (g *group) howToGiveUp() string {
+	how := fmt.Sprintf("to give up what the journal holds, move %s away and start again: its pairs are then suspended and need a resync", g.dir())
+	if g.role == Primary {
+		how += "; " + g.takeOverFirst()
+	}
+	return how
+}
+
+// takeOverFirst says what comes before a resync from a primary whose journal is lost: what was acknowledged may have stood there alone, and a
+// resync would take it from the peer too.
+func (g *group) takeOverFirst() string {
+	return fmt.Sprintf("if %s was not stopped in good order its stores lack the last writes, so take over at %s first, which has those that arrived (docs/runbooks.md, Lost disk at the primary)",
+		g.site.cfg.Name, g.rec.Peer)
 }
 
 // serves refuses a command on a group that is held.
@@ -67,14 +84,16 @@ func (g *group) serves() error {
 }
 
 // ready gives the error that hosts get from a volume of a group that is held. What the journal holds cannot be read at all; only a write
-// is told that it is for want of room.
+// is told that it is for want of room. The cause is a text alone: its errno is of a file of the journal and not of this volume.
 func (a *attachment) ready(write bool) error {
 	e := a.group.held.Load()
 	switch {
 	case e == nil:
 		return nil
-	case write:
+	case write && e.Kind == KindNoSpace:
 		return e
+	case write:
+		return fault(KindInternal, errors.New(e.Error()), "volume %s cannot be written", a.vol.name)
 	}
 	return fault(KindInternal, errors.New(e.Error()), "volume %s cannot be read", a.vol.name)
 }

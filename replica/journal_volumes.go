@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -45,13 +47,24 @@ func (s *Site) AddJournalVolume(_ context.Context, name string, size int64) erro
 // needed any more. Errors: KindNotFound, KindInvalid if there is no such number, KindBusy if the journal needs it or has failed.
 func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int) error {
 	return s.changeJournal(name, func(g *group) error {
-		if err := g.journal.RemoveVolume(ctx, number); err != nil {
+		if err := g.journal.RemoveVolume(ctx, number); errors.Is(err, journal.ErrInvalid) {
+			return refuse(KindInvalid, "group %s has no journal volume %d: it has %s", g.name, number, numbersOf(g.journal.Volumes()))
+		} else if err != nil {
 			return volumeError(err, "group %s: journal volume %d cannot be removed", g.name, number)
 		}
 		s.events.add(slog.LevelInfo, g.object(), "journal volume %d was removed: its file goes when nothing in it is needed", number)
 		g.kickCheckpoint()
 		return nil
 	})
+}
+
+// numbersOf names journal volumes for an operator.
+func numbersOf(volumes []journal.VolumeInfo) string {
+	var n []string
+	for _, v := range volumes {
+		n = append(n, strconv.Itoa(v.Number))
+	}
+	return strings.Join(n, ", ")
 }
 
 // changeJournal runs a change of a group's journal volumes and stores what the journal consists of then, for the day it is made anew. The

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -73,7 +74,11 @@ func TestJournalVolumesInUse(t *testing.T) {
 	d.b.journalIs("added at the peer", "g@tokyo", 1, 2)
 
 	refused(t, d.a.site.RemoveJournalVolume(ctx, "g", 2), KindInvalid)
-	refused(t, d.a.site.RemoveJournalVolume(ctx, "g", 99), KindInvalid)
+	for _, number := range []int{-1, 0, 99} {
+		err := d.a.site.RemoveJournalVolume(ctx, "g", number)
+		refused(t, err, KindInvalid)
+		says(t, err, "group g has no journal volume "+strconv.Itoa(number)+": it has 1, 3")
+	}
 	refused(t, d.a.site.RemoveJournalVolume(ctx, "nix", 1), KindNotFound)
 	refused(t, d.a.site.AddJournalVolume(ctx, "nix", journalMin), KindNotFound)
 	refused(t, d.a.site.AddJournalVolume(ctx, "g", journalMin-1), KindInvalid)

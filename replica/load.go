@@ -22,7 +22,7 @@ func checkLost(dir string) error {
 		for _, left := range leftOfSite {
 			path := filepath.Join(dir, left)
 			if holds, what := holdsAnything(path); holds {
-				return refuse(KindInternal, "%s has no site.db, but %s is there%s: put site.db back, or move the whole directory away and go on as docs/runbooks.md says (Lost database)", dir, path, what)
+				return refuse(KindInternal, "%s has no site.db, but %s is there%s: put back the very one that it had (an older copy is none), or move the whole directory away and go on as docs/runbooks.md says (Lost database)", dir, path, what)
 			}
 		}
 		return nil
@@ -195,6 +195,9 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 	}
 	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
 	text := "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"
+	if lost && g.rec.Failed == "" && g.role == Primary {
+		text += "; " + g.takeOverFirst()
+	}
 	changed := map[*pair]Input{}
 	g.mu.Lock()
 	for _, p := range g.pairs {
