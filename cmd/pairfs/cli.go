@@ -17,7 +17,7 @@ type cli struct {
 
 	MountCmd  mountCmd   `cmd:"" name:"mount" help:"Serve a site; returns when its mount answers."`
 	Umount    umountCmd  `cmd:"" help:"Flush, stop and unmount a site."`
-	Key       keyCmd     `cmd:"" help:"Print the public key of a site, making it on first use."`
+	Key       keyCmd     `cmd:"" help:"Print the public key of a site."`
 	Peer      peerCmd    `cmd:"" help:"Other sites that this one replicates with."`
 	Group     groupCmd   `cmd:"" help:"Journal groups: volumes that share one write order."`
 	Pair      pairCmd    `cmd:"" help:"Pairs of a volume here and a volume at a peer."`

@@ -41,4 +41,10 @@ func TestFailedJournalNote(t *testing.T) {
 	if n := notes(p); len(n) != 1 || n[0] != "journal has failed: input/output error; mend the disk and restart pairfs (pairfs umount, pairfs mount), then resync" {
 		t.Errorf("it says %q", n)
 	}
+	why := "group g is not served, for a part of its journal is missing: put it back, it goes on by itself then"
+	p = parseState("name: p\nstatus: PAIR\nlinked: yes\nlast-error: " + why + "\n")
+	addGroup(&p, parseState("name: g\nfailed: "+why+"\nstore-error: -\n"))
+	if n := notes(p); len(n) != 1 || n[0] != why {
+		t.Errorf("of a journal that could not be opened it says %q", n)
+	}
 }

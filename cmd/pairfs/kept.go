@@ -205,9 +205,13 @@ func (c *keptDropCmd) offline(w io.Writer) error {
 
 // keptNote says how many sets there are, and what they take.
 func keptNote(sets int, bytes string) string {
-	what := fmt.Sprintf("%d kept sets", sets)
-	if sets == 1 {
-		what = "1 kept set"
+	return fmt.Sprintf("%d kept %s (%s, pairfs kept list)", sets, oneOr(sets, "set", "sets"), sizeText(bytes))
+}
+
+// oneOr chooses the word for one or for several.
+func oneOr(n int, one, several string) string {
+	if n == 1 {
+		return one
 	}
-	return what + " (" + sizeText(bytes) + ", pairfs kept list)"
+	return several
 }

@@ -59,7 +59,7 @@ func (c *keptExportCmd) Run(a *app) error {
 		return err
 	}
 	i := e.info
-	_, err = fmt.Fprintf(a.stdout, "%s of volume %s in %d ranges are in %s\n", sizeText(fmt.Sprint(i.Bytes)), i.Volume, i.Ranges, to)
+	_, err = fmt.Fprintf(a.stdout, "%s of volume %s in %d %s are in %s\n", sizeText(fmt.Sprint(i.Bytes)), i.Volume, i.Ranges, oneOr(int(i.Ranges), "range", "ranges"), to)
 	return err
 }
 

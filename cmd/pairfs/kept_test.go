@@ -106,6 +106,10 @@ func TestStatusMentionsKeptSets(t *testing.T) {
 	if n := notes(p); len(n) != 1 || n[0] != "2 kept sets (1.5GiB, pairfs kept list) hold what was overwritten here" {
 		t.Errorf("%q", n)
 	}
+	p.set("kept-sets", "1")
+	if n := notes(p); len(n) != 1 || n[0] != "1 kept set (1.5GiB, pairfs kept list) holds what was overwritten here" {
+		t.Errorf("%q", n)
+	}
 	p.set("kept-sets", "0")
 	if n := notes(p); len(n) != 0 {
 		t.Errorf("%q", n)

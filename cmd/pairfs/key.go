@@ -10,17 +10,17 @@ import (
 
 // keyCmd prints the public key of a site.
 type keyCmd struct {
-	State string `required:"" placeholder:"DIR" help:"State directory of the site; made on first use."`
+	State string `required:"" placeholder:"DIR" help:"State directory of the site, which pairfs mount makes."`
 	jsonFlag
 }
 
-// Run prints the fingerprint, making the key on first use.
+// Run prints the fingerprint. A key that was lost is made anew; in a directory that no site was ever in none is made, for that is a mistyped name.
 func (k *keyCmd) Run(a *app) error {
-	if err := os.MkdirAll(k.State, 0o700); err != nil {
-		return fmt.Errorf("make the state directory: %w", err)
-	}
 	file := filepath.Join(k.State, "key.pem")
-	_, missing := os.Stat(file)
+	_, missing := os.Lstat(file)
+	if _, err := os.Lstat(filepath.Join(k.State, "site.db")); missing != nil && err != nil {
+		return fmt.Errorf("%s is no state directory of a site, which has its key since its first pairfs mount: %w", k.State, err)
+	}
 	id, err := quicwire.LoadIdentity(file)
 	if err != nil {
 		return err

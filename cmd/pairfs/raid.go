@@ -51,13 +51,16 @@ func raidCommandNames() []string {
 }
 
 // commandLine returns the arguments of this process. A program that is called by the name of one of RAID Manager's commands, as the links are
-// that "make install" makes, is that command.
+// that "make install" makes, is that command; "help" before a command is --help after it.
 func commandLine(args []string) []string {
 	if len(args) == 0 {
 		return nil
 	}
 	if name := filepath.Base(args[0]); slices.Contains(raidCommandNames(), name) {
 		return append([]string{"raid", name}, args[1:]...)
+	}
+	if len(args) > 1 && args[1] == "help" {
+		return append(slices.Clone(args[2:]), "--help")
 	}
 	return args[1:]
 }
@@ -79,6 +82,12 @@ func (a *app) raid(words []string) int {
 	switch {
 	case len(words) == 0:
 		return a.raidFailed("pairfs raid", raidf(ewREQCMD, "no command is given; there are %s", strings.Join(raidCommandNames(), ", ")))
+	case i < 0 && (words[0] == "-h" || words[0] == "--help"):
+		for _, c := range raidCommands {
+			fmt.Fprintf(a.stdout, "%-12s  %s\n", c.name, c.native)
+		}
+		fmt.Fprintln(a.stdout, "-h after any of them shows what it takes")
+		return exitDone
 	case i < 0:
 		return a.raidFailed("pairfs raid", raidf(exINVCMD, "there is no command %q; there are %s", words[0], strings.Join(raidCommandNames(), ", ")))
 	}

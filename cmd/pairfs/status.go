@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,6 +161,9 @@ var troubleKeys = []string{"failed", "store-error"}
 // troubleEnds say what to do where the field does not.
 var troubleEnds = map[string]string{"failed": "; mend the disk and restart pairfs (pairfs umount, pairfs mount), then resync"}
 
+// notServed is in what "failed" says of a group that could not be opened, which says itself what to do.
+const notServed = " is not served"
+
 // notes says what an operator should know about a pair beyond the table.
 func notes(p state) []string {
 	var n []string
@@ -173,8 +177,14 @@ func notes(p state) []string {
 	if p.get("lag-known") == "no" && p.get("role") == "S-VOL" && !gone {
 		n = append(n, unheard(p))
 	}
+	var told []string
 	for _, key := range troubleKeys {
-		if why := p.get(groupPrefix + key); why != "" && why != "-" {
+		switch why := p.get(groupPrefix + key); {
+		case why == "" || why == "-":
+		case strings.Contains(why, notServed):
+			told = append(told, why)
+			n = append(n, inFlags(why))
+		default:
 			n = append(n, why+troubleEnds[key])
 		}
 	}
@@ -200,9 +210,9 @@ func notes(p state) []string {
 		}
 	}
 	if n0, _ := p.number("kept-sets"); n0 > 0 {
-		n = append(n, keptNote(int(n0), p.get("kept-bytes"))+" hold what was overwritten here")
+		n = append(n, keptNote(int(n0), p.get("kept-bytes"))+oneOr(int(n0), " holds", " hold")+" what was overwritten here")
 	}
-	if p.has("last-error") && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
+	if p.has("last-error") && !slices.Contains(told, p.get("last-error")) && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
 		n = append(n, "last error: "+inFlags(p.get("last-error")))
 	}
 	return n

@@ -52,16 +52,18 @@ func (c *pairWaitCmd) Run(a *app) error {
 		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
 		defer cancel()
 	}
-	last, err := c.wait(ctx, s, newProgress(a.stderr, c.Progress))
+	last, err := c.wait(ctx, s, newProgress(a.stderr, c.Progress), a.stderr)
 	if err != nil || !c.JSON {
 		return err
 	}
 	return printJSON(a.stdout, object{state: last, kinds: pairKinds})
 }
 
-// wait returns the state that was waited for.
-func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress) (state, error) {
+// wait returns the state that was waited for. A pair that is not there is waited for, as a script at the S-VOL's site does before the pair is
+// made; who mistyped its name is told so at once.
+func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress, stderr io.Writer) (state, error) {
 	defer show.end()
+	toldMissing := false
 	news, err := s.news()
 	if err != nil {
 		return state{}, err
@@ -80,6 +82,10 @@ func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress) (state, 
 		show.update(p)
 		if c.wanted(p.get("status")) {
 			return p, nil
+		}
+		if p.get("status") == "SMPL" && !toldMissing {
+			toldMissing = true
+			fmt.Fprintf(stderr, "pairfs: no pair %s at the site of %s%s: waiting for one to come\n", c.Name, s.mnt, s.others(c.Name))
 		}
 		select {
 		case <-ctx.Done():
