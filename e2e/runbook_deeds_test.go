@@ -58,6 +58,18 @@ func (s *stage) remove(h *runbookHost, path string) {
 	}
 }
 
+// loseState ends a site for good, once all that tokyo wrote has arrived.
+func (s *stage) loseState(h *runbookHost) {
+	s.t.Helper()
+	s.drained(s.tokyo)
+	rings := h.rings()
+	h.Crash()
+	s.remove(h, "")
+	if err := os.RemoveAll(rings); err != nil { // as of a machine that was started anew
+		s.t.Fatal(err)
+	}
+}
+
 // turnOver turns over a bit of a file where it has the words, or at most so often: a database may have them in pages that are not in use any more.
 func (s *stage) turnOver(path, words string, most int) {
 	s.t.Helper()
@@ -153,17 +165,10 @@ var runbookDeeds = map[string]func(s *stage){
 		s.tokyo.Crash()
 		s.remove(s.tokyo, "volumes/db")
 	},
-	"tokyo loses its state directory": func(s *stage) {
-		s.drained(s.tokyo)
-		rings := s.tokyo.rings()
-		s.tokyo.Crash()
-		s.remove(s.tokyo, "")
-		if err := os.RemoveAll(rings); err != nil { // as of a machine that was started anew
-			s.t.Fatal(err)
-		}
-	},
-	"the sites are connected": (*stage).connected,
-	"osaka loses its store":   func(s *stage) { s.remove(s.osaka, "volumes/db") },
+	"tokyo loses its state directory": func(s *stage) { s.loseState(s.tokyo) },
+	"osaka loses its state directory": func(s *stage) { s.loseState(s.osaka) },
+	"the sites are connected":         (*stage).connected,
+	"osaka loses its store":           func(s *stage) { s.remove(s.osaka, "volumes/db") },
 	"tokyo goes down and its database is damaged": func(s *stage) {
 		s.drained(s.tokyo)
 		s.tokyo.Crash()

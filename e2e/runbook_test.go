@@ -35,6 +35,7 @@ var runbookPlays = []struct {
 	{"primary_store", []string{"Lost disk at the primary/The store, and tokyo went down", "Lost disk at the primary/Without the store", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
 	{"primary_state", []string{"Lost disk at the primary/All of the state directory", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
 	{"secondary", []string{"Lost disk at the secondary/", "Lost disk at the secondary/The store", "Lost disk at the secondary/The journal"}, "--size=32M", "osaka volumes"},
+	{"secondary_state", []string{"Lost disk at the secondary/All of osaka's state directory"}, "--size=32M", ""},
 	{"primary_database", []string{"Lost database/", "Lost database/At the primary", "Lost disk at the primary/The pair anew, from osaka"}, "--size=32M", ""},
 	{"secondary_database", []string{"Lost database/At the secondary"}, "--size=32M", ""},
 	{"damaged_store", []string{"Damaged store/", "Damaged store/Compare", "Damaged store/Mend it"}, "--size=32M", ""},
@@ -281,7 +282,7 @@ func (s *stage) assert(play string) {
 		s.end(a, b, "default@osaka", "first", "at-osaka")
 	case "secondary":
 		s.end(a, b, "default", "first", "in-the-journal", "between")
-	case "secondary_database":
+	case "secondary_database", "secondary_state":
 		s.end(a, b, "default", "first")
 	case "damaged_store":
 		s.end(a, b, "default", "first", "copied")

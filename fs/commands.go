@@ -58,7 +58,7 @@ var pairVerbs = []verb{
 		{name: "volume", required: true, check: named("volume")},
 		{name: "peer", required: true, check: named("peer")},
 		{name: "remote", check: named("volume")},
-		{name: "group", check: named("group")},
+		{name: "group", check: groupToJoin},
 		{name: "copy", words: []string{"full", "none"}},
 	}...), func(ctx context.Context, c commander, name string, o options) error {
 		return c.CreatePair(ctx, replica.PairSpec{
@@ -208,6 +208,14 @@ func (v *verb) bound(o options) time.Duration {
 
 func deleteOptions(o options) replica.DeleteOptions {
 	return replica.DeleteOptions{Force: o["mode"] == "force"}
+}
+
+// groupToJoin checks that a value names a group that pairs can be made in. One that a peer made has an @ in its name, and takes new pairs there alone.
+func groupToJoin(value string) error {
+	if own, peer, made := strings.Cut(value, "@"); made {
+		return invalid("group %s is group %s of %s, which takes new pairs there alone, while that is its primary: name a group that was made here", value, own, peer)
+	}
+	return checkName("group", value)
 }
 
 // named returns the check that a value is a name for sort.

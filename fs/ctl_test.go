@@ -80,6 +80,7 @@ func TestCommands(t *testing.T) {
 		{pair, "create volume=v peer=", "", `option "peer" has no value`},
 		{pair, "create volume=../v peer=osaka", "", `"../v" is no name for a volume`},
 		{pair, "create volume=v peer=osaka copy=some", "", "copy=some is unknown; known are full, none"},
+		{pair, "create volume=v peer=osaka group=g@osaka", "", "group g@osaka is group g of osaka, which takes new pairs there alone"},
 		{pair, "create volume=v peer=osaka pace=3", "", `has no option "pace"; known are volume=, peer=, remote=, group=, copy=full|none`},
 		{pair, "suspend", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:false Mark:false At:/0000000000000000-0}", ""},
 		{pair, "suspend mode=flush svol-write=disable", "SuspendPair p {Purge:false SVOLWrite:false SVOLRead:true Mark:false At:/0000000000000000-0}", ""},

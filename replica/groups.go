@@ -32,7 +32,7 @@ func (s *Site) CreateGroup(_ context.Context, spec GroupSpec) error {
 		}
 	}
 	if s.groupByName(spec.Name) != nil {
-		return refuse(KindExists, "group %s exists already", spec.Name)
+		return refuse(KindExists, "group %s exists already: pairs can be made in it as it is, or delete it first", spec.Name)
 	}
 	var options map[string]string
 	if len(spec.Options) > 0 {
