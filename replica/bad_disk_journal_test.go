@@ -122,6 +122,9 @@ func TestWreckedJournal(t *testing.T) {
 			}
 			d.a.close()
 			must(t, os.Rename(dir, filepath.Join(t.TempDir(), "g")))
+			if said := d.a.findings()["group/g"]; !strings.HasPrefix(said, "BAD its journal is not there any more: the next start makes it anew") || !strings.Contains(said, "if tokyo was not stopped in good order") {
+				t.Errorf("check says %q", said)
+			}
 			d.a.open()
 			d.a.await(PSUE, "x", "y")
 			if st := d.a.status("x"); st.Suspend != MCUInitialized || !strings.Contains(st.LastError, "resync from the primary") || !strings.Contains(st.LastError, "take over at osaka first") {

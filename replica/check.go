@@ -211,14 +211,23 @@ func (c *checker) group(name string, g groupRecord) {
 		c.say(true, object, "its journal was given up and is made anew at the next start: %s", g.Failed)
 		return
 	}
-	if err := checkJournalDir(filepath.Join(c.dir, "journals", name)); err != nil {
+	dir := filepath.Join(c.dir, "journals", name)
+	if err := checkJournalDir(dir); err != nil {
 		c.say(true, object, "%v", err)
+		return
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		first := ""
+		if g.Role == Primary {
+			first = "; " + takeOverFirst(c.site, g.Peer)
+		}
+		c.say(true, object, "its journal is not there any more: the next start makes it anew, and suspends its pairs%s", first)
 		return
 	}
 	records, at, bad, err := c.records(name, func(*journal.DumpRecord) {})
 	switch {
 	case err != nil:
-		c.say(true, object, "its journal cannot be read: %v", err)
+		c.say(true, object, "its journal cannot be read: %v; a start tells what to do", err)
 	case bad != nil:
 		c.say(true, object, "its journal is damaged: %v; a start tells what to do", bad)
 	default:

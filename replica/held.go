@@ -63,16 +63,15 @@ func (g *group) heldError(err error) *Error {
 func (g *group) howToGiveUp() string {
 	how := fmt.Sprintf("to give up what the journal holds, move %s away and start again: its pairs are then suspended and need a resync", g.dir())
 	if g.role == Primary {
-		how += "; " + g.takeOverFirst()
+		how += "; " + takeOverFirst(g.site.cfg.Name, g.rec.Peer)
 	}
 	return how
 }
 
 // takeOverFirst says what comes before a resync from a primary whose journal is lost: what was acknowledged may have stood there alone, and a
 // resync would take it from the peer too.
-func (g *group) takeOverFirst() string {
-	return fmt.Sprintf("if %s was not stopped in good order its stores lack the last writes, so take over at %s first, which has those that arrived (docs/runbooks.md, Lost disk at the primary)",
-		g.site.cfg.Name, g.rec.Peer)
+func takeOverFirst(site, peer string) string {
+	return fmt.Sprintf("if %s was not stopped in good order its stores lack the last writes, so take over at %s first, which has those that arrived (docs/runbooks.md, Lost disk at the primary)", site, peer)
 }
 
 // serves refuses a command on a group that is held.

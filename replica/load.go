@@ -196,7 +196,7 @@ func (s *Site) openGroup(g *group, m marksRecord) error {
 	s.events.add(slog.LevelError, g.object(), "the journal is made anew: %s", reason)
 	text := "the journal of group " + g.name + " was lost (" + reason + "): resync from the primary"
 	if lost && g.rec.Failed == "" && g.role == Primary {
-		text += "; " + g.takeOverFirst()
+		text += "; " + takeOverFirst(s.cfg.Name, g.rec.Peer)
 	}
 	changed := map[*pair]Input{}
 	g.mu.Lock()
