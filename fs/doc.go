@@ -149,7 +149,7 @@
 //	              lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes
 //	              taken-over taken-over-seq taken-over-time peer-unheard
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
-//	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes base-sent-bytes
+//	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes saved-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
 //	              read-journal-rate mirror-byte-rate paths response-seconds response-max-seconds lag-p50-seconds lag-p99-seconds
 //	              lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes header-bytes header-percent different-bytes reconnects

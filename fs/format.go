@@ -213,6 +213,7 @@ func formatGroup(g *replica.GroupStatus) string {
 	l.count("peer-restored", g.PeerRestored)
 	l.count("sent-bytes", g.Sent)
 	l.count("received-bytes", g.Received)
+	l.count("saved-bytes", g.Saved)
 	l.count("base-sent-bytes", g.BaseSent)
 	l.count("waited-room", g.WaitedRoom)
 	l.names("options", g.Options...)

@@ -35,7 +35,7 @@ func sampleStatus() replica.SiteStatus {
 			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
 			Used: 1 << 29, RingSize: 10, RingUsed: 11, AppendedSeq: 12, DurableSeq: 13, RestoredSeq: 14, PeerDurable: 15, PeerRestored: 16,
 			Mirror: "Active", Code: "PJNN", Unrestored: 22, Over: true, Options: []string{"inflow-control=yes", "path-watch=5m"},
-			JournalVolumes: []replica.JournalVolume{{Number: 1, Size: 1 << 30, Used: 1 << 29, State: "active"}, {Number: 3, Size: 1 << 20, State: "joining"}}, Linked: true, Sent: 17, Received: 18, BaseSent: 19, WaitedRoom: 20,
+			JournalVolumes: []replica.JournalVolume{{Number: 1, Size: 1 << 30, Used: 1 << 29, State: "active"}, {Number: 3, Size: 1 << 20, State: "joining"}}, Linked: true, Sent: 17, Received: 18, Saved: 7, BaseSent: 19, WaitedRoom: 20,
 			LagSeq: 34, LagBytes: 35, LagTime: 36 * time.Millisecond, LagKnown: true, Adding: 37,
 		}},
 		Peers: []replica.PeerStatus{{Name: "osaka", Address: "h:7", Fingerprint: "SHA256:def", Connected: true, Since: at, Quota: 1 << 40, QuotaUsed: 21}},
@@ -182,6 +182,7 @@ peer-durable: 15
 peer-restored: 16
 sent-bytes: 17
 received-bytes: 18
+saved-bytes: 7
 base-sent-bytes: 19
 waited-room: 20
 options: inflow-control=yes,path-watch=5m

@@ -126,6 +126,8 @@ func (m *metrics) groups(list []replica.GroupStatus) {
 		{"pairfs_group_sent_bytes_total", "counter", "Bytes of records sent.", func(g *replica.GroupStatus) float64 { return float64(g.Sent) }},
 		{"pairfs_group_received_bytes_total", "counter", "Bytes of records received.",
 			func(g *replica.GroupStatus) float64 { return float64(g.Received) }},
+		{"pairfs_group_saved_bytes_total", "counter", "Bytes of records sent and received that did not go over the link, because they were packed.",
+			func(g *replica.GroupStatus) float64 { return float64(g.Saved) }},
 		{"pairfs_group_base_sent_bytes_total", "counter", "Bytes of base records sent.",
 			func(g *replica.GroupStatus) float64 { return float64(g.BaseSent) }},
 		{"pairfs_group_waited_room_total", "counter", "Host writes that waited for room.",

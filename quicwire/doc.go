@@ -118,8 +118,9 @@
 // Hello says how long a body its sender accepts at all, at least 1.25 MiB.
 //
 // Result codes: 0 done, 1 invalid, 2 not found, 3 exists, 4 busy, 5 secondary, 6 no space, 7 unreachable, 8 timeout,
-// 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1). No site
-// offers these two features yet and nothing is ever unpacked, so nothing can grow: a packed batch ends the mirror.
+// 9 access denied, 10 internal error. Batch flags: 0 as they are, 1 packed with s2 (feature bit 0), 2 packed with zstd (feature bit 1). A
+// packed batch unpacks to exactly the length that it names, which is bounded before its data is read, and packing that was not agreed ends the
+// mirror. No site offers feature bit 1 yet.
 // Feature bit 6 says that a side knows of markers among the records; one that does not gets a skip of the same number for each.
 // Feature bit 9 says that a side knows of bit 7 in the suspend type of a state: the pair was suspended for path watch time.
 // Feature bits that a side does not know are ignored. Every number here keeps its meaning for ever; new ones are added.

@@ -120,24 +120,25 @@ func (g *group) passes(rec *journal.Record) (*attachment, passage) {
 
 // batch sends what is in out.
 func (f *feedSession) batch(first, last journal.Seq, count int) error {
+	raw, how := f.pack()
 	if err := f.g.line.wait(f.ctx, len(f.out)); err != nil {
 		return err
 	}
 	f.ordinal++
 	f.begun.Store(f.ordinal)
-	f.sent += uint64(len(f.out))
-	f.g.sent.Add(uint64(len(f.out)))
+	f.sent += uint64(raw)
+	f.g.sent.Add(uint64(raw))
 	if last >= first {
 		f.g.mu.Lock()
 		f.lastSeq = last
 		f.g.sending(f, first, last)
 		f.g.mu.Unlock()
 	}
-	f.flies(len(f.out))
+	f.flies(raw)
 	m := f.g.journal.Marks()
 	b := &quicwire.Batch{
 		Ordinal: f.ordinal, First: uint64(first), Last: uint64(last), Count: uint32(count),
-		NewestSeq: uint64(m.AppendedSeq), NewestTime: uint64(f.g.site.wall().UnixNano()), RawLen: uint32(len(f.out)), Data: f.out,
+		NewestSeq: uint64(m.AppendedSeq), NewestTime: uint64(f.g.site.wall().UnixNano()), Flags: how, RawLen: uint32(raw), Data: f.out,
 	}
 	began := time.Now()
 	defer func() { f.paths.busy += time.Since(began) }()

@@ -33,6 +33,8 @@ type feedSession struct {
 	baseAt  time.Time // the copy leaves the store alone until then
 	buf     []byte
 	out     []byte
+	packer  packer
+	scratch []byte      // for packing
 	parts   []sentPart  // what out has of each volume
 	counted journal.Seq // records up to here were counted in a session before
 

@@ -102,13 +102,14 @@ func (p *pullSession) turn(ordinal uint64) error {
 // store puts the records of a batch into the restore journal.
 func (p *pullSession) store(b *quicwire.Batch) error {
 	g := p.g
-	if b.Flags != quicwire.PackNone {
-		return fmt.Errorf("group %s: batch %d is packed in a way that was not agreed", g.name, b.Ordinal)
+	rest, err := p.unpack(b)
+	if err != nil {
+		return err
 	}
+	size := uint64(len(rest))
 	g.mu.Lock()
 	g.newestSeq, g.newestTime, g.lastHeard = journal.Seq(b.NewestSeq), int64(b.NewestTime), time.Now()
 	g.mu.Unlock()
-	rest := b.Data
 	t := &touched{}
 	for n := uint32(0); n < b.Count; n++ {
 		rec, size, err := journal.Parse(rest)
@@ -129,7 +130,7 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 			return err
 		}
 	}
-	g.received.Add(uint64(len(b.Data)))
+	g.received.Add(size)
 	g.mu.Lock()
 	seq, due := g.lastSeq, g.stepDue(m.Reserved)
 	g.mu.Unlock()
@@ -140,7 +141,7 @@ func (p *pullSession) store(b *quicwire.Batch) error {
 	if b.Count > 0 {
 		g.usage.batch(&p.replies, p.taken, b, seq)
 	}
-	p.taken += uint64(len(b.Data))
+	p.taken += size
 	p.arrived = append(p.arrived, arrival{b.Ordinal, m.Reserved, seq})
 	p.mu.Unlock()
 	kick(p.wake)

@@ -103,8 +103,8 @@ type group struct {
 	slow     *pacer        // host writes under inflow control
 	line     *pacer        // what the mirror sends
 
-	sent, received, baseSent, waited atomic.Uint64
-	usage                            usageMeter
+	sent, received, saved, baseSent, waited atomic.Uint64
+	usage                                   usageMeter
 
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"pairfs/journal"
 	"pairfs/quicwire"
 	"pairfs/quicwire/wiretest"
@@ -234,8 +236,17 @@ func (e *hostilePeer) asPrimary(v *invaded) {
 		"half a record":              func(b *quicwire.Batch) { b.Data = b.Data[:70] },
 		"another checksum":           func(b *quicwire.Batch) { b.Data[len(b.Data)-60] ^= 1 },
 		"another byte":               func(b *quicwire.Batch) { b.Data[64] ^= 1 },
-		// There is no compression yet, whatever a batch says: what would grow is not unpacked.
-		"packed with s2":   func(b *quicwire.Batch) { b.Flags, b.RawLen = quicwire.PackS2, quicwire.MaxBatchData },
+		"not packed, and says it is": func(b *quicwire.Batch) { b.Flags, b.RawLen = quicwire.PackS2, quicwire.MaxBatchData },
+		"grows to more than it says": func(b *quicwire.Batch) {
+			b.Flags, b.RawLen, b.Data = quicwire.PackS2, uint32(len(b.Data)), s2.Encode(nil, make([]byte, 64<<20))
+		},
+		"grows to less than it says": func(b *quicwire.Batch) {
+			b.Flags, b.RawLen, b.Data = quicwire.PackS2, quicwire.MaxBatchData, s2.Encode(nil, b.Data)
+		},
+		"packed and cut off": func(b *quicwire.Batch) {
+			packed := s2.Encode(nil, b.Data)
+			b.Flags, b.RawLen, b.Data = quicwire.PackS2, uint32(len(b.Data)), packed[:len(packed)-1]
+		},
 		"packed with zstd": func(b *quicwire.Batch) { b.Flags, b.RawLen = quicwire.PackZstd, quicwire.MaxBatchData },
 	} {
 		e.answers(what, func(o *quicwire.MirrorOpen) []quicwire.Frame {

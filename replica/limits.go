@@ -12,8 +12,9 @@ const (
 	ringMax = 64 << 20
 	// ringMin holds four of the largest records, so that writers and the flush do not wait for each other.
 	ringMin = 4 << 20
-	// mirrorBuffers is what one mirror may hold outside of rings: a batch being read from the journal and one being sent or received.
-	mirrorBuffers = 3 << 20
+	// mirrorBuffers is what one mirror may hold outside of rings: a batch being read from the journal, the records of it that are sent, and these
+	// packed; or one received, and it unpacked.
+	mirrorBuffers = 4 << 20
 	// ringQuarters of the memory bound are for rings and batches; the last quarter is for QUIC's windows and the requests of the kernel.
 	ringQuarters = 3
 
@@ -37,6 +38,11 @@ const (
 	// small enough that an update waits less than 10 ms behind a base record on a link of 1 Gbit/s.
 	batchMax = 1<<20 + 64<<10
 	baseMax  = 512 << 10
+	// packMin is the shortest batch that is packed: a shorter one costs one packet either way. packShare is the part by which a batch must become
+	// shorter, an eighth, see pack.go. packRestMax bounds how many batches rest after attempts in vain, 2^packRestMax-1.
+	packMin     = 1 << 10
+	packShare   = 8
+	packRestMax = 3
 	// pullWindow is what a secondary lets the primary send ahead of what it has stored.
 	pullWindow = 8 << 20
 	// pathShare of the memory bound is for the further paths of all mirrors: half of the quarter that is for QUIC's windows. 256 MiB let the first

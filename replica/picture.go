@@ -80,7 +80,7 @@ func (g *group) picture() (GroupStatus, []PairStatus) {
 		Name: g.name, Role: g.role, Peer: g.rec.Peer, PeerGroup: g.rec.PeerGroup, Volumes: g.rec.Volumes, VolumeSize: g.rec.Size, JournalVolumes: g.journalVolumes(), Adding: g.adding.Load(), Capacity: u.Capacity, Used: u.Used,
 		RingSize: u.RingSize, RingUsed: u.RingUsed, AppendedSeq: uint64(m.AppendedSeq), DurableSeq: uint64(m.DurableSeq),
 		RestoredSeq: uint64(g.restoredSeq), PeerDurable: uint64(g.peerDurable), PeerRestored: uint64(g.peerRestore),
-		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
+		Linked: g.linked, Failed: g.failed, Sent: g.sent.Load(), Received: g.received.Load(), Saved: g.saved.Load(), BaseSent: g.baseSent.Load(), WaitedRoom: g.waited.Load(),
 		Usage: g.groupUsage(), Over: g.over, Heard: g.lastHeard, Options: wordsOf(groupOptions, *g.opts.Load()),
 		LagSeq: l.seq, LagBytes: l.bytes, LagTime: l.time, LagKnown: !l.unknown,
 	}

@@ -37,14 +37,15 @@ type pullSession struct {
 	durableSeq        journal.Seq
 	replies           replyMeter
 
-	gateMu  sync.Mutex                 // outside of mu
-	ordinal uint64                     // guarded by gateMu: last batch that was let pass
-	passing uint64                     // guarded by gateMu: the one that is being stored, 0 for none
-	early   map[uint64]*quicwire.Batch // guarded by gateMu: batches before their turn; the window bounds them
-	held    int64                      // guarded by gateMu: bytes of these
-	storer  bool                       // guarded by gateMu: storeEarly takes them
-	passed  chan struct{}              // wakes who waits for a turn
-	due     chan struct{}              // wakes storeEarly
+	gateMu   sync.Mutex                 // outside of mu
+	ordinal  uint64                     // guarded by gateMu: last batch that was let pass
+	passing  uint64                     // guarded by gateMu: the one that is being stored, 0 for none
+	unpacked []byte                     // of who stores it
+	early    map[uint64]*quicwire.Batch // guarded by gateMu: batches before their turn; the window bounds them
+	held     int64                      // guarded by gateMu: bytes of these
+	storer   bool                       // guarded by gateMu: storeEarly takes them
+	passed   chan struct{}              // wakes who waits for a turn
+	due      chan struct{}              // wakes storeEarly
 
 	paths  pullPaths
 	failed atomic.Pointer[error] // why the session was ended by one of its goroutines

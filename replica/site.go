@@ -131,7 +131,7 @@ func (c *Config) features() quicwire.Features {
 	if c.older {
 		return 0
 	}
-	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings | quicwire.FeaturePowerOff | quicwire.FeaturePathLost | quicwire.FeaturePaths
+	return quicwire.FeatureSwap | quicwire.FeatureLag | quicwire.FeatureMark | quicwire.FeatureSettings | quicwire.FeaturePowerOff | quicwire.FeaturePathLost | quicwire.FeaturePaths | quicwire.FeatureS2
 }
 
 func (c *Config) fill() error {

@@ -104,6 +104,7 @@ type GroupStatus struct {
 	StoreError     string    // why the stores take no bytes, and what to do; "" while they do
 	Sent           uint64    // bytes of records sent since start
 	Received       uint64    // bytes of records received since start
+	Saved          uint64    // bytes of those sent and received that did not go over the link because batches were packed
 	BaseSent       uint64    // bytes of base records' data sent since start (holes count nothing)
 	WaitedRoom     uint64    // host writes that had to wait for ring or journal room
 	LagSeq         uint64    // as in [PairStatus], of all pairs together
