@@ -151,3 +151,40 @@ func BenchmarkCursor(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkEncode makes one record in memory that exists, checksum included.
+func BenchmarkEncode(b *testing.B) {
+	for _, size := range []int{512, 4096, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			rec := journal.Record{Kind: journal.KindUpdate, Volume: 1, Seq: 1, Length: uint64(size), Payload: make([]byte, size)}
+			buf := make([]byte, 0, journal.MaxRecord)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				var err error
+				if buf, err = journal.EncodeRecord(buf[:0], &rec); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkParse checks one record and takes it apart.
+func BenchmarkParse(b *testing.B) {
+	for _, size := range []int{512, 4096, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			buf, err := journal.EncodeRecord(nil, &journal.Record{Kind: journal.KindUpdate, Volume: 1, Seq: 1, Length: uint64(size), Payload: make([]byte, size)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := journal.Parse(buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

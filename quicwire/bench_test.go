@@ -63,3 +63,22 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFrame appends and parses one frame of each type, as in the tests of their bytes.
+func BenchmarkFrame(b *testing.B) {
+	for _, f := range examples() {
+		b.Run(f.Type().String(), func(b *testing.B) {
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				var err error
+				if buf, err = AppendFrame(buf[:0], f); err != nil {
+					b.Fatal(err)
+				}
+				if _, _, err = ParseFrame(buf); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

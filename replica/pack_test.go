@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // TestPacker: a batch that does not pay lets others rest, the more the more often; one that pays ends that.
@@ -46,16 +48,7 @@ func TestPacked(t *testing.T) {
 		t.Run("older is "+older, func(t *testing.T) {
 			t.Parallel()
 			d := newDuo(t, func(name string, c *Config) { c.older = name == older })
-			rng := rand.New(rand.NewPCG(testSeed(t), 1))
-			noise := make([]byte, 256<<10)
-			for i := range noise {
-				noise[i] = byte(rng.Uint32())
-			}
-			var text []byte
-			for i := 0; len(text) < len(noise); i++ {
-				text = fmt.Appendf(text, "line %d of what a host writes\n", i)
-			}
-			text = text[:len(noise)]
+			text, noise := packSamples(testSeed(t), 256<<10)
 			write := func(name string, b []byte, off int64) {
 				t.Helper()
 				_, err := d.a.vol(name).WriteAt(t.Context(), b, off, true)
@@ -96,4 +89,46 @@ func TestPacked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// BenchmarkPack packs and unpacks one batch of a mebibyte, of text and of noise.
+func BenchmarkPack(b *testing.B) {
+	text, noise := packSamples(1, 1<<20)
+	for _, c := range []struct {
+		name string
+		data []byte
+	}{{"text", text}, {"noise", noise}} {
+		packed := s2.Encode(nil, c.data)
+		scratch := make([]byte, s2.MaxEncodedLen(len(c.data)))
+		b.Run("pack/"+c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(c.data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				s2.Encode(scratch, c.data)
+			}
+			b.ReportMetric(float64(len(packed))/float64(len(c.data)), "packed/raw")
+		})
+		b.Run("unpack/"+c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(c.data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s2.Decode(scratch, packed); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// packSamples are size bytes that pack well, and as many that do not pack.
+func packSamples(seed uint64, size int) (text, noise []byte) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	noise = make([]byte, size)
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	for len(text) < size {
+		text = fmt.Appendf(text, "%08x a line of what a host writes, the %dth\n", rng.Uint32(), len(text))
+	}
+	return text[:size], noise
 }
