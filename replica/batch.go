@@ -126,7 +126,7 @@ func (f *feedSession) batch(first, last journal.Seq, count int) error {
 	}
 	f.ordinal++
 	f.begun.Store(f.ordinal)
-	f.sent += uint64(raw)
+	f.sent.Add(uint64(raw))
 	f.g.sent.Add(uint64(raw))
 	if last >= first {
 		f.g.mu.Lock()

@@ -342,7 +342,7 @@ func (p *pair) inside() string {
 		text += fmt.Sprintf(", copy: %d flying, %d under way, next %d, at its end %v, waits %v", c.flying, c.under, c.next, c.control, c.waits)
 	}
 	if f := p.group.session; f != nil {
-		text += fmt.Sprintf(", session: budget %d, last %d, %d bases", f.budget, f.lastSeq, len(f.bases))
+		text += fmt.Sprintf(", session: sent %d of %d, last %d, %d bases", f.sent.Load(), f.budget, f.lastSeq, len(f.bases))
 	}
 	return text
 }

@@ -27,8 +27,8 @@ type feedSession struct {
 
 	// Owned by the sending goroutine.
 	ordinal uint64
-	sent    uint64      // bytes of batch data in this session
-	lastSeq journal.Seq // written under g.mu too
+	sent    atomic.Uint64 // bytes of batch data in this session
+	lastSeq journal.Seq   // written under g.mu too
 	cursor  *journal.Cursor
 	baseAt  time.Time // the copy leaves the store alone until then
 	buf     []byte
@@ -266,7 +266,9 @@ func (f *feedSession) receive() {
 		}
 		switch m := fr.(type) {
 		case *quicwire.ReadJournal:
-			f.request(m)
+			if !f.request(m) {
+				continue
+			}
 		case *quicwire.PairStates:
 			f.g.mu.Lock()
 			if f.g.session == f { // else it may be about roles that were exchanged since
@@ -281,14 +283,16 @@ func (f *feedSession) receive() {
 	}
 }
 
-// request takes the budget and the marks of one read-journal request.
-func (f *feedSession) request(m *quicwire.ReadJournal) {
+// request takes the budget and the marks of one read-journal request, and reports whether the sender may have waited for it: for room, or for the
+// end of a copy. What becomes durable wakes it otherwise, see watchDurable.
+func (f *feedSession) request(m *quicwire.ReadJournal) (awaited bool) {
 	g := f.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.session != f {
-		return
+		return false
 	}
+	awaited = f.sent.Load() >= f.budget || len(f.bases) > 0 || f.ahead()
 	f.budget = max(f.budget, m.Budget)
 	g.peerDurable = max(g.peerDurable, min(journal.Seq(m.DurableSeq), f.lastSeq)) // it cannot have more than it was sent
 	if m.Durable > f.confirmed && m.Durable <= f.begun.Load() {
@@ -307,9 +311,10 @@ func (f *feedSession) request(m *quicwire.ReadJournal) {
 	f.settleBases(m.Durable, m.Restored)
 	g.usage.asked(g.peerDurable)
 	kick(g.watchReq) // a flush or a copy may be complete now
+	return awaited
 }
 
-// watchDurable wakes the sender when there is more to send.
+// watchDurable wakes the sender when there is more to send, at most once in gatherTime.
 func (f *feedSession) watchDurable() {
 	at := f.g.journal.Marks().Durable
 	for {
@@ -320,6 +325,9 @@ func (f *feedSession) watchDurable() {
 		at = next
 		f.g.timeReply()
 		kick(f.wake)
+		if pause(f.ctx, gatherTime) != nil {
+			return
+		}
 	}
 }
 
@@ -373,7 +381,7 @@ func (f *feedSession) send() error {
 func (f *feedSession) room() bool {
 	f.g.mu.Lock()
 	defer f.g.mu.Unlock()
-	return f.sent < f.budget && !f.ahead()
+	return f.sent.Load() < f.budget && !f.ahead()
 }
 
 // mayFeed reports whether there is a pair that wants records, and finds the place in the journal to go on from: where the peer stopped, or

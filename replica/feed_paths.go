@@ -220,7 +220,7 @@ func (f *feedSession) steer() error {
 func (f *feedSession) judge(now time.Time, rtt time.Duration) int {
 	p := &f.paths
 	was := p.mark
-	p.mark = pathMark{now, f.sent, p.busy, p.ready.Load()}
+	p.mark = pathMark{now, f.sent.Load(), p.busy, p.ready.Load()}
 	p.mu.Lock()
 	missing := p.asked
 	p.mu.Unlock()
@@ -238,7 +238,7 @@ func (f *feedSession) judge(now time.Time, rtt time.Duration) int {
 		return p.plan.now
 	}
 	d := now.Sub(was.at).Seconds()
-	return p.plan.look(pathSample{at: now, rtt: rtt, rate: float64(f.sent-was.sent) / d, busy: (p.busy - was.busy).Seconds() / d})
+	return p.plan.look(pathSample{at: now, rtt: rtt, rate: float64(f.sent.Load()-was.sent) / d, busy: (p.busy - was.busy).Seconds() / d})
 }
 
 // provide asks for the paths that are missing, or lets some go. One path is the mirror stream; more are all further ones.

@@ -89,6 +89,12 @@ const (
 	checkpointIdle  = 3 * time.Second
 	checkpointShare = 8 // an eighth
 
+	// gatherTime is the pause between two looks of a primary for what became durable, and between two requests of a secondary. Hosts that flush each
+	// write would cost both sites a packet, and their threads a turn, for each of them otherwise. A burst is sent at once; what follows it within this
+	// time goes as one batch. It is part of the lag, and short beside the flush of a restore journal (journal.DefaultFlushDelay); at a window of
+	// pullWindow it lets 4 GB/s pass.
+	gatherTime = 2 * time.Millisecond
+
 	// drainTimeout is how long a flush goes on while the peer restores nothing; after it the rest is marked in the bitmap.
 	drainTimeout = 30 * time.Second
 	// drainNoLink is the same while the peer cannot be reached.

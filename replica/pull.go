@@ -339,7 +339,7 @@ func (p *pullSession) watchDurable() {
 	}
 }
 
-// request sends read-journal requests: one at once, then whenever a mark moved.
+// request sends read-journal requests: one at once, then when a mark moved, at most once in gatherTime.
 func (p *pullSession) request() {
 	defer p.cancel()
 	last := quicwire.ReadJournal{}
@@ -358,6 +358,9 @@ func (p *pullSession) request() {
 			crashpoint.Hit(crashpoint.ConfirmAfter)
 			last = now
 			p.asked(now.Budget)
+			if pause(p.ctx, gatherTime) != nil {
+				return
+			}
 		}
 		select {
 		case <-p.wake:
