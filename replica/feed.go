@@ -27,7 +27,7 @@ type feedSession struct {
 
 	// Owned by the sending goroutine.
 	ordinal uint64
-	sent    atomic.Uint64 // bytes of batch data in this session
+	sent    atomic.Uint64 // bytes of batch data in this session; read by who receives
 	lastSeq journal.Seq   // written under g.mu too
 	cursor  *journal.Cursor
 	baseAt  time.Time // the copy leaves the store alone until then
