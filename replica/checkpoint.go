@@ -140,6 +140,9 @@ func (g *group) freeable(upTo journal.Position) journal.Position {
 	if g.keeping {
 		upTo = min(upTo, max(g.keepFrom, g.journal.Marks().Freed))
 	}
+	if g.late.Load() { // a start would find the states of before, which need what those of now do not
+		upTo = min(upTo, g.journal.Marks().Freed)
+	}
 	g.mu.Unlock()
 	if !keep {
 		return upTo

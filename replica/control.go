@@ -138,7 +138,8 @@ func (g *group) concerned(seq journal.Seq, c control) (pairs []*pair) {
 // started lets pairs follow the primary from the start record on.
 func (g *group) started(seq journal.Seq, pairs []*pair) error {
 	defer g.tell() // the primary may have heard of a new pair's state before it had the pair
-	return g.site.db.update(func(tx *bolt.Tx) error {
+	was := g.late.Swap(true)
+	err := g.site.db.update(func(tx *bolt.Tx) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		for _, p := range pairs {
@@ -152,6 +153,12 @@ func (g *group) started(seq journal.Seq, pairs []*pair) error {
 		}
 		return nil
 	})
+	if err != nil {
+		g.storeSoon()
+		return err
+	}
+	g.late.Store(was)
+	return nil
 }
 
 // replay applies the records that the stores may not hold, when a journal is opened.

@@ -10,6 +10,7 @@ import (
 // commitStates makes the new states durable together with the bitmaps, then lets hosts and peer see them.
 func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o runOptions) error {
 	stops, before := false, make([]pairRecord, len(pairs))
+	was := g.late.Swap(true) // what is entered here is not stored yet
 	g.mu.Lock()
 	for i, p := range pairs {
 		before[i] = p.rec
@@ -29,6 +30,7 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		if err != nil && in.command() && p.rec.State.lets(before[i].State) {
 			defer g.mu.Unlock()
 			g.takeBack(pairs, before)
+			g.late.Store(was)
 			return fault(KindInternal, err, "group %s: that hosts may write could not be stored, so they may not: nothing was changed; mend the disk of the state directory", g.name)
 		}
 		p.applyAccess()
@@ -42,8 +44,10 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		g.announce(p, change{in, o.by, o.text})
 	}
 	if err != nil {
+		g.storeSoon()
 		return fault(KindInternal, err, "group %s: a status change could not be stored; the daemon goes on with it in memory, mend the disk of the state directory", g.name)
 	}
+	g.late.Store(was)
 	return nil
 }
 

@@ -99,6 +99,7 @@ type group struct {
 	setting  atomic.Uint64 // primary: counts what was set, and pairs that came
 	adding   atomic.Int64  // bytes of journal volumes that are being added
 	unstored atomic.Bool   // what was learned of the other side is in memory and not stored yet, see [group.storeLearned]
+	late     atomic.Bool   // states are in memory and not stored yet, or could not be: until then the journal lets go of nothing
 	handed   atomic.Int64  // secondary: path watch time that the primary handed on, in nanoseconds, 0 when it is taken over
 	slow     *pacer        // host writes under inflow control
 	line     *pacer        // what the mirror sends

@@ -140,7 +140,8 @@ func (g *group) storeSoon() {
 	kick(g.watchReq)
 }
 
-// storeLearned makes what was learned of the other side durable, options and what it confirmed; the next time if a command is under way. A state that is stored anyway takes it along.
+// storeLearned makes what was learned of the other side durable, options and what it confirmed, and states that could not be stored; the next time if a
+// command is under way. A state that is stored anyway takes it along.
 func (g *group) storeLearned() {
 	if !g.unstored.Load() || !g.cmd.TryLock() {
 		return
@@ -150,7 +151,25 @@ func (g *group) storeLearned() {
 	if err := g.storeStates(g.allPairs()); err != nil {
 		g.unstored.Store(true)
 		if g.site.firstIn(releaseRetryMax, "learned "+g.name) {
-			g.site.events.add(slog.LevelError, g.object(), "what %s has told cannot be stored: %v", g.rec.Peer, err)
+			g.site.events.add(slog.LevelError, g.object(), "the states of its pairs, or what %s has told, cannot be stored: %v", g.rec.Peer, err)
 		}
+		return
+	}
+	g.storedAll()
+}
+
+// storedAll ends what waits for states that could not be stored when they changed: the records that they lead to, and what may not pass to the peer.
+// cmd is held.
+func (g *group) storedAll() {
+	if !g.late.Swap(false) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pairs {
+		p.stopping = false
+	}
+	if g.session != nil {
+		kick(g.session.wake)
 	}
 }
