@@ -2,10 +2,12 @@ package replica
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // newSettled makes a database of some commits, whose flush fails no more, and gives the number of the last one.
@@ -36,6 +38,28 @@ func TestSettle(t *testing.T) {
 	if err := d.settle(id+1, cause); !errors.Is(err, cause) || told != 1 {
 		t.Errorf("a commit that did not come as far as its meta page: %v, told %d times", err, told)
 	}
+}
+
+// TestSettleEnds: a commit whose page cannot be written a second time either ends the daemon, and nobody gets an answer about it.
+func TestSettleEnds(t *testing.T) {
+	t.Parallel()
+	d, id := newSettled(t)
+	fd := int(d.room.file.Fd())
+	good, err := unix.Dup(fd) // keeps the lock
+	must(t, err)
+	bad, err := os.Open(d.path)
+	must(t, err)
+	must(t, unix.Dup3(int(bad.Fd()), fd, unix.O_CLOEXEC))
+	cause, end := errors.New("input/output error"), error(nil)
+	d.settled, d.fatal = func(error) { t.Error("it counts as settled") }, func(err error) { panic(err) }
+	func() {
+		defer func() { end, _ = recover().(error) }()
+		t.Errorf("it is answered: %v", d.settle(id, cause))
+	}()
+	if !errors.Is(end, cause) || !errors.Is(end, unix.EBADF) {
+		t.Errorf("the daemon ends with %v", end)
+	}
+	must(t, errors.Join(unix.Dup3(good, fd, unix.O_CLOEXEC), unix.Close(good), bad.Close()))
 }
 
 // TestFlushMetaThatIsGone: a meta page that the system dropped when its flush failed comes back from the disk as the one of an earlier commit, and a
