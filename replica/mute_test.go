@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,8 +54,8 @@ func (*puppet) Refused(net.Addr, quicwire.Fingerprint, string) {}
 func (*puppet) PeerUp(string, quicwire.Hello)                  {}
 func (*puppet) PeerDown(string, error)                         {}
 
-// standIn puts the puppet in the place of the site, which has died.
-func (s *simSite) standIn(p *puppet) {
+// standIn puts the puppet in the place of the site, which has died, until leave is called.
+func (s *simSite) standIn(p *puppet) (leave func()) {
 	s.t.Helper()
 	id, err := quicwire.LoadIdentity(filepath.Join(s.cfg.StateDir, "key.pem"))
 	must(s.t, err)
@@ -62,12 +63,14 @@ func (s *simSite) standIn(p *puppet) {
 	must(s.t, err)
 	p.Endpoint, err = quicwire.Listen(quicwire.Config{Identity: id, Site: s.cfg.Name, PacketConn: host, Handler: p, Features: s.cfg.features()})
 	must(s.t, err)
-	s.t.Cleanup(func() {
+	leave = sync.OnceFunc(func() {
 		must(s.t, p.Close(context.Background()))
 		host.Close()
 	})
+	s.t.Cleanup(leave)
 	other := s.world.peerOf(s)
 	must(s.t, p.SetPeer(other.cfg.Name, other.addr, other.site.identity.Fingerprint()))
+	return leave
 }
 
 // states are what the site says of the pairs of a group; open is how it would open its mirror.
@@ -164,6 +167,17 @@ func TestMuteSecondary(t *testing.T) {
 				}
 				took := o.until("the pairs are suspended", 10*time.Minute, func() bool { return tokyo.status("x").Status == c.want && tokyo.status("y").Status == c.want })
 				t.Logf("%s after %v, down after %v, %d mirrors", c.want, took, o.down, p.opened.Load())
+				if c.want == PSUE && c.take != nil {
+					anew := 0
+					for _, e := range tokyo.site.Events() {
+						if e.ID > o.first && e.Object == "peer/osaka" && e.Text == "connected" {
+							anew++
+						}
+					}
+					if anew != 1 {
+						t.Errorf("the connection was begun anew %d times, want once", anew)
+					}
+				}
 				stop()
 				o.goOn()
 				must(t, g.w.write(context.Background(), 0, 0, 1, true))
@@ -285,6 +299,47 @@ func TestMuteIsMended(t *testing.T) {
 		}
 		if sent := tokyo.groupStatus(g.master()).BaseSent; sent != copied {
 			t.Errorf("%d bytes were copied", sent-copied)
+		}
+	})
+}
+
+// TestMutePrimaryComesBack: a primary that was mute is linked again with the first word that it owed, and the pairs go on.
+func TestMutePrimaryComesBack(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		states, _ := tokyo.states(g.master())
+		tokyo.die(nil)
+		p := &puppet{mirror: func(ctx context.Context, s *quicwire.MirrorStream) {
+			_ = s.Send(ctx, &quicwire.MirrorAccept{Session: 1, Pairs: states})
+		}}
+		leave := tokyo.standIn(p)
+		w.until("the puppet is asked for its mirror", func() bool { return p.opened.Load() > 0 && osaka.groupStatus(g.restored()).Linked })
+		o := osaka.outage(g.restored())
+		o.awaitDown(2 * activeWatch)
+		leave()
+		tokyo.start()
+		must(t, g.w.write(context.Background(), 0, 0, 1, true))
+		w.until("the mirror is up", func() bool {
+			return osaka.groupStatus(g.restored()).Linked && tokyo.groupStatus(g.master()).Linked && tokyo.status("x").LagSeq == 0
+		})
+		if x, y := tokyo.status("x").Status, osaka.status("x").Status; x != PAIR || y != PAIR {
+			t.Errorf("the pair is %s here and %s there", x, y)
+		}
+		g.w.checkStill(osaka.node, g.restored(), everyAck)
+	})
+}
+
+// TestSuspendedIsNotMute: where nothing is replicated nothing is owed, and silence is no outage.
+func TestSuspendedIsNotMute(t *testing.T) {
+	inPair(t, func(t *testing.T, w *world, g *simGroup, tokyo, osaka *simSite) {
+		must(t, tokyo.site.SuspendGroup(context.Background(), g.master(), SuspendOptions{}))
+		w.awaitStatus(g, PSUS)
+		stop := w.trickle(g)
+		time.Sleep(3 * activeWatch)
+		stop()
+		for s, group := range map[*simSite]string{tokyo: g.master(), osaka: g.restored()} {
+			if !s.groupStatus(group).Linked || eventWith(s.site, "although it is connected") {
+				t.Errorf("%s: the peer of a suspended group counts as mute: %v", s.cfg.Name, s.site.Events())
+			}
 		}
 	})
 }
