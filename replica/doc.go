@@ -137,7 +137,9 @@
 // # Bad disks
 //
 // A change of site.db that cannot be written is refused and has not happened. Where the flush of its last page fails, which leaves open what a start
-// would find, it is flushed once more, and if that fails too the daemon ends as after a kill (db_settle.go, Config.Fatal).
+// would find, it is flushed once more, and if that fails too the daemon ends as after a kill (db_settle.go, Config.Fatal). A state that a pair has come
+// to is different, unless it lets hosts write an S-VOL: it holds in memory, and is stored as soon as that is possible again. Whatever is not stored
+// yet, for that reason or because it is about to be, the journal lets go of nothing: a start finds the state before, and what leads on from there.
 //
 // What a disk does to the bytes of a journal, or of site.db, at rest is found by checksums before anything is made of it: those of the records, and
 // the sum of the entries of site.db (db_sum.go), whose pages are looked at before bbolt maps them (db_pages.go). A damaged journal holds its group
