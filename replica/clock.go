@@ -63,7 +63,7 @@ func (a *ages) look(last, held journal.Seq, now time.Time) {
 func (g *group) lookAtAges(last journal.Seq, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.ages.look(last, g.heldByPeer(), now)
+	g.ages.look(last, g.peerDurable, now) // a keep-alive record that counts as held does so while nothing follows it
 }
 
 // bound brings what the wall clock says of the age of the number seq to what is known of it.

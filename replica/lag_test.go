@@ -108,7 +108,7 @@ func TestLagOfEachPair(t *testing.T) {
 	must(t, w.write(ctx, 1, 0, 1, true))
 	want := map[string]int64{"x": 10 * recordSize(3), "y": recordSize(1)}
 	d.a.owes(want)
-	if x, y := d.a.status("x").LagTime, d.a.status("y").LagTime; y > x {
+	if y, x := d.a.status("y").LagTime, d.a.status("x").LagTime; y > x { // both grow from one look to the next
 		t.Errorf("the younger lag is %v, the older %v", y, x)
 	}
 	x := d.a.status("x").LagTime
@@ -262,4 +262,20 @@ func TestLagToldGrowsOld(t *testing.T) {
 	if l := g.lagsTold(); !l.unknown || l.of(a).bytes != -1 {
 		t.Errorf("without a mirror: %+v", l.lag)
 	}
+}
+
+// TestLagOfAKeepAlive: a keep-alive record that the peer has not confirmed counts as held while nothing follows it, and as outstanding behind that. Its
+// age is known then too, whatever the wall clock was set to.
+func TestLagOfAKeepAlive(t *testing.T) {
+	inPair(t, func(t *testing.T, _ *world, g *simGroup, tokyo, osaka *simSite) {
+		osaka.disks.flushes.Store(int64(activeWatch - 5*time.Second)) // it confirms nothing for so long
+		time.Sleep(2 * keepAlive)
+		must(t, g.w.write(t.Context(), 0, 0, 1, true))
+		time.Sleep(2 * keepAlive)
+		tokyo.clock.Add(int64(1000 * time.Hour))
+		if st := tokyo.groupStatus(g.master()); st.LagSeq < 2 || st.LagTime > activeWatch {
+			t.Errorf("it is behind by %d numbers and %v", st.LagSeq, st.LagTime)
+		}
+		osaka.disks.flushes.Store(0)
+	})
 }

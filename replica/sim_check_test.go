@@ -348,7 +348,7 @@ func (g *simGroup) coveredNow(w *world, p, q side) error {
 // underWay gives the regions of the records that the primary will still send to the secondary.
 func underWay(p, q side) (map[int64]bool, error) {
 	regions := map[int64]bool{}
-	if !p.rec.State.Status.active() {
+	if starts := journal.Seq(p.p.att.stop.Load()) == noStop; !p.rec.State.Status.active() && !starts { // a resync whose start record waits for the disk
 		return regions, nil
 	}
 	away := q.p.group

@@ -146,7 +146,7 @@ func (w *world) doDisks(s simStep, site *simSite, rng *rand.Rand) {
 		case simFull:
 			d.stores = unix.ENOSPC
 		case simSlowDisk:
-			d.flushes.Store(int64([]time.Duration{time.Millisecond, 15 * time.Millisecond, 200 * time.Millisecond}[rng.IntN(3)]))
+			d.flushes.Store(int64([]time.Duration{time.Millisecond, 15 * time.Millisecond, 200 * time.Millisecond, activeWatch + 10*time.Second}[rng.IntN(4)])) // the last makes a secondary mute
 		case simBadFlush:
 			d.flush = true
 		case simNoRoom:
