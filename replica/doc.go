@@ -108,7 +108,7 @@
 // # Further paths
 //
 // One QUIC connection does not fill a link that is long or loses packets, so a mirror may have several: its batches go over up to 16 paths, each on a
-// connection of its own (feed_paths.go, pull_paths.go). How many is the group's option paths; auto finds out by trial (path_plan.go): where the round
+// connection of its own (feed_paths.go, feed_steer.go, pull_paths.go). How many is the group's option paths; auto finds out by trial (path_plan.go): where the round
 // trip is more than a millisecond and the link is what holds the sender up, it doubles their number as long as that brings a fifth at least, and
 // goes back where it does not. On a short link there is one, which is the mirror stream, and its batches take the way that they always did.
 //
