@@ -62,7 +62,9 @@ func (s *Site) RemoveJournalVolume(ctx context.Context, name string, number int)
 func numbersOf(volumes []journal.VolumeInfo) string {
 	var n []string
 	for _, v := range volumes {
-		n = append(n, strconv.Itoa(v.Number))
+		if v.State != journal.VolumeLeaving {
+			n = append(n, strconv.Itoa(v.Number))
+		}
 	}
 	return strings.Join(n, ", ")
 }
