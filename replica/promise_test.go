@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -169,4 +170,30 @@ func (c *countedStores) wrap(_ string, f storeFile) storeFile { return countedSt
 func (f countedStore) Sync() error {
 	f.syncs.Add(1)
 	return f.storeFile.Sync()
+}
+
+// TestFlushBehindASlowRecord: the suspend record of a flush takes its time to become durable. That is none of the peer's time to take what is there.
+func TestFlushBehindASlowRecord(t *testing.T) {
+	t.Parallel()
+	disk := &gateFS{FS: journal.OS}
+	d, w, rng := differ(t, withJournal("tokyo", disk))
+	g := d.a.site.groupByName("g")
+	w.some(rng, 20)
+	d.wait("the peer has all", func() bool { return d.a.groupStatus("g").LagSeq == 0 })
+	g.mu.Lock()
+	for _, p := range g.pairs {
+		p.drainSeq = g.peerRestore // as behind a flush, or a start, since when the peer has confirmed nothing more
+	}
+	g.mu.Unlock()
+	open := disk.shut()
+	split := begin(func() error { return d.a.site.SuspendGroup(t.Context(), "g", SuspendOptions{}) })
+	err := waitFor(func() bool { return split.ended() || split.in("(*group).drain(") && split.in("(*Journal).Sync(") })
+	g.watchPairs()
+	open()
+	must(t, errors.Join(err, <-split.end))
+	d.a.awaitBoth(PSUS, "x", "y")
+	if n := d.a.tells("pair/x", "in time"); n > 0 {
+		t.Error("the flush was given up")
+	}
+	w.check(d.b, everyAck)
 }
