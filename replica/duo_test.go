@@ -168,6 +168,9 @@ func (n *node) crash(between func()) {
 	_ = s.db.db.Close() // a killed site does not say that its meta pages stand for the same
 	keep := s.keepRings(n.t)
 	defer keep()
+	dead, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.endpoint.Close(dead) // and does not live to tell the peer what its disks do from here on; handlers end below
 	if between != nil {
 		between()
 	}
