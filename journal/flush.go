@@ -33,6 +33,7 @@ func (j *Journal) flush() error {
 	j.front.mu.Unlock()
 	j.ringRoom.ring()
 	j.newly.ring()
+	j.wakeDurable()
 	return nil
 }
 

@@ -130,6 +130,7 @@ type Journal struct {
 	ringRoom  bell          // durable or released moved
 	diskRoom  bell          // freed moved
 	newly     bell          // durable moved
+	waker     atomic.Pointer[wakeCall]
 
 	failure atomic.Pointer[error] // set once, wraps ErrFailed
 }

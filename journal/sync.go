@@ -111,3 +111,28 @@ func (j *Journal) WaitDurable(ctx context.Context, beyond Position) (Position, e
 	})
 	return p, err
 }
+
+// wakeCall is whom the flush wakes that makes the journal durable up to a position.
+type wakeCall struct {
+	at Position
+	ch chan<- struct{}
+}
+
+// WakeAt lets the flush that makes the journal durable up to at or beyond send to ch, once and without waiting for it; at once if it is durable
+// already. It replaces what an earlier call asked for.
+func (j *Journal) WakeAt(at Position, ch chan<- struct{}) {
+	j.waker.Store(&wakeCall{at, ch})
+	j.wakeDurable()
+}
+
+// wakeDurable makes the call that is due. The mark moves first and is looked at behind the call that is set, so one of both sees the other.
+func (j *Journal) wakeDurable() {
+	w := j.waker.Load()
+	if w == nil || Position(j.durable.Load()) < w.at || !j.waker.CompareAndSwap(w, nil) {
+		return
+	}
+	select {
+	case w.ch <- struct{}{}:
+	default:
+	}
+}

@@ -57,11 +57,40 @@ func (g *group) dirty() bool {
 	return g.freeable(g.checkpoint) > g.journal.Marks().Freed
 }
 
+// checkpointLoop runs checkpoints when they are due, each behind a pass.
+func (g *group) checkpointLoop() {
+	tick := time.NewTicker(restoreTick)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		asked := false
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-g.checkReq:
+			asked = true
+		case <-tick.C:
+		}
+		if g.journalLost() || !asked && !g.checkpointDue(g.journal.Usage(), time.Since(last)) {
+			continue
+		}
+		g.tryRestore()
+		if err := g.doCheckpoint(g.ctx); err != nil && g.ctx.Err() == nil {
+			g.storeFailed(err)
+		}
+		last = time.Now()
+	}
+}
+
 // doCheckpoint makes what was restored permanent and frees the journal behind it. What replaced bytes of records before the mark must be
 // durable first, for only a replay can bring it back; so the journal is flushed before the stores.
+//
+// Passes go on while it flushes: what they bring to the stores is of durable records behind the mark, which a replay brings again. Else hosts
+// would wait for a flush of the stores as soon as the ring is full behind it.
 func (g *group) doCheckpoint(ctx context.Context) error {
-	g.restoreMu.Lock()
-	defer g.restoreMu.Unlock()
+	g.checkMu.Lock()
+	defer g.checkMu.Unlock()
+	restored, seq := g.passed()
 	if err := g.journal.Sync(ctx, g.journal.Marks().Reserved); err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
@@ -74,19 +103,21 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 	if g.givingUp() != nil {
 		return nil // nothing passes over its records before its pair is stored as no image: a start would call it one
 	}
-	head, err := g.journal.FreeHead(g.freeable(g.restored))
+	head, err := g.journal.FreeHead(g.freeable(restored))
 	if err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
-	if err := g.commit(atts, func(tx *bolt.Tx) error { return errors.Join(g.putTorn(tx), g.putMarks(tx, head)) }); err != nil {
+	if err := g.commit(atts, func(tx *bolt.Tx) error { return errors.Join(g.putTorn(tx), g.putMarks(tx, head, restored, seq)) }); err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
 	if err := g.journal.Free(head); err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
-	g.checkpoint = g.restored
+	g.restoreMu.Lock()
+	g.checkpoint = restored
+	g.restoreMu.Unlock()
 	g.mu.Lock()
-	g.restoredSeq, g.checkedPos = g.restoreSeq, g.restored
+	g.restoredSeq, g.checkedPos = seq, restored
 	pull := g.pulling
 	g.moves()
 	g.mu.Unlock()
@@ -121,13 +152,20 @@ func (g *group) commit(atts []*attachment, fn func(*bolt.Tx) error) error {
 	return err
 }
 
-// putMarks writes the marks as of now.
-func (g *group) putMarks(tx *bolt.Tx, head journal.Head) error {
+// passed gives how far passes have come.
+func (g *group) passed() (restored journal.Position, seq journal.Seq) {
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	return g.restored, g.restoreSeq
+}
+
+// putMarks writes the marks of a checkpoint.
+func (g *group) putMarks(tx *bolt.Tx, head journal.Head, restored journal.Position, seq journal.Seq) error {
 	m := g.journal.Marks()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return put(tx, bucketMarks, g.name, marksRecord{
-		Head: head, Checkpoint: g.restored, Known: m.Durable, Seq: g.restoreSeq, LastSeq: max(m.DurableSeq, g.restoreSeq),
+		Head: head, Checkpoint: restored, Known: m.Durable, Seq: seq, LastSeq: max(m.DurableSeq, seq),
 		PeerRestored: g.peerRestore, PeerDurable: g.peerDurable,
 	})
 }

@@ -225,7 +225,7 @@
 //
 // # Goroutines
 //
-// Each group has five: restoreLoop (restore passes, checkpoints), work (facts, times), pressureLoop (a journal that fills), usageLoop (the
+// Each group has six: restoreLoop (restore passes), checkpointLoop, work (facts, times), pressureLoop (a journal that fills), usageLoop (the
 // usage monitor) and pullLoop (the secondary's mirror session, with two of its own, and where it has further paths one for each and one that stores).
 // A primary's mirror session runs in the goroutine that quicwire serves it in, with two of its own; so does each further path. Commands run in the
 // caller's goroutine. A journal that failed is given up in a goroutine of its own (failOver). All end with the group's context.
@@ -234,10 +234,10 @@
 //
 // Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of
 // states at a time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each
-// arriving record, alone by a volume joining or leaving its group), group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu,
+// arriving record, alone by a volume joining or leaving its group), group.checkMu, group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu,
 // pullSession.gateMu, pullSession.mu, the locks of further paths and those inside of journal, overlay, bitmap, copySlots, pacer and event log.
 // Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries group.cmd: it must not wait for a
 // command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request that exchanges roles or takes pairs up again
-// waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd, Volume.mode and
-// group.restoreMu, which are held while something else is waited for, are of type waitLock.
+// waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd, Volume.mode,
+// group.checkMu and group.restoreMu, which are held while something else is waited for, are of type waitLock.
 package replica

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -651,12 +650,6 @@ func (w *writer) checkStill(n *node, group string, must atLeast) {
 		(&duo{t: w.t, a: w.node, b: w.node.other}).dump()
 		w.t.Fatalf("volumes of %s: %v", n.cfg.Name, err)
 	}
-}
-
-// stopRestore keeps a group from restoring and checkpointing until goOn is called, which may be called again.
-func (g *group) stopRestore() (goOn func()) {
-	g.restoreMu.Lock()
-	return sync.OnceFunc(g.restoreMu.Unlock)
 }
 
 // storeImage reads a volume's store past the volume: what a crash would leave.

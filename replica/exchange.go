@@ -18,7 +18,7 @@ import (
 //     two secondaries, and the takeover is given again;
 //   - behind a takeover ([CmdSwap] here, [EvPeerSwap] there): the old primary becomes the secondary, and what differs is copied to it.
 //
-// All pairs of the group turn at one moment, with the mode locks of all volumes, restoreMu and mu held, and are durable before hosts go on. From
+// All pairs of the group turn at one moment, with the mode locks of all volumes, checkMu, restoreMu and mu held, and are durable before hosts go on. From
 // then on numbers go on above all that either side ever gave, and the pairs carry another generation.
 
 // exchange is what turning round needs to know besides the input.
@@ -110,8 +110,7 @@ func (g *group) turnLocked(ctx context.Context, in Input, pairs []*pair, outs ma
 // changeRole changes what the group and its pairs know of their sides, and gives what takes that back.
 func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 	last := g.journal.Marks().LastSeq
-	g.restoreMu.Lock()
-	defer g.restoreMu.Unlock()
+	defer g.stopRestore()()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	was, peerRestore, peerDurable, lastSeq, paidSeq := g.role, g.peerRestore, g.peerDurable, g.lastSeq, g.paidSeq
@@ -143,8 +142,7 @@ func (g *group) changeRole(to Role, pairs []*pair, x *exchange) (back func()) {
 	}
 	g.mergeHanded()
 	return func() {
-		g.restoreMu.Lock()
-		defer g.restoreMu.Unlock()
+		defer g.stopRestore()()
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.role, g.rec.Role, g.peerRestore, g.peerDurable, g.lastSeq, g.paidSeq = was, was, peerRestore, peerDurable, lastSeq, paidSeq

@@ -17,18 +17,20 @@ import (
 
 // group is one journal group: the volumes that share one write order, their journal and the mirror with the peer's group.
 //
-// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.restoreMu, group.commitMu, group.mu, then those inside of journal and overlay. What
+// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.checkMu, group.restoreMu, group.commitMu, group.mu, then those inside of journal and overlay. What
 // waits for a peer holds cmd locks at most.
 type group struct {
 	site    *Site
 	name    string
-	role    Role // while the group has pairs it changes with restoreMu, mu and the mode locks of all its volumes held: see exchange
+	role    Role // while the group has pairs it changes with checkMu, restoreMu, mu and the mode locks of all its volumes held: see exchange
 	journal *journal.Journal
 
 	// cmd serialises what changes the states of the group's pairs.
 	cmd waitLock
 
-	// restoreMu lets one restore pass or checkpoint run at a time and guards the marks they move.
+	// checkMu lets one checkpoint run at a time, and nobody who gives the journal up or exchanges roles come between its flush and its marks.
+	checkMu waitLock
+	// restoreMu lets one restore pass run at a time and guards the marks that it and checkpoints move.
 	restoreMu  waitLock
 	restored   journal.Position // everything before it is in the stores, or replaced by something later in the overlay
 	restoreSeq journal.Seq      // last number before restored
@@ -236,9 +238,10 @@ func (g *group) start() {
 		g.wg.Go(g.holdLoop)
 		return
 	}
-	g.wg.Add(5)
+	g.wg.Add(6)
 	go func() { defer g.wg.Done(); g.usageLoop() }()
 	go func() { defer g.wg.Done(); g.restoreLoop() }()
+	go func() { defer g.wg.Done(); g.checkpointLoop() }()
 	go func() { defer g.wg.Done(); g.work() }()
 	go func() { defer g.wg.Done(); g.pullLoop() }()
 	go func() { defer g.wg.Done(); g.pressureLoop() }()

@@ -179,12 +179,12 @@ func TestI5KillAfterResync(t *testing.T) {
 	w.some(rng, 50)
 	checkpoint()
 	w.some(rng, 5)
-	g.restoreMu.Lock() // no checkpoint from here on
+	goOn := g.stopRestore() // no checkpoint from here on
 	err := d.a.site.ResyncGroup(context.Background(), "g")
 	d.cut()
 	w.some(rng, 50)
 	must(t, errors.Join(err, g.journal.Sync(context.Background(), g.journal.Marks().Reserved)))
-	d.a.crash(g.restoreMu.Unlock)
+	d.a.crash(goOn)
 	d.a.open()
 	g = d.a.site.groupByName("g")
 	w.some(rng, 20)

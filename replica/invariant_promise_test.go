@@ -107,13 +107,17 @@ func TestI2PowerCut(t *testing.T) {
 	d.wantEqual("x", "y")
 }
 
-// powerCut ends a site as a power cut does: the ring is gone, and of what was not flushed any part may be.
-func (d *duo) powerCut(n *node, disk *journaltest.FS, stores *mortalStores, seed uint64) {
+// powerCut ends a site as a power cut does: the ring is gone, and of what was not flushed any part may be. then is called when nothing comes to the
+// disks any more.
+func (d *duo) powerCut(n *node, disk *journaltest.FS, stores *mortalStores, seed uint64, then ...func()) {
 	d.t.Helper()
 	ring := n.site.ringDir
 	n.crash(func() {
 		disk.Crash(seed, []int{512, 4096}[seed%2])
 		must(d.t, stores.cut(newRand(seed)))
+		for _, f := range then {
+			f()
+		}
 	})
 	must(d.t, os.RemoveAll(ring))
 	n.cfg.WithoutRing = true // in a power cut the run of the machine ends

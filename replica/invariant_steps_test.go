@@ -26,7 +26,7 @@ func TestI4FlushedBeforeMarked(t *testing.T) {
 		}
 		flushes.Add(1)
 		m, err := g.storedMarks()
-		if err == nil && m.Checkpoint > g.checkpoint { // who flushes holds restoreMu
+		if err == nil && m.Checkpoint > g.checkpoint { // who flushes holds checkMu
 			err = fmt.Errorf("volume %s is flushed for the mark %d when the database has %d", volume, g.checkpoint, m.Checkpoint)
 		}
 		if err != nil {

@@ -82,6 +82,8 @@ const (
 
 	// restoreShare of the ring in use starts a restore pass at once: early enough that writers do not meet a full ring.
 	restoreShare = 4 // a quarter
+	// restoreTick is how often it is looked at whether a pass or a checkpoint is due by the clock.
+	restoreTick = 100 * time.Millisecond
 	// restoreIdle starts a pass for what is older than this, so that a quiet site has nothing left to do.
 	restoreIdle = 500 * time.Millisecond
 	// checkpointIdle and checkpointShare of the journal written since the last checkpoint start the next: they bound the replay after

@@ -203,8 +203,7 @@ func (g *group) failHosts(err error) error {
 
 // rescue brings everything that the ring holds into the stores, durable or not.
 func (g *group) rescue(atts []*attachment) error {
-	g.restoreMu.Lock()
-	defer g.restoreMu.Unlock()
+	defer g.stopRestore()()
 	var errs []error
 	var w restoreWriter
 	for _, a := range atts {

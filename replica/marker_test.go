@@ -457,7 +457,7 @@ func TestMarkerConfirmedLate(t *testing.T) {
 		ctx := context.Background()
 		w.some(rng, 20)
 		own := d.b.site.groupByName("g@tokyo")
-		own.restoreMu.Lock() // nothing is restored
+		goOn := own.stopRestore() // nothing is restored
 		m := d.a.marker("g")
 		d.wait("it has arrived", func() bool {
 			own.mu.Lock()
@@ -477,7 +477,7 @@ func TestMarkerConfirmedLate(t *testing.T) {
 				t.Errorf("the primary, which hears the secondary, says %s", st)
 			}
 		}
-		own.restoreMu.Unlock()
+		goOn()
 		d.b.awaitMarker(m, MarkerDone)
 		if lost {
 			if st := d.a.state(m); st != MarkerBroken {

@@ -116,8 +116,7 @@ func TestFsyncIsOneFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := d.a.site.groupByName("g")
-	g.restoreMu.Lock() // no checkpoint meanwhile: it flushes stores and looks into the journal
-	defer g.restoreMu.Unlock()
+	defer g.stopRestore()() // a checkpoint flushes stores and looks into the journal
 	before, reads, flushed := gate.syncs.Load(), gate.reads.Load(), stores.syncs.Load()
 	if err := v.Sync(ctx); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,10 @@ package replica
 import (
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
+
+	"pairfs/journal"
 )
 
 // Restore moves the newest bytes from overlay to store, in passes: everything durable at the beginning of a pass is written, region by
@@ -11,38 +14,51 @@ import (
 // pages and the journal's head in one transaction. The stores step from one prefix of the group's order to a later one; a crash in
 // between is made good by replaying the journal from the last checkpoint (I4).
 
-// restoreLoop runs passes and checkpoints when they are due.
+// restoreLoop runs passes when they are due. A pass by the clock would let a fast host fill the ring before it: the flush that brings a quarter
+// of it asks for one.
 func (g *group) restoreLoop() {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(restoreTick)
 	defer tick.Stop()
-	lastPass, lastCheck := time.Now(), time.Now()
+	last := time.Now()
 	for {
-		kicked, check := false, false
+		asked := false
 		select {
 		case <-g.ctx.Done():
 			return
 		case <-g.restoreReq:
-			kicked = true
-		case <-g.checkReq:
-			check = true
+			asked = true
 		case <-tick.C:
 		}
-		if err := g.journal.Err(); err != nil {
-			g.journalFailed(err) // whoever else comes upon it may come late: hosts may be idle
+		if g.journalLost() {
 			continue
 		}
 		u := g.journal.Usage()
-		if kicked || check || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(lastPass) > restoreIdle {
+		if asked || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(last) > restoreIdle {
 			g.tryRestore()
-			lastPass = time.Now()
-		}
-		if check || g.checkpointDue(u, time.Since(lastCheck)) {
-			if err := g.doCheckpoint(g.ctx); err != nil && g.ctx.Err() == nil {
-				g.storeFailed(err)
-			}
-			lastCheck = time.Now()
+			last = time.Now()
+			restored, _ := g.passed()
+			g.journal.WakeAt(restored+journal.Position(u.RingSize/restoreShare), g.restoreReq)
 		}
 	}
+}
+
+// stopRestore waits for a pass and a checkpoint that run, and keeps the group from others until goOn is called, which may be called again.
+func (g *group) stopRestore() (goOn func()) {
+	g.checkMu.Lock()
+	g.restoreMu.Lock()
+	return sync.OnceFunc(func() {
+		g.restoreMu.Unlock()
+		g.checkMu.Unlock()
+	})
+}
+
+// journalLost gives a journal up that has failed: whoever else comes upon it may come late, hosts may be idle.
+func (g *group) journalLost() bool {
+	err := g.journal.Err()
+	if err != nil {
+		g.journalFailed(err)
+	}
+	return err != nil
 }
 
 // tryRestore runs a pass and reports whether the store takes bytes again or no longer. After a failure only a checkpoint shows that the
