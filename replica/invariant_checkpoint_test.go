@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"pairfs/journal"
 	"pairfs/journal/journaltest"
 )
@@ -104,5 +106,14 @@ func TestPassesFollowTheFlush(t *testing.T) {
 		if took := time.Since(began); took >= restoreTick {
 			t.Errorf("hosts that wrote three rings of %d bytes waited for the clock: %v went by", ring, took)
 		}
+		// Stores that take nothing are tried by the clock, whatever the ring holds.
+		time.Sleep(time.Second) // what is there is restored
+		tokyo.disks.change(func(d *simDisks) { d.stores = unix.EIO })
+		for first = j.Marks().Reserved; j.Marks().Reserved < first+ring/2; {
+			_, err := v.WriteAt(ctx, make([]byte, 64<<10), 0, false)
+			must(t, err)
+		}
+		time.Sleep(time.Second)
+		tokyo.disks.change((*simDisks).well)
 	})
 }

@@ -34,10 +34,12 @@ func (g *group) restoreLoop() {
 		}
 		u := g.journal.Usage()
 		if asked || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(last) > restoreIdle {
-			g.tryRestore()
+			ok := g.tryRestore()
 			last = time.Now()
-			restored, _ := g.passed()
-			g.journal.WakeAt(restored+journal.Position(u.RingSize/restoreShare), g.restoreReq)
+			if ok { // else the clock tries again: what is durable already would ask at once
+				restored, _ := g.passed()
+				g.journal.WakeAt(restored+journal.Position(u.RingSize/restoreShare), g.restoreReq)
+			}
 		}
 	}
 }
@@ -61,19 +63,20 @@ func (g *group) journalLost() bool {
 	return err != nil
 }
 
-// tryRestore runs a pass and reports whether the store takes bytes again or no longer. After a failure only a checkpoint shows that the
-// stores are well: one that takes writes may still fail to flush them.
-func (g *group) tryRestore() {
+// tryRestore runs a pass, tells when the stores take bytes again or no longer, and returns whether they do. After a failure only a checkpoint shows
+// that the stores are well: one that takes writes may still fail to flush them.
+func (g *group) tryRestore() (ok bool) {
 	err := g.restorePass()
 	if err == nil && g.storeErr.Load() != nil {
 		if err = g.doCheckpoint(g.ctx); err == nil {
 			g.storeWorks()
-			return
+			return true
 		}
 	}
 	if err != nil && g.ctx.Err() == nil {
 		g.storeFailed(err)
 	}
+	return err == nil
 }
 
 // restorePass writes what was durable when it began.

@@ -20,9 +20,11 @@ type simDisks struct {
 	looking bool // the checks read: nothing fails them
 
 	stores  syscall.Errno // what a write to a store gives, 0: it is taken
-	flush   bool          // the next flush of a store that is in a pair fails
-	flushed bool          // one did: only another start of the daemon helps, which finds a part of what was written
-	noRoom  bool          // the disk of the journals has no room for another file
+	tried   int           // how often that was tried at one moment
+	triedAt time.Time
+	flush   bool // the next flush of a store that is in a pair fails
+	flushed bool // one did: only another start of the daemon helps, which finds a part of what was written
+	noRoom  bool // the disk of the journals has no room for another file
 	journal *journalFault
 
 	flushes atomic.Int64 // how long a flush of a journal takes, ns
@@ -89,9 +91,20 @@ func (s *simSite) storeFault(volume, what string, _ []byte, _ int64) error {
 		s.world.met("flushes of a store that failed")
 		return unix.EIO
 	case what == "write" && d.stores != 0, what == "punch" && d.stores == unix.EIO:
+		d.try()
 		return d.stores
 	}
 	return nil
+}
+
+// try ends a run in which a store that fails is tried again and again: virtual time would stand still for ever. Requires mu.
+func (d *simDisks) try() {
+	if now := time.Now(); now != d.triedAt {
+		d.tried, d.triedAt = 0, now
+	}
+	if d.tried++; d.tried > 1000 {
+		panic("a store that takes nothing is tried again and again, without a pause")
+	}
 }
 
 // fail notes that a disk failed once.
