@@ -20,7 +20,7 @@ type column struct {
 	most   int64               // bytes that one job may write, 0 for any number
 	pids   func() []int        // the processes behind it
 	settle func() (bad string) // after each job, before their processor time is taken: lets what the job began come to its end; bad says why the job does not count
-	reset  func()              // after that, makes it as it was before
+	reset  func()              // after that, makes it fit for another job
 }
 
 // gone is the status of a pair that is not there.
@@ -53,7 +53,7 @@ func (b *benchmark) makeColumns() {
 		{name: "loopback", path: filepath.Join(mnt, "file"), pids: func() []int { return []int{loop.cmd.Process.Pid} }},
 		{name: "SMPL", path: tokyo.Path("single"), pids: func() []int { return []int{tokyo.Pid()} }},
 		{name: "PAIR", path: tokyo.Path("paired"), pids: func() []int { return []int{tokyo.Pid(), b.osaka.Pid()} }, settle: b.settle},
-		{name: "cut", path: tokyo.Path("severed"), writes: true, most: b.plan.journal / 10 * 7, pids: func() []int { return []int{tokyo.Pid()} }, settle: b.stillPair, reset: b.rejoin},
+		{name: "cut", path: tokyo.Path("severed"), writes: true, most: b.plan.journal / 5 * 2, pids: func() []int { return []int{tokyo.Pid()} }, settle: b.stillPair, reset: b.makeRoom},
 	}
 	for _, c := range b.columns {
 		b.fill(c.path, b.plan.size)
@@ -103,6 +103,13 @@ func (b *benchmark) stillPair() (bad string) {
 		return fmt.Sprintf("the pair without a link became %s (%s): its journal is too small for the job", s, b.tokyo.Get("severed")["suspend-type"])
 	}
 	return ""
+}
+
+// makeRoom makes the pair of the cut link anew when its journal has no room for another job, below its high-water mark.
+func (b *benchmark) makeRoom() {
+	if b.tokyo.Int("groups/severed", "used-bytes") > b.plan.journal/5*2 {
+		b.rejoin()
+	}
 }
 
 // rejoin empties the journal of the cut link.

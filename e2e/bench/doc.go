@@ -1,8 +1,8 @@
 // Command bench measures what a volume costs, beside the raw disk and in the same run. Both sites, the load and the raw file share one machine and one
 // disk, so read the ratios and not the figures, and compare only within one table.
 //
-//	make bench             three rounds of two seconds for each cell, less than 15 minutes
-//	QUICK=1 make bench     one round of one second, less than three minutes
+//	make bench             three rounds of 1.5 seconds for each cell, less than 15 minutes
+//	QUICK=1 make bench     one round of 0.7 seconds, less than three minutes
 //	make bench ROWS=fsync  only the jobs and sections whose name matches
 //
 // The first table runs the same jobs of fio, and SQLite on ext4 on a loop device, on five files:
@@ -15,7 +15,7 @@
 //
 // Within a round the files take turns, so that what else happens on the machine hits all of them. A cell is the median of its rounds. After each job
 // on the pair the bench waits until the secondary holds everything, so that no job pays for the one before; the processor time of a cell, of all
-// daemons behind its file and for each 10⁹ bytes of the host's, includes that. After each job on the cut volume its pair is made anew, with an empty journal.
+// daemons behind its file and for each 10⁹ bytes of the host's, includes that. When the journal of the cut volume has no room for another job its pair is made anew.
 // A cell with an exclamation mark does not count, and why is said below the table.
 //
 // Then: what idle pairs cost; initial copies beside a bare quic-go stream and TLS over TCP of the same bytes; update copies; records replicated, until

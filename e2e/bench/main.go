@@ -29,8 +29,8 @@ type plan struct {
 }
 
 var (
-	full  = plan{rounds: 3, length: 2 * time.Second, size: 1 << 30, journal: 2 << 30, bulk: 4 << 30, limit: 15 * time.Minute}
-	quick = plan{rounds: 1, length: time.Second, size: 256 << 20, journal: 512 << 20, bulk: 512 << 20, limit: 3 * time.Minute}
+	full  = plan{rounds: 3, length: 1500 * time.Millisecond, size: 1 << 30, journal: 2 << 30, bulk: 4 << 30, limit: 15 * time.Minute}
+	quick = plan{rounds: 1, length: 700 * time.Millisecond, size: 256 << 20, journal: 512 << 20, bulk: 512 << 20, limit: 3 * time.Minute}
 )
 
 // drainLimit is how long the secondary may take to hold what one job wrote.

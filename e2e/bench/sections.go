@@ -222,8 +222,9 @@ func (b *benchmark) sampleLag(stop <-chan struct{}) []float64 {
 // restart measures how long a site that was killed takes until hosts may write again.
 func (b *benchmark) restart() error {
 	c := b.columns[slices.Index(columnNames, "cut")]
+	b.rejoin()
 	j := jobs[7]
-	j.most = min(b.plan.bulk/4, c.most)
+	j.most = min(b.plan.bulk/4, b.plan.journal/10*7)
 	if _, err := j.run(b.r.ctx, b.r.dir, c.path, b.plan.size, time.Minute); err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ func (b *benchmark) restart() error {
 	began := time.Now()
 	b.tokyo.Restart()
 	b.say(figure{Section: "restart", Name: fmt.Sprintf("behind kill -9 with %d MiB in the journal", j.most>>20), Value: time.Since(began).Seconds(), Unit: "s"})
-	c.reset()
+	b.rejoin()
 	return nil
 }
 
