@@ -201,9 +201,14 @@ bench: build ## measure beside the raw disk, print the figures, and write them t
 	$(call need,$(TOOLS) sqlite3:sqlite3)
 	$(GO) run ./e2e/bench -json bin/bench.json -rows '$(ROWS)'
 
+.PHONY: growth
+growth: build ## measure how the cost of a write and a start grow with pairs, volumes and journals, and write that to bin/growth.json (needs 45 GB of disk)
+	$(call need,$(TOOLS) sqlite3:sqlite3)
+	$(GO) run ./e2e/bench -growth -json bin/growth.json
+
 .PHONY: wan
 wan: ## measure a mirror over long links that lose packets, over one path and several, beside TCP (needs root, /dev/net/tun; 15 min)
-	PAIRFS_WAN=1 $(GO) test -run '^TestLongPaths$$' -count=1 -v -timeout 40m ./e2e | { grep -E 'MB/s|TCP|paths=|packets passed|^(ok|FAIL|panic)|^ *--- ' || true; }
+	PAIRFS_WAN=1 $(GO) test -run '^TestLongPaths$$' -count=1 -v -timeout 40m ./e2e | { grep -E 'MB/s|TCP|paths=|lag,|packets passed|^(ok|FAIL|panic)|^ *--- ' || true; }
 
 .PHONY: demo
 demo: build ## two sites on this host, with a tour (needs root)

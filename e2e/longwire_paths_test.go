@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,11 +23,12 @@ import (
 const (
 	wanSettle  = 22 * time.Second
 	wanMeasure = 20 * time.Second
+	wanWrites  = 1000 // of 4 KiB that a host makes a second, where the lag is measured
 )
 
 // TestLongPaths measures what a mirror carries over long links that lose packets, with one path, with eight, and with as many as it finds, beside
 // what TCP carries over the same link: an initial copy, and updates of a host that is slowed to what the mirror takes. It asserts that all of it
-// arrives and nothing about how fast: `make wan` prints the table.
+// arrives and nothing about how fast: `make wan` prints the table. In its last line is the lag behind a host that writes at a steady rate.
 func TestLongPaths(t *testing.T) {
 	if os.Getenv("PAIRFS_WAN") == "" {
 		t.Skip("PAIRFS_WAN is not set: it takes ten minutes")
@@ -53,6 +56,9 @@ func TestLongPaths(t *testing.T) {
 				t.Logf("paths=%s: updates %.2f MB/s over %s", paths, updates/1e6, m)
 				fmt.Fprintf(&table, "  paths=%-16s %8.2f copy (%s paths) %8.2f updates (%s)\n", paths, copied/1e6, n, updates/1e6, m)
 			}
+			lags := s.measureLag(t)
+			fmt.Fprintf(&table, "  %-22s %8.0f ms median, %.0f ms 99th percentile, %.0f ms at most\n", fmt.Sprintf("lag, %d writes/s", wanWrites),
+				lags[len(lags)/2]*1e3, lags[len(lags)*99/100]*1e3, lags[len(lags)-1]*1e3)
 			passed, lost, dropped := w.Relay.Counts()
 			fmt.Fprintf(&table, "  %d packets passed, %d were lost, %d found a full queue\n", passed, lost, dropped)
 		})
@@ -109,6 +115,55 @@ func (s *Sites) measureUpdates(t *testing.T, paths string) (float64, string) {
 	s.SameVolumes(volume)
 	s.A.Do(volume, "delete")
 	return rate, n
+}
+
+// measureLag gives the lags, in seconds and in order of size, that the primary shows while a host makes wanWrites writes a second, when the mirror has
+// settled.
+func (s *Sites) measureLag(t *testing.T) (lags []float64) {
+	t.Helper()
+	s.A.Do("groups/lag", "create size=256MiB inflow-control=yes overflow-watch=600s")
+	const size = 64 << 20
+	s.A.MakeVolume("lag", size)
+	s.CreatePair("lag", "lag", "group=lag")
+	s.WaitBoth("lag", "PAIR")
+	var stop atomic.Bool
+	done := make(chan error, 1)
+	go func() { done <- steadyWrites(s.A.Path("lag"), size, &stop) }()
+	time.Sleep(wanSettle) // of a measurement, not of a test
+	for begun := time.Now(); time.Since(begun) < wanMeasure; time.Sleep(50 * time.Millisecond) {
+		if lag, err := strconv.ParseFloat(s.A.Get("lag")["lag-seconds"], 64); err == nil {
+			lags = append(lags, lag)
+		}
+	}
+	stop.Store(true)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(lags) == 0 {
+		t.Fatal("the primary showed no lag")
+	}
+	s.A.AwaitDrained("lag")
+	s.SameVolumes("lag")
+	slices.Sort(lags)
+	return lags
+}
+
+// steadyWrites writes 4 KiB here and there, wanWrites times a second, until stop.
+func steadyWrites(path string, size int64, stop *atomic.Bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	rng, piece := rand.NewChaCha8([32]byte{2}), make([]byte, 4096)
+	where := rand.New(rng)
+	for begun, n := time.Now(), 0; !stop.Load(); n++ {
+		time.Sleep(time.Until(begun.Add(time.Duration(n) * time.Second / wanWrites)))
+		_, _ = rng.Read(piece)
+		if _, err := f.WriteAt(piece, where.Int64N(size/4096)*4096); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return f.Close()
 }
 
 // fillRandom fills a file with bytes that nothing makes smaller.

@@ -42,23 +42,27 @@ func main() {
 	dir := flag.String("dir", "", "directory on the disk to measure; a temporary one in it is used and removed")
 	rows := flag.String("rows", "", "regular expression: only these jobs and sections")
 	file := flag.String("json", "", "file into which all figures are written too")
+	growth := flag.Bool("growth", false, "measure instead how a write's cost and a start grow with pairs, volumes and journals")
 	flag.Parse()
 	p := full
 	if os.Getenv("QUICK") != "" {
 		p = quick
 	}
+	if *growth {
+		p.limit = growthLimit
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer cancel()
 	ctx, cancel = context.WithTimeoutCause(ctx, p.limit, fmt.Errorf("the bench took longer than %v", p.limit))
 	defer cancel()
-	if err := bench(ctx, p, *dir, *rows, *file); err != nil {
+	if err := bench(ctx, p, *dir, *rows, *file, *growth); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // bench sets up, measures, prints, and leaves nothing behind.
-func bench(ctx context.Context, p plan, dir, only, file string) (err error) {
+func bench(ctx context.Context, p plan, dir, only, file string, growth bool) (err error) {
 	for _, tool := range []string{"fio", "sqlite3", "losetup", "mkfs.ext4"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w; install it (make tools does)", err)
@@ -90,9 +94,16 @@ func bench(ctx context.Context, p plan, dir, only, file string) (err error) {
 	if err := e2e.Build(base); err != nil {
 		return err
 	}
-	b := prepare(r, p)
+	b := startSites(r, p)
 	head := fmt.Sprintf("%d rounds of %v on files of %d MiB in %s, %d processors, %s", p.rounds, p.length, p.size>>20, filepath.Dir(base), runtime.NumCPU(), time.Now().Format(time.DateTime))
 	fmt.Println(head)
+	if growth {
+		if err := b.growth(); err != nil {
+			return err
+		}
+		return b.report(file, head, nil)
+	}
+	b.makeColumns()
 	rows, err := b.measure(ctx, want)
 	if err != nil {
 		return err
@@ -105,6 +116,11 @@ func bench(ctx context.Context, p plan, dir, only, file string) (err error) {
 	if err := b.sections(want); err != nil {
 		return err
 	}
+	return b.report(file, head, rows)
+}
+
+// report prints the figures and writes all to the file, if one is wanted.
+func (b *benchmark) report(file, head string, rows []row) error {
 	if err := printFigures(os.Stdout, b.figures); err != nil || file == "" {
 		return err
 	}
@@ -119,17 +135,26 @@ func workDir(dir string, need int64) (string, error) {
 			dir = "/var/tmp"
 		}
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return "", fmt.Errorf("look at %s: %w", dir, err)
+	free, err := roomIn(dir)
+	if err != nil {
+		return "", err
 	}
 	if inMemory(dir) {
 		return "", fmt.Errorf("%s is in memory; name a directory on a disk with -dir", dir)
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < need {
+	if free < need {
 		return "", fmt.Errorf("%s has %d MiB free and %d are needed; name another directory with -dir", dir, free>>20, need>>20)
 	}
 	return os.MkdirTemp(dir, "pairfs-bench-")
+}
+
+// roomIn gives the bytes that are free on the disk of a directory.
+func roomIn(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("look at %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 func inMemory(dir string) bool {
@@ -146,8 +171,8 @@ type benchmark struct {
 	figures             []figure
 }
 
-// prepare starts the sites and makes the columns.
-func prepare(r *runner, p plan) *benchmark {
+// startSites starts the sites and introduces them.
+func startSites(r *runner, p plan) *benchmark {
 	o := e2e.Options{Limit: p.limit + time.Minute}
 	b := &benchmark{r: r, plan: p, tokyo: e2e.Start(r, "tokyo", o), osaka: e2e.Start(r, "osaka", o), kyoto: e2e.Start(r, "kyoto", o)}
 	for _, s := range []*e2e.Site{b.osaka, b.kyoto} {
@@ -155,7 +180,6 @@ func prepare(r *runner, p plan) *benchmark {
 		s.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=1TiB", b.tokyo.Listen, b.tokyo.Fingerprint()))
 		e2e.Until(r, time.Minute, "the sites are connected", func() bool { return b.tokyo.Get("peers/" + s.Name)["connected"] == "yes" })
 	}
-	b.makeColumns()
 	return b
 }
 
