@@ -11,21 +11,33 @@ import (
 	"pairfs/journal"
 )
 
-func (g *group) checkpointDue(u journal.Usage, age time.Duration) bool {
-	g.restoreMu.Lock()
-	behind := g.restored - g.checkpoint
-	g.restoreMu.Unlock()
-	g.mu.Lock()
-	for _, p := range g.pairs {
-		if p.rec.State.Status == Suspending || (p.rec.State.Status == COPY && age > time.Second) {
-			age = max(age, checkpointIdle+1) // somebody waits for the marks of this side
-		}
+// checkpointDue says so by how much is restored that no checkpoint covers, and by how long ago the last one was.
+func (g *group) checkpointDue(u journal.Usage) bool {
+	if g.checking.Load() {
+		return false
 	}
-	g.mu.Unlock()
+	g.restoreMu.Lock()
+	behind, age := g.restored-g.checkpoint, time.Since(g.checkedAt)
+	g.restoreMu.Unlock()
+	if g.marksAwaited(age <= time.Second) {
+		age = max(age, checkpointIdle+1)
+	}
 	if int64(behind) > u.Capacity/checkpointShare || (u.Used > u.Capacity/2 && age > 200*time.Millisecond) {
 		return true
 	}
 	return age > checkpointIdle && (behind > 0 || g.dirty())
+}
+
+// marksAwaited reports whether somebody waits for the marks of this side: who splits a pair, and who copies one, unless fresh says that they are new.
+func (g *group) marksAwaited(fresh bool) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pairs {
+		if s := p.rec.State.Status; s == Suspending || s == COPY && !fresh {
+			return true
+		}
+	}
+	return false
 }
 
 // stepDue reports whether so much arrived since the last checkpoint, and since it was asked for one, that the primary should hear of another one now
@@ -57,28 +69,26 @@ func (g *group) dirty() bool {
 	return g.freeable(g.checkpoint) > g.journal.Marks().Freed
 }
 
-// checkpointLoop runs checkpoints when they are due, each behind a pass.
+// checkpointLoop runs the checkpoints that are asked for, each behind a pass.
 func (g *group) checkpointLoop() {
-	tick := time.NewTicker(restoreTick)
-	defer tick.Stop()
-	last := time.Now()
 	for {
-		asked := false
 		select {
 		case <-g.ctx.Done():
 			return
 		case <-g.checkReq:
-			asked = true
-		case <-tick.C:
 		}
-		if g.journalLost() || !asked && !g.checkpointDue(g.journal.Usage(), time.Since(last)) {
+		if g.journalLost() {
 			continue
 		}
+		g.checking.Store(true)
 		g.tryRestore()
 		if err := g.doCheckpoint(g.ctx); err != nil && g.ctx.Err() == nil {
 			g.storeFailed(err)
 		}
-		last = time.Now()
+		g.checking.Store(false)
+		g.restoreMu.Lock()
+		g.checkedAt = time.Now()
+		g.restoreMu.Unlock()
 	}
 }
 

@@ -35,6 +35,8 @@ type group struct {
 	restored   journal.Position // everything before it is in the stores, or replaced by something later in the overlay
 	restoreSeq journal.Seq      // last number before restored
 	checkpoint journal.Position // everything before it is in the stores and flushed
+	checkedAt  time.Time        // when the checkpoint loop has made one, or tried
+	checking   atomic.Bool      // it does
 
 	// commitMu is held from taking changed bitmap pages until they are in the database, or changed again.
 	commitMu sync.Mutex

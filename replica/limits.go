@@ -82,9 +82,11 @@ const (
 
 	// restoreShare of the ring in use starts a restore pass at once: early enough that writers do not meet a full ring.
 	restoreShare = 4 // a quarter
-	// restoreTick is how often it is looked at whether a pass or a checkpoint is due by the clock.
-	restoreTick = 100 * time.Millisecond
-	// restoreIdle starts a pass for what is older than this, so that a quiet site has nothing left to do.
+	// restoreTick is how often it is looked at whether a pass or a checkpoint is due by the clock, while more than restoreLittle waits for one or
+	// somebody waits for its marks: a quiet group does not wake its host ten times a second.
+	restoreTick   = 100 * time.Millisecond
+	restoreLittle = 1 << 20
+	// restoreIdle starts a pass for what is older than this, so that a quiet site has nothing left to do, and is how often it is looked at then.
 	restoreIdle = 500 * time.Millisecond
 	// checkpointIdle and checkpointShare of the journal written since the last checkpoint start the next: they bound the replay after
 	// a crash and, on a secondary, how long the primary must keep what is restored.
@@ -151,7 +153,7 @@ const (
 	takeoverMax     = time.Hour
 	// silenceMin is how long a primary is silent at least before a takeover goes on without it. On a short link QUIC has asked five times by then. A
 	// process that gets no processor for so long is a rare thing on a host that serves volumes, and hosts wait for the end of it at the S-VOL.
-	silenceMin = 500 * time.Millisecond
+	silenceMin = 450 * time.Millisecond
 	// silenceProbes is the same in probe timeouts, for a long link or one whose round trip varies: within it what was sent is sent again three
 	// times, twice each, and there is time for the answer to the last. Seven packets in a row have to be lost, or their answers.
 	silenceProbes = 8

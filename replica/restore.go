@@ -14,12 +14,12 @@ import (
 // pages and the journal's head in one transaction. The stores step from one prefix of the group's order to a later one; a crash in
 // between is made good by replaying the journal from the last checkpoint (I4).
 
-// restoreLoop runs passes when they are due. A pass by the clock would let a fast host fill the ring before it: the flush that brings a quarter
-// of it asks for one.
+// restoreLoop runs passes, and asks for checkpoints, when they are due. A pass by the clock would let a fast host fill the ring before it: the flush
+// that brings a quarter of it asks for one. While there is little to do, and nobody waits for it, the clock is slow.
 func (g *group) restoreLoop() {
 	tick := time.NewTicker(restoreTick)
 	defer tick.Stop()
-	last := time.Now()
+	last, every := time.Now(), restoreTick
 	for {
 		asked := false
 		select {
@@ -32,14 +32,25 @@ func (g *group) restoreLoop() {
 		if g.journalLost() {
 			continue
 		}
-		u := g.journal.Usage()
+		u, ok := g.journal.Usage(), true
 		if asked || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(last) > restoreIdle {
-			ok := g.tryRestore()
+			ok = g.tryRestore()
 			last = time.Now()
-			if ok { // else the clock tries again: what is durable already would ask at once
-				restored, _ := g.passed()
-				g.journal.WakeAt(restored+journal.Position(u.RingSize/restoreShare), g.restoreReq)
-			}
+		}
+		if g.checkpointDue(u) {
+			g.kickCheckpoint()
+		}
+		if ok { // else the clock tries again: what is durable already would ask at once
+			restored, _ := g.passed()
+			g.journal.WakeAt(restored+journal.Position(min(u.RingSize/restoreShare, u.Capacity/checkpointShare)), g.restoreReq)
+		}
+		pace := restoreIdle
+		if g.written() > restoreLittle || g.marksAwaited(false) {
+			pace = restoreTick
+		}
+		if pace != every {
+			every = pace
+			tick.Reset(pace)
 		}
 	}
 }
