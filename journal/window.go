@@ -26,20 +26,28 @@ func (w *window) at(p Position, n int, limit Position) ([]byte, error) {
 	return w.buf[off : off+n : off+n], nil
 }
 
-// fill reads the piece that begins with the page of p.
+// fill reads the piece that begins with the page of p. What the window has of it is kept: large records that follow each other would be read twice.
 func (w *window) fill(p, limit Position) error {
 	if w.buf == nil {
 		w.buf = alignedBuf(w.size)
 	}
-	w.start, w.end = 0, 0
 	start := pageFloor(p)
 	_, end := w.v.span(p)
 	end = min(end, limit, start+Position(w.size))
 	if end <= start {
+		w.start, w.end = 0, 0
 		return fmt.Errorf("%w: position %d is at or beyond %d", ErrCorrupt, p, limit)
 	}
-	if err := w.v.read(start, w.buf[:end-start]); err != nil {
-		return err
+	have := start
+	if start >= w.start && start < w.end {
+		have = min(w.end, end)
+		copy(w.buf, w.buf[start-w.start:have-w.start])
+	}
+	w.start, w.end = 0, 0
+	if have < end {
+		if err := w.v.read(have, w.buf[have-start:end-start]); err != nil {
+			return err
+		}
 	}
 	w.start, w.end = start, end
 	return nil

@@ -116,16 +116,29 @@ func (d *drainMeter) sample(u journal.Usage, taken, freed journal.Position, wait
 	return u.Used + min(max(d.most, d.before)-held, u.Capacity/4)
 }
 
-// taken is the position before which the peer holds everything durably; the end of what is freed if it is to have nothing.
-func (g *group) taken(freed journal.Position) journal.Position {
+// takenMark is up to where a peer has records, by the number and by its position.
+type takenMark struct {
+	seq journal.Seq
+	pos journal.Position
+}
+
+// taken is the position before which the peer holds everything durably; the end of what is freed if it is to have nothing. last is what it was at
+// the look before: the place of a record may have to be read from the disk, and a peer that is gone lacks the same one for long.
+func (g *group) taken(m journal.Marks, last *takenMark) journal.Position {
 	g.mu.Lock()
 	active, seq := g.role == Primary && g.active(), g.peerDurable
 	g.mu.Unlock()
 	if !active {
-		return freed
+		return m.Freed
 	}
-	pos, _ := g.journal.Locate(seq + 1)
-	return max(pos, freed)
+	if seq == last.seq && last.pos >= m.Freed && last.pos > 0 {
+		return last.pos
+	}
+	pos, ok := g.journal.Locate(seq + 1)
+	if *last = (takenMark{}); ok && pos < m.Durable { // else there is no such record yet, and where it will be is not known
+		*last = takenMark{seq, pos}
+	}
+	return max(pos, m.Freed)
 }
 
 // limit is what hosts may write when a journal is used up to level, in bytes per second; 0 is no limit. One that has filled before it could be
@@ -143,6 +156,7 @@ func (g *group) pressureLoop() {
 	defer tick.Stop()
 	defer g.disarm()
 	var d drainMeter
+	var last takenMark
 	busy := false
 	g.lookAtAges(g.journal.Marks().LastSeq, time.Now())
 	for {
@@ -156,7 +170,7 @@ func (g *group) pressureLoop() {
 		case <-tick.C:
 		}
 		u, m := g.journal.Usage(), g.journal.Marks()
-		taken := g.taken(m.Freed)
+		taken := g.taken(m, &last)
 		now := time.Now()
 		level := d.sample(u, taken, m.Freed, taken < m.Durable, now)
 		g.lookAtAges(m.LastSeq, now)
