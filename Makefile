@@ -69,7 +69,9 @@ check: ## formatting, go vet, go.mod
 	$(GO) mod tidy -diff
 
 # Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time. The race detector costs
-# five times the processor time; so it sees each time what has most goroutines in each other's way, and all of it in `make race`.
+# five times the processor time; so it sees each time what has most goroutines in each other's way, and of the scenarios, which are most of that,
+# one in SCENARIOS, others each time. `make race` is all of it.
+SCENARIOS ?= 4
 RACES := ^Test(Virtual|Random|Scenarios|I[1258]|Concurrent|Ring|Sync|Flush|Reserve|AddVolume)
 
 .PHONY: unit unit-plain unit-race
@@ -81,7 +83,7 @@ unit-plain:
 
 unit-race:
 	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m ./fs/... ./quicwire/...
-	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m -run '$(RACES)' ./journal ./replica
+	PAIRFS_SCENARIOS=$(SCENARIOS) $(GO) test -race -shuffle=on -parallel 4 -timeout 20m -run '$(RACES)' ./journal ./replica
 
 SEEDS ?= 200
 

@@ -79,6 +79,13 @@ func (b *benchmark) settle() (bad string) {
 	return bad
 }
 
+// quiet waits until both sites have checkpointed what was written: reads are measured beside nothing else.
+func (b *benchmark) quiet() {
+	e2e.Until(b.r, drainLimit, "both sites have checkpointed", func() bool {
+		return b.tokyo.Int("groups/default", "used-bytes") == 0 && b.osaka.Int("groups/default@tokyo", "used-bytes") == 0
+	})
+}
+
 // join pairs the volume of the cut link with one of kyoto, and ends kyoto: its peer is gone, and the pair stays PAIR.
 func (b *benchmark) join() {
 	if _, err := os.Stat(b.kyoto.Path("severed")); err != nil {

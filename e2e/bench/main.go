@@ -189,6 +189,9 @@ func (b *benchmark) measure(ctx context.Context, want *regexp.Regexp) (rows []ro
 		if !want.MatchString(j.name) {
 			continue
 		}
+		if j.read {
+			b.quiet()
+		}
 		row := row{job: j, cells: make([]cell, len(b.columns)), sites: map[string]footprint{}}
 		for round := range b.plan.rounds {
 			j.seed = 1 + round
