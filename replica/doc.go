@@ -60,7 +60,9 @@
 // has, and published. When it is durable the next read-journal request says so, when a checkpoint covers it too.
 //
 // A checkpoint flushes journal and stores, then moves marks, bitmap pages and the journal's head in one transaction of site.db. After a
-// crash the journal is replayed from there, and what only the ring held is appended first.
+// crash the journal is replayed from there, and what only the ring held is appended first. Passes of the restore go on while a checkpoint
+// flushes, so that hosts do not wait for the stores behind a full ring: its mark is where they were when it began, and what they bring to the
+// stores behind it is in the journal, durable, and comes again with a replay.
 //
 // # What a write costs
 //
