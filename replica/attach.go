@@ -122,11 +122,9 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 			return err
 		}
 	}
-	err := g.site.db.update(func(tx *bolt.Tx) error { return dropPair(tx, p.name) })
-	if err != nil {
+	if err := g.unpair(p); err != nil {
 		return fault(KindInternal, err, "pair %s is still being deleted: it could not be removed from the database; it goes by itself when the disk of the state directory is mended", p.name)
 	}
-	g.detach(p)
 	g.site.forgetPair(p)
 	g.noteStatus(p, PairState{}, change{in: EvDetached})
 	rest := ""
@@ -134,6 +132,17 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 		rest = ", and no image of anything: its copy was not complete"
 	}
 	g.site.events.add(slog.LevelInfo, p.object(), "deleted: volume %s is SMPL%s", v.name, rest)
+	return nil
+}
+
+// unpair takes a pair out of the database and the tie apart, with no pass or checkpoint under way that has the volume in its list: a pass would write
+// what was given up over what hosts write to the store by then, and a checkpoint would store the bitmap again.
+func (g *group) unpair(p *pair) error {
+	defer g.stopRestore()()
+	if err := g.site.db.update(func(tx *bolt.Tx) error { return dropPair(tx, p.name) }); err != nil {
+		return err
+	}
+	g.detach(p)
 	return nil
 }
 

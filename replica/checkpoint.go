@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -89,6 +90,9 @@ func (g *group) checkpointLoop() {
 		g.restoreMu.Lock()
 		g.checkedAt = time.Now()
 		g.restoreMu.Unlock()
+		if !g.ahead(g.journal.Usage()) {
+			g.kickRestore() // a pass may have waited for it
+		}
 	}
 }
 
@@ -138,7 +142,8 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 }
 
 // commit writes the changed bitmap pages of the volumes together with what fn writes, in one transaction (I5). Pages that could not be
-// written are changed again before another commit can begin: a mark that frees the journal never overtakes a page that failed.
+// written are changed again before another commit can begin: a mark that frees the journal never overtakes a page that failed. So are those of
+// a pair that is not stored, for it is being made: if nothing comes of it, another pair of its name must not find them.
 func (g *group) commit(atts []*attachment, fn func(*bolt.Tx) error) error {
 	g.commitMu.Lock()
 	defer g.commitMu.Unlock()
@@ -146,16 +151,29 @@ func (g *group) commit(atts []*attachment, fn func(*bolt.Tx) error) error {
 	for i, a := range atts {
 		taken[i] = a.bits.takeDirty()
 	}
+	var unstored []int
 	err := g.site.db.update(func(tx *bolt.Tx) error {
 		for i, a := range atts {
 			if err := putBitmap(tx, a.pair.name, a.bits, taken[i]); err != nil {
 				return err
 			}
 		}
-		return fn(tx)
-	})
-	if err != nil {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		unstored = unstored[:0]
 		for i, a := range atts {
+			if len(taken[i]) > 0 && tx.Bucket(bucketPairs).Get([]byte(a.pair.name)) == nil {
+				unstored = append(unstored, i)
+				if err := dropPair(tx, a.pair.name); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	for i, a := range atts {
+		if err != nil || slices.Contains(unstored, i) {
 			a.bits.redirty(taken[i])
 		}
 	}

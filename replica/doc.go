@@ -62,7 +62,8 @@
 // A checkpoint flushes journal and stores, then moves marks, bitmap pages and the journal's head in one transaction of site.db. After a
 // crash the journal is replayed from there, and what only the ring held is appended first. Passes of the restore go on while a checkpoint
 // flushes, so that hosts do not wait for the stores behind a full ring: its mark is where they were when it began, and what they bring to the
-// stores behind it is in the journal, durable, and comes again with a replay.
+// stores behind it is in the journal, durable, and comes again with a replay. Behind a quarter of the journal they stop until it has ended: hosts
+// that are faster than the stores wait then, and do not fill the journal, which would suspend their pairs.
 //
 // # What a write costs
 //
@@ -236,8 +237,9 @@
 //
 // Outermost first: Site.cmd (adding and removing things; never held while a peer is waited for or a journal is written), group.cmd (one change of
 // states at a time; held while the peer is asked, and never taken by the peer's answer), Volume.mode (shared by each host request and each
-// arriving record, alone by a volume joining or leaving its group), group.checkMu, group.restoreMu, group.commitMu, group.mu, Site.mu, then group.gateMu,
-// pullSession.gateMu, pullSession.mu, the locks of further paths and those inside of journal, overlay, bitmap, copySlots, pacer and event log.
+// arriving record, alone by a volume joining or leaving its group), group.checkMu, group.restoreMu, group.commitMu, group.mu, Site.mu, then
+// group.gateMu, pullSession.gateMu, pullSession.mu, the locks of further paths and those inside of journal, overlay, bitmap, copySlots, pacer
+// and event log.
 // Facts are queued, so reporting one takes no lock but the queue's own. A sender that ends a copy only tries group.cmd: it must not wait for a
 // command that waits for the peer. So does who removes a group, with Site.cmd held. A peer's request that exchanges roles or takes pairs up again
 // waits for group.cmd for a bounded time (servedWait): commands of both sides may wait for each other. Site.cmd, group.cmd, Volume.mode,

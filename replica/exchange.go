@@ -18,8 +18,8 @@ import (
 //     two secondaries, and the takeover is given again;
 //   - behind a takeover ([CmdSwap] here, [EvPeerSwap] there): the old primary becomes the secondary, and what differs is copied to it.
 //
-// All pairs of the group turn at one moment, with the mode locks of all volumes, checkMu, restoreMu and mu held, and are durable before hosts go on. From
-// then on numbers go on above all that either side ever gave, and the pairs carry another generation.
+// All pairs of the group turn at one moment, with the mode locks of all volumes, checkMu, restoreMu and mu held, and are durable before hosts
+// go on. From then on numbers go on above all that either side ever gave, and the pairs carry another generation.
 
 // exchange is what turning round needs to know besides the input.
 type exchange struct {

@@ -17,8 +17,8 @@ import (
 
 // group is one journal group: the volumes that share one write order, their journal and the mirror with the peer's group.
 //
-// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.checkMu, group.restoreMu, group.commitMu, group.mu, then those inside of journal and overlay. What
-// waits for a peer holds cmd locks at most.
+// Locks, outermost first: Site.cmd, group.cmd, Volume.mode, group.checkMu, group.restoreMu, group.commitMu, group.mu, then those inside of
+// journal and overlay. What waits for a peer holds cmd locks at most.
 type group struct {
 	site    *Site
 	name    string
@@ -28,7 +28,8 @@ type group struct {
 	// cmd serialises what changes the states of the group's pairs.
 	cmd waitLock
 
-	// checkMu lets one checkpoint run at a time, and nobody who gives the journal up or exchanges roles come between its flush and its marks.
+	// checkMu lets one checkpoint run at a time, and nobody who gives the journal up, exchanges roles or takes a pair away come between its flush
+	// and its marks.
 	checkMu waitLock
 	// restoreMu lets one restore pass run at a time and guards the marks that it and checkpoints move.
 	restoreMu  waitLock

@@ -187,10 +187,9 @@ func (g *group) giveUpPair(p *pair) error {
 			return err
 		}
 	}
-	if err := g.site.db.update(func(tx *bolt.Tx) error { return dropPair(tx, p.name) }); err != nil {
+	if err := g.unpair(p); err != nil {
 		return fault(KindInternal, err, "pair %s cannot be deleted: it could not be removed from the database", p.name)
 	}
-	g.detach(p)
 	g.site.forgetPair(p)
 	g.noteStatus(p, PairState{}, change{in: EvDetached})
 	g.site.events.add(slog.LevelWarn, p.object(), "deleted by force: volume %s is SMPL, and what the journal of group %s still held for it was given up: it is no image of one moment", v.name, g.name)

@@ -92,6 +92,9 @@ const (
 	// a crash and, on a secondary, how long the primary must keep what is restored.
 	checkpointIdle  = 3 * time.Second
 	checkpointShare = 8 // an eighth
+	// passesAhead of the journal may be restored behind the last checkpoint; then the next has to come first, and hosts wait for ring room. Without
+	// it stores that take longer to flush than hosts to write would fill the journal, and suspend pairs whose peer keeps up.
+	passesAhead = 4 // a quarter: an eighth that is being flushed, and as much beside it
 
 	// gatherTime is the pause between two looks of a primary for what became durable, and between two requests of a secondary. Hosts that flush each
 	// write would cost both sites a packet, and their threads a turn, for each of them otherwise. A burst is sent at once; what follows it within this

@@ -149,7 +149,7 @@ func (g *group) failOver() {
 			return
 		}
 	}
-	g.storeWorks()
+	g.storeWorks(g.storeErr.Load())
 	g.tell()
 }
 

@@ -10,9 +10,10 @@ import (
 )
 
 // Restore moves the newest bytes from overlay to store, in passes: everything durable at the beginning of a pass is written, region by
-// region in ascending order, whatever number of records it came in. A checkpoint then flushes the stores and moves the marks, the bitmap
-// pages and the journal's head in one transaction. The stores step from one prefix of the group's order to a later one; a crash in
-// between is made good by replaying the journal from the last checkpoint (I4).
+// region in ascending order, whatever number of records it came in. A checkpoint flushes the stores, with passes going on, and moves the
+// marks to where these had come when it began, the bitmap pages and the journal's head in one transaction. The marks step from one prefix
+// of the group's order to a later one; what the stores have beyond that is durable in the journal, and a crash is made good by replaying it
+// from the last checkpoint (I4).
 
 // restoreLoop runs passes, and asks for checkpoints, when they are due. A pass by the clock would let a fast host fill the ring before it: the flush
 // that brings a quarter of it asks for one. While there is little to do, and nobody waits for it, the clock is slow.
@@ -33,7 +34,10 @@ func (g *group) restoreLoop() {
 			continue
 		}
 		u, ok := g.journal.Usage(), true
-		if asked || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(last) > restoreIdle {
+		switch due := asked || u.RingUsed > u.RingSize/restoreShare || g.written() > u.Capacity/checkpointShare || time.Since(last) > restoreIdle; {
+		case due && g.ahead(u):
+			ok = false // the checkpoint that is under way, or due, asks for a pass at its end
+		case due:
 			ok = g.tryRestore()
 			last = time.Now()
 		}
@@ -53,6 +57,13 @@ func (g *group) restoreLoop() {
 			tick.Reset(pace)
 		}
 	}
+}
+
+// ahead reports whether passes have come so far that a checkpoint has to come before the next.
+func (g *group) ahead(u journal.Usage) bool {
+	g.restoreMu.Lock()
+	defer g.restoreMu.Unlock()
+	return int64(g.restored-g.checkpoint) > u.Capacity/passesAhead
 }
 
 // stopRestore waits for a pass and a checkpoint that run, and keeps the group from others until goOn is called, which may be called again.
@@ -77,10 +88,11 @@ func (g *group) journalLost() bool {
 // tryRestore runs a pass, tells when the stores take bytes again or no longer, and returns whether they do. After a failure only a checkpoint shows
 // that the stores are well: one that takes writes may still fail to flush them.
 func (g *group) tryRestore() (ok bool) {
+	was := g.storeErr.Load()
 	err := g.restorePass()
-	if err == nil && g.storeErr.Load() != nil {
+	if err == nil && was != nil {
 		if err = g.doCheckpoint(g.ctx); err == nil {
-			g.storeWorks()
+			g.storeWorks(was)
 			return true
 		}
 	}
@@ -135,11 +147,11 @@ func (g *group) storeFailed(err error) {
 	}
 }
 
-// storeWorks ends what storeFailed began.
-func (g *group) storeWorks() {
+// storeWorks ends what storeFailed began with the failure was. One that came since, of a pass beside the checkpoint that went well, stands.
+func (g *group) storeWorks(was *error) {
 	g.gateMu.Lock()
 	defer g.gateMu.Unlock()
-	if g.storeErr.Swap(nil) != nil {
+	if was != nil && g.storeErr.CompareAndSwap(was, nil) {
 		g.openGate()
 		g.site.events.add(slog.LevelInfo, g.object(), "the stores of the group take writes again")
 	}

@@ -20,8 +20,15 @@ type restoreWriter struct {
 	zeroFirst uint64   // the first of them
 }
 
-// volume writes the overlay's bytes of records before upTo to the store, and drops them.
+// volume writes the overlay's bytes of records before upTo to the store, and drops them. That there is something to flush is said behind the
+// writes, also behind those of a pass that failed: a checkpoint that flushes beside the pass may come too early for them.
 func (w *restoreWriter) volume(a *attachment, upTo uint64) error {
+	wrote := false
+	defer func() {
+		if wrote {
+			a.vol.dirtySync.Store(true)
+		}
+	}()
 	w.regions = a.overlay.dirtyRegions(w.regions[:0])
 	w.zeros = w.zeros[:0]
 	w.verified = ^uint64(0)
@@ -30,7 +37,7 @@ func (w *restoreWriter) volume(a *attachment, upTo uint64) error {
 		if len(w.extents) == 0 {
 			continue
 		}
-		a.vol.dirtySync.Store(true)
+		wrote = true
 		if w.joins(region) {
 			continue
 		}

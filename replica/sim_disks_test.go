@@ -27,7 +27,7 @@ type simDisks struct {
 	noRoom  bool // the disk of the journals has no room for another file
 	journal *journalFault
 
-	flushes atomic.Int64 // how long a flush of a journal takes, ns
+	flushes atomic.Int64 // how long a flush of a journal takes, and of a store that is in a pair, ns
 }
 
 // journalFault lets operations on the files of journals fail, once or from then on.
@@ -81,6 +81,9 @@ func (d *simDisks) lostFlush() bool {
 func (s *simSite) storeFault(volume, what string, _ []byte, _ int64) error {
 	paired := s.journaled(volume)
 	d := &s.disks
+	if what == "sync" && paired { // restore goes on meanwhile
+		time.Sleep(time.Duration(d.flushes.Load()))
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {

@@ -190,3 +190,26 @@ func TestWaitLock(t *testing.T) {
 		l.RUnlock()
 	})
 }
+
+// TestWaitLockInTurn: who takes it again and again leaves it to who waits for it.
+func TestWaitLockInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l waitLock
+		var got atomic.Int64
+		l.Lock()
+		for range 3 {
+			go func() {
+				l.Lock()
+				got.Add(1)
+				l.Unlock()
+			}()
+		}
+		synctest.Wait()
+		l.Unlock()
+		l.Lock()
+		if n := got.Load(); n != 3 {
+			t.Errorf("of three who waited %d got it before who came last", n)
+		}
+		l.Unlock()
+	})
+}

@@ -7,10 +7,13 @@ import (
 
 // waitLock is a [sync.RWMutex] for what is held while its holder waits for something else: the peer's answer, room in a journal. Who waits
 // for it waits on a channel and not in a mutex, so that a synctest bubble sees it as waiting and lets its time go on to what the holder
-// waits for. Free, it costs an atomic load more than a mutex. Who wants it alone comes before those that come later. The zero value is free.
+// waits for. Free, it costs an atomic load more than a mutex. Who wants it alone comes before those that come later: one that takes it again and
+// again, as restore passes do behind a fast host, would else keep it for ever. The zero value is free.
 type waitLock struct {
-	rw     sync.RWMutex // taken by its Try methods only
-	wanted atomic.Int32 // those who want it alone, or have it
+	rw     sync.RWMutex  // taken by its Try methods only
+	wanted atomic.Int32  // those who want it alone, or have it
+	line   atomic.Uint64 // how many have come to wait for it alone
+	turn   atomic.Uint64 // how many of them have got it
 	mu     sync.Mutex
 	bell   chan struct{} // guarded by mu; nil while nobody waits
 }
@@ -18,13 +21,19 @@ type waitLock struct {
 // Lock takes the lock alone.
 func (l *waitLock) Lock() {
 	l.wanted.Add(1)
-	l.await(l.rw.TryLock)
+	place := l.line.Add(1)
+	l.await(func() bool {
+		if l.turn.Load() != place-1 || !l.rw.TryLock() {
+			return false
+		}
+		l.turn.Store(place)
+		return true
+	})
 }
 
-// TryLock takes the lock alone if it is free.
+// TryLock takes the lock alone if it is free and nobody waits for it.
 func (l *waitLock) TryLock() bool {
-	l.wanted.Add(1)
-	if l.rw.TryLock() {
+	if l.wanted.Add(1) == 1 && l.rw.TryLock() {
 		return true
 	}
 	l.wanted.Add(-1)
