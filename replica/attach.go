@@ -135,8 +135,8 @@ func (g *group) tryRelease(ctx context.Context, p *pair) error {
 	return nil
 }
 
-// unpair takes a pair out of the database and the tie apart, with no pass or checkpoint under way that has the volume in its list: a pass would write
-// what was given up over what hosts write to the store by then, and a checkpoint would store the bitmap again.
+// unpair takes a pair out of the database and the tie apart, with no pass or checkpoint under way that has the volume in its list: a pass would
+// write what was given up over what hosts write to the store by then. The volume's mode lock is held.
 func (g *group) unpair(p *pair) error {
 	defer g.stopRestore()()
 	if err := g.site.db.update(func(tx *bolt.Tx) error { return dropPair(tx, p.name) }); err != nil {

@@ -51,7 +51,8 @@ func (g *group) putTorn(tx *bolt.Tx) error {
 	return nil
 }
 
-// giveUp takes the volume out of the restore if what failed is that pair's alone, and reports whether it is out. It may be called with checkMu or restoreMu held.
+// giveUp takes the volume out of the restore if what failed is that pair's alone, and reports whether it is out. It may be called with checkMu or
+// restoreMu held.
 func (g *group) giveUp(a *attachment, err error) bool {
 	if errors.Is(err, errChecksum) || g.journal.Err() != nil {
 		return a.torn.Load()
