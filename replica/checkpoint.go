@@ -90,9 +90,6 @@ func (g *group) checkpointLoop() {
 		g.restoreMu.Lock()
 		g.checkedAt = time.Now()
 		g.restoreMu.Unlock()
-		if !g.ahead(g.journal.Usage()) {
-			g.kickRestore() // a pass may have waited for it
-		}
 	}
 }
 
@@ -127,9 +124,13 @@ func (g *group) doCheckpoint(ctx context.Context) error {
 	if err := g.journal.Free(head); err != nil {
 		return fmt.Errorf("checkpoint of group %s: %w", g.name, err)
 	}
+	awaited := g.ahead(g.journal.Usage())
 	g.restoreMu.Lock()
 	g.checkpoint = restored
 	g.restoreMu.Unlock()
+	if awaited {
+		g.kickRestore()
+	}
 	g.mu.Lock()
 	g.restoredSeq, g.checkedPos = seq, restored
 	pull := g.pulling
