@@ -6,8 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+
+	"golang.org/x/sys/unix"
 
 	"pairfs/journal"
+	"pairfs/journal/journaltest"
 )
 
 // gateFS is the operating system's files with a gate before every flush of a journal volume.
@@ -169,6 +173,28 @@ func (c *countedStores) wrap(_ string, f storeFile) storeFile { return countedSt
 func (f countedStore) Sync() error {
 	f.syncs.Add(1)
 	return f.storeFile.Sync()
+}
+
+// TestFlushWithoutARecordEnds: a daemon that ends when it has stored that a pair is being suspended, and could not journal the record at which that
+// ends, suspends it when it is back, although the mirror is alive.
+func TestFlushWithoutARecordEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		tokyo, osaka := w.sites[0], w.sites[1]
+		w.until("the peer has told what it has", func() bool { return tokyo.site.Status().Groups[0].PeerRestored > 0 })
+		tokyo.disks.change(func(d *simDisks) {
+			d.journal = &journalFault{kinds: []journaltest.OpKind{journaltest.OpWrite}, lasting: true, err: unix.ENOSPC}
+		})
+		must(t, tokyo.site.SuspendPair(context.Background(), "x", SuspendOptions{}))
+		tokyo.die(nil)
+		tokyo.disks.change((*simDisks).anew)
+		tokyo.start()
+		if s := tokyo.status("x").Status; s != Suspending {
+			t.Fatalf("the pair is %s at the start", s)
+		}
+		w.until("the pair is split", func() bool { return tokyo.status("x").Status == PSUS && osaka.status("x").Status == PSUS })
+		w.finish()
+	})
 }
 
 // TestFlushBehindASlowRecord: the suspend record of a flush takes its time to become durable. That is none of the peer's time to take what is there.

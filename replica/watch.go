@@ -58,10 +58,11 @@ func (g *group) watchPairs() {
 }
 
 // drainGivenUp reports whether a flush has to end without the peer: it takes nothing for a while, or cannot be reached. As long as it
-// takes records a flush goes on, however much there is; the status tells the time that is left. Requires mu.
+// takes records a flush goes on, however much there is; the status tells the time that is left. One that has no record at which it ends, because
+// the daemon ended before that was journaled, would go on for ever with what keeps a mirror alive. Requires mu.
 func (p *pair) drainGivenUp(now time.Time) bool {
 	g := p.group
-	if g.peerRestore > p.drainSeq {
+	if g.peerRestore > p.drainSeq && p.rec.StopSeq != noStop {
 		p.drainSeq, p.drainBy = g.peerRestore, now.Add(drainTimeout)
 	}
 	return now.After(p.drainBy) || (!g.linked && now.Sub(g.linkChange) > drainNoLink)
