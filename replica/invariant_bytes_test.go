@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -116,9 +117,11 @@ func TestI7Primary(t *testing.T) {
 	must(t, w.write(ctx, 1, 900, 1, false))
 	must(t, w.write(ctx, 0, 7, 1, true))
 	lastPayload(t, g)[1000] ^= 4
-	must(t, w.write(ctx, 0, 8, 1, false))
-	must(t, w.write(ctx, 1, 901, 1, true))
+	late := begin(func() error { return errors.Join(w.write(ctx, 0, 8, 1, false), w.write(ctx, 1, 901, 1, true)) })
+	// The sender may find the damage first. The journal is given up then, with hosts held, and that waits for goOn.
+	must(t, waitFor(func() bool { return late.ended() || late.in("(*waitLock).RLock(") }))
 	goOn()
+	must(t, <-late.end)
 	g.kickRestore()
 	d.a.await(PSUE, "x", "y")
 	d.b.await(PSUE, "x", "y")
