@@ -138,6 +138,9 @@ func (w *world) doCommand(s simStep, g *simGroup) {
 		})
 	case simResync:
 		w.at(g.home, "resync", func(site *Site) error {
+			g.resyncs.Add(1)
+			g.resyncing.Add(1)
+			defer g.resyncing.Add(-1)
 			if s.vol < 0 {
 				return site.ResyncGroup(ctx, g.master())
 			}

@@ -53,10 +53,10 @@ func (w *world) doTurn(s simStep, g *simGroup, site *simSite) {
 		if s.flag {
 			side, loser = SideHere, site
 		}
-		lost := g.lostBytes(loser)
+		lost, others, beside := g.lostBytes(loser), g.resyncs.Load(), g.resyncing.Load() > 0
 		w.at(site, "resync discard="+string(side), func(x *Site) error {
 			err := x.ResyncGroupWith(context.Background(), group, ResyncOptions{Discard: side})
-			if err == nil {
+			if err == nil && !beside && g.resyncs.Load() == others { // a plain resync keeps nothing of what it overwrites
 				w.count("regions that lost and were kept", nil)
 				err = lost.kept(loser)
 			}

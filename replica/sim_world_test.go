@@ -77,6 +77,8 @@ type simGroup struct {
 	ages  []ageSeen
 	names map[*simSite]string // of the group at each site
 	split atomic.Bool         // taken over without the primary: two histories may go on
+
+	resyncs, resyncing atomic.Int64 // plain ones: how many began, and are under way
 }
 
 func (g *simGroup) away() *simSite   { return g.home.world.peerOf(g.home) }

@@ -60,7 +60,7 @@ func (b *benchmark) morePairs() error {
 	b.journalGroup("many", 1<<30)
 	have := 0
 	for _, n := range growthSizes.pairs {
-		b.sparsePairs("many", "many", have, n, growthSet/8)
+		b.sparsePairs("many", "many", have, n, growthSet)
 		have = n
 		var pairs []string
 		for i := range n {
@@ -131,7 +131,7 @@ func (b *benchmark) largerJournals() error {
 func (b *benchmark) moreVolumes() error {
 	have := growthSizes.pairs[len(growthSizes.pairs)-1]
 	for _, n := range growthSizes.started {
-		b.sparsePairs("many", "many", have, n, growthSet/8)
+		b.sparsePairs("many", "many", have, n, growthSet)
 		have = n
 		for _, end := range []struct {
 			name string
