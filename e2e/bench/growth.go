@@ -24,6 +24,7 @@ var growthSizes = struct {
 
 const (
 	growthLimit = 20 * time.Minute
+	growthHosts = 32        // volumes that are written at a time at most: fio takes 4 KiB of names
 	growthSet   = 256 << 20 // bytes that hosts write over, on however many volumes
 	growthRoom  = 8 << 30   // of the disk that is left beside the largest journal
 )
@@ -55,7 +56,7 @@ func (b *benchmark) sparsePairs(group, name string, first, end int, size int64) 
 	}
 }
 
-// morePairs measures with pairs in one group, hosts of all of them writing.
+// morePairs measures with pairs in one group, hosts writing to all of them, or to growthHosts.
 func (b *benchmark) morePairs() error {
 	b.journalGroup("many", 1<<30)
 	have := 0
@@ -63,8 +64,8 @@ func (b *benchmark) morePairs() error {
 		b.sparsePairs("many", "many", have, n, growthSet)
 		have = n
 		var pairs []string
-		for i := range n {
-			pairs = append(pairs, fmt.Sprintf("many%d", i))
+		for i := range min(n, growthHosts) {
+			pairs = append(pairs, fmt.Sprintf("many%d", i*n/min(n, growthHosts)))
 		}
 		name := fmt.Sprintf("%d pairs in a group", n)
 		if err := b.costOf(name, "many", pairs, growthSet); err != nil {
@@ -87,6 +88,7 @@ func (b *benchmark) largerVolumes() error {
 		}
 		b.tokyo.Do(pair, "suspend")
 		b.osaka.Wait(pair, drainLimit, "SSUS")
+		b.tokyo.Wait(pair, drainLimit, "PSUS")
 		const region = 64 << 10
 		if _, err := dirtyRegions(b.tokyo.Path(pair), growthSet/region, 10, region); err != nil {
 			return err
