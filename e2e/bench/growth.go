@@ -180,6 +180,9 @@ func (b *benchmark) costOf(name, group string, pairs []string, size int64) error
 
 // restOf says what the pairs cost when nobody writes, and the memory of both sites.
 func (b *benchmark) restOf(name string) {
+	e2e.Until(b.r, drainLimit, "both sites have checkpointed", func() bool {
+		return b.tokyo.Int("groups/many", "used-bytes") == 0 && b.osaka.Int("groups/many@tokyo", "used-bytes") == 0
+	})
 	pids := []int{b.tokyo.Pid(), b.osaka.Pid()}
 	before, began := processor(pids), time.Now()
 	time.Sleep(5 * time.Second) // what is measured is time in which nothing happens

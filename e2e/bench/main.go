@@ -176,8 +176,8 @@ func startSites(r *runner, p plan) *benchmark {
 	o := e2e.Options{Limit: p.limit + time.Minute}
 	b := &benchmark{r: r, plan: p, tokyo: e2e.Start(r, "tokyo", o), osaka: e2e.Start(r, "osaka", o), kyoto: e2e.Start(r, "kyoto", o)}
 	for _, s := range []*e2e.Site{b.osaka, b.kyoto} {
-		b.tokyo.Do("peers/"+s.Name, fmt.Sprintf("add address=%s key=%s create=1TiB", s.Listen, s.Fingerprint()))
-		s.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=1TiB", b.tokyo.Listen, b.tokyo.Fingerprint()))
+		b.tokyo.Do("peers/"+s.Name, fmt.Sprintf("add address=%s key=%s create=4TiB", s.Listen, s.Fingerprint()))
+		s.Do("peers/tokyo", fmt.Sprintf("add address=%s key=%s create=4TiB", b.tokyo.Listen, b.tokyo.Fingerprint()))
 		e2e.Until(r, time.Minute, "the sites are connected", func() bool { return b.tokyo.Get("peers/" + s.Name)["connected"] == "yes" })
 	}
 	return b
