@@ -202,7 +202,7 @@
 //	took the role                               that the primary gave its role up, or goes on without it
 //	new primary, behind its first write         its journal is replayed; what it received before the exchange is not its hosts'
 //
-// A primary is lost when its connection is, or when nothing at all is heard of it for half a second or some probe timeouts of QUIC, although it
+// A primary is lost when its connection is, or when nothing at all is heard of it for about half a second or some probe timeouts of QUIC, although it
 // is asked all the time (vigil.go): hosts do not wait for the ten seconds of QUIC. One that is only slow is heard; it counts as lost when it does not
 // answer for longer than one that works may take (answerMax).
 // Without the primary everything that arrived is brought into the stores, and the pair is SSWS. Until that is settled both sides remember it
