@@ -153,3 +153,58 @@ func TestPathLostToOlderPeer(t *testing.T) {
 		t.Errorf("%s: %s", x.Suspend, x.LastError)
 	}
 }
+
+// TestSuspendedBeforeItIsBack: a primary that was switched off is started again and suspends its pairs, each for a reason of its own, before the
+// secondary can hear it. When it hears that, it waits for the primary no more: its S-VOLs say what became of the pairs, and a marker that did
+// not arrive has come to an end on both sides.
+func TestSuspendedBeforeItIsBack(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	all := []string{"split", "lost", "deleted"}
+	w := newWriter(d.a, all...)
+	for _, name := range all {
+		d.a.volume(name)
+		d.a.group("g-" + name)
+		d.a.pair("g-"+name, name)
+	}
+	d.a.awaitBoth(PAIR, all...)
+	d.a.close()
+	d.b.await(PSUE, all...)
+	d.darken()
+	d.a.open()
+	must(t, w.write(t.Context(), 0, 0, 8, false))
+	m, err := d.a.site.MarkPair(t.Context(), "split")
+	must(t, err)
+	must(t, d.a.site.SuspendPair(t.Context(), "split", SuspendOptions{Purge: true}))
+	must(t, d.a.site.SetGroup(t.Context(), "g-lost", map[string]string{"path-watch": "1s"}))
+	must(t, d.a.site.DeletePair(t.Context(), "deleted", DeleteOptions{Force: true}))
+	d.a.await(PSUS, "split")
+	d.a.await(PSUE, "lost")
+	for _, name := range all {
+		if st := d.b.status(name); st.Suspend != MCUPowerOff {
+			t.Fatalf("the secondary, which has heard nothing, shows %s as %s (%s)", name, st.Status, st.Suspend)
+		}
+	}
+	d.heal()
+	is := func(name string, status Status, typ SuspendType) {
+		t.Helper()
+		d.wait(name+" is not held up any more", func() bool { return d.b.status(name).Suspend != MCUPowerOff })
+		if st := d.b.status(name); st.Status != status || st.Suspend != typ || !st.Consistent || strings.Contains(st.LastError, "goes on when it is back") {
+			t.Errorf("%s is %s (%s), image %v: %s", name, st.Status, st.Suspend, st.Consistent, st.LastError)
+		}
+	}
+	is("split", PSUS, ByMCU)
+	is("lost", PSUE, SVOLFailure)
+	is("deleted", PSUE, SVOLFailure)
+	for _, n := range []*node{d.a, d.b} {
+		d.wait("the marker has come to an end at "+n.cfg.Name, func() bool {
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			st, err := n.site.WaitMarker(over, m)
+			must(t, err)
+			return st.State == MarkerBroken
+		})
+	}
+	d.a.resync("g-split", "split")
+	d.wantEqual("split")
+}

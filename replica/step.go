@@ -152,7 +152,9 @@ func peerInput(mine PairState, peer Status, typ SuspendType, lost, known bool) (
 	case mine.Role == Primary && known && peer == SSWS:
 		return EvPeerTookOver, !mine.TookOver
 	}
-	if !mine.Status.active() && !(mine.Role == Primary && !known) {
+	// A primary that was switched off is back, and has suspended the pair before the mirror was up: there is nothing to wait for any more.
+	waits := mine.Status.active() || mine.Suspend == MCUPowerOff
+	if !waits && !(mine.Role == Primary && !known) {
 		return 0, false
 	}
 	if mine.Role == Primary && known && peer == PSUE && typ == MCUPowerOff {

@@ -259,8 +259,14 @@ var typedRules = []struct {
 	{DeletePairToRCU, rule{Primary, in(PSUS), CmdResync, Refuse, 0, 0, nil, "the pair was deleted at the secondary and cannot be resynchronised: delete it here and create it again"}},
 
 	// The primary was switched off in good order: when it is back the pair goes on by itself, in COPY if it was there ([PairState].Uncopied), unless
-	// the operator took the S-VOL out of it meanwhile. The record that ends a copy may be behind the one that says so.
+	// the operator took the S-VOL out of it meanwhile, or the primary suspended or deleted it before it was heard again. The record that ends a copy
+	// may be behind the one that says so.
 	{MCUPowerOff, rule{Secondary, in(PSUE), EvPeerBack, Accept, PAIR, NoSuspend, nil, ""}},
 	{MCUPowerOff, rule{Secondary, in(PSUE), EvCopied, Accept, PSUE, MCUPowerOff, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvPeerSplit, Accept, PSUS, ByMCU, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvPathLost, Accept, PSUE, SVOLFailure, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvPeerError, Accept, PSUE, PVOLFailure, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvOverflow, Accept, PFUS, JournalOverflow, nil, ""}},
+	{MCUPowerOff, rule{Secondary, in(PSUE), EvPeerDeleted, Accept, PSUE, SVOLFailure, nil, ""}},
 	{MCUPowerOff, rule{Secondary, in(PSUE), CmdSuspend, Accept, PSUS, SVOLByOperator, do(ActSettle, ActTellPeer), ""}},
 }
