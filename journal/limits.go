@@ -45,6 +45,10 @@ const (
 	flushThreshold = 1 << 20
 	// windowSize is the piece in which disks are read: the largest record at any offset in its page, with some more behind it.
 	windowSize = 2 << 20
+	// aheadSize is the piece in which a start reads ahead, enough for a disk to work on several requests at a time; aheadBuffers pieces are in memory:
+	// one that is looked at and one that is read.
+	aheadSize    = 4 << 20
+	aheadBuffers = 2
 	// probeSize is the piece in which headers alone are looked for, one step of the index on a journal of up to 1 GiB.
 	probeSize = 64 << 10
 	// zeroPiece is the piece in which a new journal volume is written once.

@@ -65,6 +65,7 @@ func Open(o Options, head Head, known Position, visit RecoverFunc) (_ *Journal, 
 	j.index.init(m.total())
 	s := &scan{v: v, win: newWindow(v, windowSize), pos: head.Position, last: head.Seq, index: &j.index, visit: visit, received: o.Received,
 		limit: m.limit(head.Position)}
+	s.win.forward = true
 	if rec, err = s.recover(r, known); err != nil {
 		return nil, rec, err
 	}
@@ -124,6 +125,7 @@ func renewRing(r *ring, o *Options) (*ring, error) {
 
 // recover finds the tail, decides what it means, and completes the journal from the ring.
 func (s *scan) recover(r *ring, known Position) (rec Recovery, err error) {
+	defer func() { s.win.stop() }() // erase makes another window
 	if r != nil {
 		known = max(known, r.durable())
 	}

@@ -137,6 +137,7 @@ func (s *scan) erase(n next) error {
 			return fmt.Errorf("erase the rest of an interrupted flush: %w", err)
 		}
 	}
+	s.win.stop()
 	s.win = newWindow(s.v, s.win.size)
 	return nil
 }

@@ -6,8 +6,12 @@ import "fmt"
 type window struct {
 	v          *volumes
 	size       int
-	buf        []byte // of size bytes, made at the first read
+	buf        []byte // made at the first read
 	start, end Position
+	// forward says that it reads ahead from where one piece has followed another. Whoever sets it calls stop.
+	forward bool
+	ahead   *readAhead
+	lent    []byte // the buffer of ahead that buf is in, if any
 }
 
 func newWindow(v *volumes, size int) *window { return &window{v: v, size: size} }
@@ -28,10 +32,16 @@ func (w *window) at(p Position, n int, limit Position) ([]byte, error) {
 
 // fill reads the piece that begins with the page of p. What the window has of it is kept: large records that follow each other would be read twice.
 func (w *window) fill(p, limit Position) error {
+	start := pageFloor(p)
+	if w.forward && start > w.start && start <= w.end {
+		if done, err := w.follow(start, limit); done || err != nil {
+			return err
+		}
+	}
+	w.stop()
 	if w.buf == nil {
 		w.buf = alignedBuf(w.size)
 	}
-	start := pageFloor(p)
 	_, end := w.v.span(p)
 	end = min(end, limit, start+Position(w.size))
 	if end <= start {
@@ -51,6 +61,39 @@ func (w *window) fill(p, limit Position) error {
 	}
 	w.start, w.end = start, end
 	return nil
+}
+
+// follow takes the piece behind the window's, and puts before it what the window has from start on. It does nothing where there is none.
+func (w *window) follow(start, limit Position) (done bool, err error) {
+	if w.ahead == nil {
+		w.ahead = startReadAhead(w.v, w.end, limit)
+	}
+	next, ok := <-w.ahead.pieces
+	if !ok || next.err != nil {
+		return false, next.err
+	}
+	kept := w.buf[start-w.start : w.end-w.start]
+	from := windowSize - len(kept)
+	copy(next.buf[from:], kept)
+	if w.lent != nil {
+		w.ahead.free <- w.lent
+	}
+	w.lent, w.buf = next.buf, next.buf[from:]
+	w.start, w.end = start, next.end
+	return true, nil
+}
+
+// stop ends reading ahead. The window may be read on, without.
+func (w *window) stop() {
+	if w.ahead == nil {
+		return
+	}
+	w.ahead.stop()
+	w.ahead, w.forward = nil, false
+	if w.lent != nil {
+		// Its piece stays what the window holds, but in a buffer that further pieces may not fit in.
+		w.lent, w.buf, w.start, w.end = nil, nil, 0, 0
+	}
 }
 
 // headerAt reads the header of the record at p, published or not, and the record's size: from the ring while it is there, else from
