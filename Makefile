@@ -71,7 +71,7 @@ check: ## formatting, go vet, go.mod
 # Tests that wait for disks and links leave a processor free: more of them than there are processors run at a time. The race detector costs
 # five times the processor time; so it sees each time what has most goroutines in each other's way, and of the scenarios, which are most of that,
 # one in SCENARIOS, others each time. `make race` is all of it.
-SCENARIOS ?= 8
+SCENARIOS ?= 16
 RACES := ^Test(Virtual|Random|Scenarios|I[1258]|Concurrent|Ring|Sync|Flush|Reserve|AddVolume)
 
 .PHONY: unit unit-plain unit-race
