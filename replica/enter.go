@@ -108,7 +108,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		if p.rec.Starting && p.rec.SplitSeq != 0 {
 			p.rec.StopSeq = p.rec.SplitSeq // nothing came since
 		}
-		if o.typ == SVOLByOperator || (o.typ == MCUInitialized && st.Status == PSUE) {
+		if o.typ == SVOLByOperator {
 			st.Suspend = o.typ
 		}
 		if o.torn || p.rec.Torn {
@@ -118,6 +118,9 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 			g.tellFirst()
 		}
 		st.SVOLWrite = o.writable && st.Status.suspended()
+	}
+	if st.Role == Secondary && st.Status == PSUE && o.typ == MCUInitialized { // also of one that waited for a primary that was switched off
+		st.Suspend = o.typ
 	}
 	if st.Role == Primary && was.Status.active() && !st.Status.active() {
 		p.rec.HeldSeq = min(g.peerRestore, p.rec.StopSeq)

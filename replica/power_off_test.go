@@ -3,6 +3,8 @@ package replica
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -160,7 +162,7 @@ func TestPathLostToOlderPeer(t *testing.T) {
 func TestSuspendedBeforeItIsBack(t *testing.T) {
 	t.Parallel()
 	d := newDuo(t)
-	all := []string{"split", "lost", "deleted"}
+	all := []string{"split", "lost", "deleted", "made-anew"}
 	w := newWriter(d.a, all...)
 	for _, name := range all {
 		d.a.volume(name)
@@ -171,6 +173,7 @@ func TestSuspendedBeforeItIsBack(t *testing.T) {
 	d.a.close()
 	d.b.await(PSUE, all...)
 	d.darken()
+	must(t, os.RemoveAll(filepath.Join(d.a.cfg.StateDir, "journals", "g-made-anew")))
 	d.a.open()
 	must(t, w.write(t.Context(), 0, 0, 8, false))
 	m, err := d.a.site.MarkPair(t.Context(), "split")
@@ -179,7 +182,7 @@ func TestSuspendedBeforeItIsBack(t *testing.T) {
 	must(t, d.a.site.SetGroup(t.Context(), "g-lost", map[string]string{"path-watch": "1s"}))
 	must(t, d.a.site.DeletePair(t.Context(), "deleted", DeleteOptions{Force: true}))
 	d.a.await(PSUS, "split")
-	d.a.await(PSUE, "lost")
+	d.a.await(PSUE, "lost", "made-anew")
 	for _, name := range all {
 		if st := d.b.status(name); st.Suspend != MCUPowerOff {
 			t.Fatalf("the secondary, which has heard nothing, shows %s as %s (%s)", name, st.Status, st.Suspend)
@@ -196,6 +199,7 @@ func TestSuspendedBeforeItIsBack(t *testing.T) {
 	is("split", PSUS, ByMCU)
 	is("lost", PSUE, SVOLFailure)
 	is("deleted", PSUE, SVOLFailure)
+	is("made-anew", PSUE, MCUInitialized)
 	for _, n := range []*node{d.a, d.b} {
 		d.wait("the marker has come to an end at "+n.cfg.Name, func() bool {
 			over, cancel := context.WithCancel(t.Context())
