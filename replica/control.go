@@ -118,8 +118,8 @@ func (g *group) obeyControl(seq journal.Seq, c control) error {
 func (g *group) concerned(seq journal.Seq, c control) (pairs []*pair) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.op == controlOff && g.newestSeq > seq {
-		return nil // it is up again
+	if c.op == controlOff && max(g.newestSeq, g.lastSeq) > seq {
+		return nil // it is up again; a start has heard nothing of it yet, but finds what it sent behind that
 	}
 	for _, n := range c.numbers {
 		a := g.members[n]

@@ -212,3 +212,33 @@ func TestSuspendedBeforeItIsBack(t *testing.T) {
 	d.a.resync("g-split", "split")
 	d.wantEqual("split")
 }
+
+// TestSwitchedOffAndBackLongAgo: the record of a switch-off that arrived when the primary was back is not obeyed by a start of the secondary either,
+// though the mirror is down then and nothing of the primary is heard.
+func TestSwitchedOffAndBackLongAgo(t *testing.T) {
+	t.Parallel()
+	d := newDuo(t)
+	w := newWriter(d.a, "x")
+	d.a.volume("x")
+	d.a.group("g")
+	d.a.pair("g", "x")
+	g, there := d.a.site.groupByName("g"), d.b.site.groupByName("g@tokyo")
+	there.keep(there.journal.Marks().Freed) // the start finds the record
+	d.cut()
+	if g.sayOff(t.Context()) == 0 {
+		t.Fatal("the record could not be written")
+	}
+	must(t, g.sayOn())
+	must(t, w.write(t.Context(), 0, 0, 8, true))
+	last := g.journal.Marks().LastSeq
+	d.heal()
+	d.wait("all is at the secondary", func() bool { return d.b.lastSeq("g@tokyo") >= last })
+	d.cut()
+	d.b.crash(nil)
+	d.b.open()
+	if st := d.b.status("x"); st.Status != PAIR {
+		t.Errorf("the S-VOL is %s (%s): %s", st.Status, st.Suspend, st.LastError)
+	}
+	d.heal()
+	d.a.awaitBoth(PAIR, "x")
+}
