@@ -26,7 +26,7 @@ func (v *volumes) openLayout(write bool) (bool, error) {
 		page := alignedBuf(PageSize)
 		n, err := f.ReadAt(page, slot*PageSize)
 		if errors.Is(err, io.EOF) && n < PageSize {
-			return false, fmt.Errorf("%w: %s is shorter than two pages; bring the whole file back, or delete the group and resync", ErrCorrupt, name)
+			return false, fmt.Errorf("%w: %s is shorter than two pages; bring the whole file back", ErrCorrupt, name)
 		}
 		if err != nil && n < PageSize {
 			return false, fmt.Errorf("read the layout of a journal %s: %w", name, err)
@@ -87,7 +87,7 @@ func (v *volumes) openListed(write bool) error {
 			return err
 		}
 		if h.data != vol.data || vol.number == 1 && h.version == fixedVersion {
-			return fmt.Errorf("%w: %s has version %d and %d bytes of data, wanted %d and %d; bring the right file back, or delete the group and resync",
+			return fmt.Errorf("%w: %s has version %d and %d bytes of data, wanted %d and %d; bring the right file back",
 				ErrCorrupt, v.path(vol.number), h.version, h.data, formatVersion, vol.data)
 		}
 	}
@@ -112,10 +112,10 @@ func (v *volumes) mendFirst(data uint64, write bool) error {
 	h := v.header(1, data)
 	if !sameButVersion(page, h.encode()) {
 		_, err := decodeVolumeHeader(v.path(1), page)
-		return errors.Join(err, fmt.Errorf("%w: %s is not the first journal volume of %x; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(1), v.id))
+		return errors.Join(err, fmt.Errorf("%w: %s is not the first journal volume of %x; bring the right file back", ErrCorrupt, v.path(1), v.id))
 	}
 	if uint64(size) < data+PageSize {
-		return fmt.Errorf("%w: %s has %d bytes, wanted %d; bring the whole file back, or delete the group and resync", ErrCorrupt, v.path(1), size, data+PageSize)
+		return fmt.Errorf("%w: %s has %d bytes, wanted %d; bring the whole file back", ErrCorrupt, v.path(1), size, data+PageSize)
 	}
 	if !write {
 		return nil

@@ -75,7 +75,7 @@ func (v *volumes) openCounted(write bool) error {
 			return err
 		}
 		if h.version != fixedVersion || int(h.count) != count || m.total() > maxTotal {
-			return fmt.Errorf("%w: %s is journal volume %d of %d, wanted %d of %d; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(i), h.number, h.count, i, count)
+			return fmt.Errorf("%w: %s is journal volume %d of %d, wanted %d of %d; bring the right file back", ErrCorrupt, v.path(i), h.number, h.count, i, count)
 		}
 	}
 	v.next = len(m.table) + 1
@@ -92,10 +92,10 @@ func (v *volumes) openCounted(write bool) error {
 // belongs checks that a header is that of journal volume number of this journal.
 func (v *volumes) belongs(h *volumeHeader, number int) error {
 	if h.id != v.id {
-		return fmt.Errorf("%w: %s belongs to another journal, %x, and not to %x; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(number), h.id, v.id)
+		return fmt.Errorf("%w: %s belongs to another journal, %x, and not to %x; bring the right file back", ErrCorrupt, v.path(number), h.id, v.id)
 	}
 	if int(h.number) != number {
-		return fmt.Errorf("%w: %s is journal volume %d of this journal, wanted %d; bring the right file back, or delete the group and resync", ErrCorrupt, v.path(number), h.number, number)
+		return fmt.Errorf("%w: %s is journal volume %d of this journal, wanted %d; bring the right file back", ErrCorrupt, v.path(number), h.number, number)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func openVolume(fsys FS, name string, write bool) (h volumeHeader, f File, err e
 	}
 	h, err = decodeVolumeHeader(name, page)
 	if err == nil && uint64(size) < h.data+PageSize {
-		err = fmt.Errorf("%w: %s has %d bytes, its header claims %d; bring the whole file back, or delete the group and resync", ErrCorrupt, name, size, h.data+PageSize)
+		err = fmt.Errorf("%w: %s has %d bytes, its header claims %d; bring the whole file back", ErrCorrupt, name, size, h.data+PageSize)
 	}
 	if err != nil {
 		f.Close()
@@ -128,7 +128,7 @@ func openPage(fsys FS, name string, write bool) (f File, size int64, page []byte
 	}
 	page = alignedBuf(PageSize)
 	if size, err = f.Size(); err == nil && size < PageSize {
-		err = fmt.Errorf("%w: it has %d bytes and so no header; bring the whole file back, or delete the group and resync", ErrCorrupt, size)
+		err = fmt.Errorf("%w: it has %d bytes and so no header; bring the whole file back", ErrCorrupt, size)
 	}
 	if err == nil {
 		_, err = f.ReadAt(page, 0)
