@@ -12,10 +12,11 @@ import (
 	"pairfs/e2e/prefix"
 )
 
-// powerSize is the size of each of the three volumes, powerJournal that of their journal: a checkpoint comes several times a second.
+// powerSize is the size of each of the three volumes, powerJournal that of their journal: a checkpoint comes about once a second, and what hosts
+// write in two rounds goes in even if a busy host lets the secondary take none of it.
 const (
 	powerSize    = 8 * mib
-	powerJournal = "32MiB"
+	powerJournal = "96MiB"
 	powerDisk    = 1 << 30
 )
 

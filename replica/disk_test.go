@@ -259,6 +259,9 @@ func (m *mortalStores) lose(volume string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.files[volume]
+	if s == nil {
+		return // the power was cut at this moment, which took it already
+	}
 	maps.Copy(s.gone, s.old)
 	s.old = map[int64][]byte{}
 }

@@ -25,6 +25,7 @@ type simDisks struct {
 	flush   bool // the next flush of a store that is in a pair fails
 	flushed bool // one did: only another start of the daemon helps, which finds a part of what was written
 	noRoom  bool // the disk of the journals has no room for another file
+	noDB    bool // the database takes nothing
 	journal *journalFault
 
 	flushes atomic.Int64 // how long a flush of a journal takes, and of a store that is in a pair, ns
@@ -67,7 +68,7 @@ func (d *simDisks) well() {
 func (d *simDisks) ill() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.stores != 0 || d.flush || d.flushed || d.noRoom || d.journal != nil
+	return d.stores != 0 || d.flush || d.flushed || d.noRoom || d.noDB || d.journal != nil
 }
 
 // lostFlush reports whether a flush of a store failed since the daemon started.
@@ -155,6 +156,12 @@ func (s *simSite) journalFault(op journaltest.Op) error {
 // doDisks breaks or mends the disks of a site.
 func (w *world) doDisks(s simStep, site *simSite, rng *rand.Rand) {
 	site.hurt.Add(1)
+	switch s.kind {
+	case simNoStates:
+		site.failStates(rng)
+	case simMend:
+		site.mendStates()
+	}
 	site.disks.change(func(d *simDisks) {
 		switch s.kind {
 		case simSick:
@@ -173,4 +180,38 @@ func (w *world) doDisks(s simStep, site *simSite, rng *rand.Rand) {
 			d.well()
 		}
 	})
+}
+
+// failStates lets the database of a site that is up take nothing, until mendStates or the end of the daemon.
+func (s *simSite) failStates(rng *rand.Rand) {
+	if s.site == nil || s.stateless.mend != nil {
+		return
+	}
+	s.disks.change(func(d *simDisks) { d.noDB = true })
+	file, flags := "/dev/full", unix.O_WRONLY
+	if rng.IntN(2) == 0 {
+		file, flags = "/dev/null", unix.O_RDONLY
+	}
+	s.stateless.mend, s.stateless.left = s.failDatabase(file, flags)
+}
+
+// mendStates lets the database take everything again.
+func (s *simSite) mendStates() {
+	if s.stateless.mend != nil {
+		s.stateless.mend()
+	}
+	s.statesEnd()
+}
+
+// statesLeft lets go of the database of a daemon that has ended. Its disk is good when it starts again.
+func (s *simSite) statesLeft() {
+	if s.stateless.left != nil {
+		s.stateless.left()
+	}
+	s.statesEnd()
+}
+
+func (s *simSite) statesEnd() {
+	s.stateless.mend, s.stateless.left = nil, nil
+	s.disks.change(func(d *simDisks) { d.noDB = false })
 }

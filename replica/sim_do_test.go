@@ -44,7 +44,7 @@ func (w *world) do(s simStep) {
 		w.net.Latency(time.Duration(1+rng.IntN(60)) * time.Millisecond)
 	case simKill, simStop, simPower, simStart:
 		w.doDaemon(s, site)
-	case simSlowDisk, simSick, simFull, simBadFlush, simNoRoom, simBadDisk, simMend:
+	case simSlowDisk, simSick, simFull, simBadFlush, simNoRoom, simNoStates, simBadDisk, simMend:
 		w.doDisks(s, site, rng)
 	case simClock:
 		w.setClock(site, rng)

@@ -41,6 +41,7 @@ const (
 	simBadFlush // the next flush of one of them fails
 	simBadDisk  // the disk of a site's journals fails
 	simNoRoom   // it has no room for another journal volume
+	simNoStates // its database takes nothing
 	simMend     // the disks of a site are good again
 	simAddVolume
 	simRemoveVolume
@@ -56,7 +57,7 @@ const (
 var simWords = [simKinds]string{
 	"writes", "flood", "sync", "writes to S-VOLs", "suspend", "purge", "suspend at the secondary", "resync", "delete", "delete at the secondary",
 	"create", "set group", "set pair", "set site", "cut", "heal", "slow", "deaf", "noise", "time", "kill", "stop", "power cut", "start", "clock", "journal disk slow", "stores fail",
-	"stores full", "a flush of a store fails", "journal disk fails", "no room for journals", "disks mended", "add journal volume", "remove journal volume",
+	"stores full", "a flush of a store fails", "journal disk fails", "no room for journals", "site.db takes nothing", "disks mended", "add journal volume", "remove journal volume",
 	"mark", "suspend at a marker", "settle",
 	"takeover", "resync mode=swap", "resync discard",
 }
@@ -93,7 +94,7 @@ type planner struct {
 var simWeights = [simKinds]int{
 	simWrites: 30, simFlood: 4, simSync: 4, simSplitWrite: 6, simSuspend: 8, simPurge: 5, simSplitAway: 5, simResync: 24, simDelete: 3, simDeleteAway: 2,
 	simCreate: 2, simGroupOption: 10, simPairOption: 3, simSiteOption: 1, simCut: 4, simDeaf: 2, simNoise: 4, simTime: 4, simKill: 4, simStop: 2, simPower: 5,
-	simClock: 3, simSlowDisk: 6, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simAddVolume: 3, simRemoveVolume: 1, simMarker: 10, simMarkSplit: 4,
+	simClock: 3, simSlowDisk: 6, simSick: 2, simFull: 2, simBadFlush: 2, simBadDisk: 2, simNoRoom: 1, simNoStates: 3, simAddVolume: 3, simRemoveVolume: 1, simMarker: 10, simMarkSplit: 4,
 }
 
 // plan gives the steps of a run. Every eighth or so brings the world to rest.
@@ -140,7 +141,7 @@ func (p *planner) step() simStep {
 		p.down[s.site] = false
 	case simAddVolume:
 		p.more = true
-	case simSick, simFull, simNoRoom:
+	case simSick, simFull, simNoRoom, simNoStates:
 		p.sick[s.site] = true
 	case simMend:
 		if !p.sick[s.site] {

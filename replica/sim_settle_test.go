@@ -68,6 +68,7 @@ func (w *world) settle() {
 func (w *world) mend(s *simSite) {
 	w.t.Helper()
 	s.hurt.Add(1)
+	s.mendStates()
 	s.disks.change((*simDisks).well)
 	if s.site == nil {
 		w.revive(s)

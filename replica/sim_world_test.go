@@ -57,12 +57,14 @@ type simSite struct {
 	disk   *simDisk
 	stores *mortalStores
 	disks  simDisks
-	clock  atomic.Int64   // how far its wall clock was set, ns
-	hurt   atomic.Int64   // counts what excuses errors of commands and hosts
-	fired  atomic.Int64   // counts failures of its disks that were to come once
-	busy   sync.WaitGroup // commands and hosts at the site
-	hosts  context.Context
-	expel  context.CancelFunc // ends the hosts
+	// stateless ends the failure of its database: mend while the daemon is up, left behind its end. Neither is there while it is well.
+	stateless struct{ mend, left func() }
+	clock     atomic.Int64   // how far its wall clock was set, ns
+	hurt      atomic.Int64   // counts what excuses errors of commands and hosts
+	fired     atomic.Int64   // counts failures of its disks that were to come once
+	busy      sync.WaitGroup // commands and hosts at the site
+	hosts     context.Context
+	expel     context.CancelFunc // ends the hosts
 }
 
 // simGroup is a group with what hosts did to its volumes.
@@ -291,6 +293,7 @@ func (s *simSite) die(between func()) {
 		g.wg.Wait()
 		g.dropJournal()
 	}
+	s.statesLeft()
 }
 
 // stop ends the daemon in good order, after its hosts.
@@ -304,6 +307,7 @@ func (s *simSite) stop() {
 	} else {
 		s.close()
 	}
+	s.statesLeft()
 	s.host.Close()
 }
 
