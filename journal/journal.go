@@ -76,8 +76,9 @@ type Journal struct {
 	ring *ring
 
 	// life is held for reading while ring memory or files are used on behalf of readers; Close takes it to end them.
-	life   sync.RWMutex
-	closed bool // guarded by life
+	life      sync.RWMutex
+	closed    bool // guarded by life
+	ringStays bool // guarded by life: see KeepRing
 
 	// mu is the reserve lock: it gives positions and sequence numbers.
 	mu      sync.Mutex
@@ -212,6 +213,14 @@ func (j *Journal) usable() error {
 	return nil
 }
 
+// KeepRing lets Close leave the staging ring even when nothing is left in it: for who remembers, as [Options].RingNeeded, that there is one, and could
+// not note that it is empty.
+func (j *Journal) KeepRing() {
+	j.life.Lock()
+	defer j.life.Unlock()
+	j.ringStays = true
+}
+
 // Close flushes everything, ends all who wait, and lets memory and files go. Every reservation must be published before or during the
 // call; ring memory given out by Reserve and Bytes must not be touched after it. The file of the ring is removed if everything in it is
 // durable, and stays otherwise, for the next Open. The error is that of the last flush. A second Close gives ErrClosed.
@@ -240,7 +249,7 @@ func (j *Journal) Close() error {
 	j.closed = true
 	j.front.close()
 	done := j.durable.Load() == j.tail.Load()
-	errs := []error{flushErr, j.ring.close(done), j.vols.close()}
+	errs := []error{flushErr, j.ring.close(done && !j.ringStays), j.vols.close()}
 	j.life.Unlock()
 	j.newly.ring()
 	j.left.ring()

@@ -47,18 +47,20 @@ func TestDatabaseFaults(t *testing.T) {
 		site, file string
 		flags      int
 		says       string
-		kill       bool
-		long       bool // for make disks alone
+		end        string // how the daemon ends meanwhile, if at all
+		long       bool   // for make disks alone
 	}{
-		{"tokyo", "/dev/full", os.O_WRONLY, "no space left on device", false, true},
-		{"tokyo", "/dev/null", os.O_RDONLY, "bad file descriptor", true, false},
-		{"osaka", "/dev/null", os.O_RDONLY, "bad file descriptor", false, true},
-		{"osaka", "/dev/full", os.O_WRONLY, "no space left on device", true, false},
+		{"tokyo", "/dev/full", os.O_WRONLY, "no space left on device", "", true},
+		{"tokyo", "/dev/null", os.O_RDONLY, "bad file descriptor", "kill", false},
+		{"osaka", "/dev/null", os.O_RDONLY, "bad file descriptor", "", true},
+		{"osaka", "/dev/full", os.O_WRONLY, "no space left on device", "kill", false},
+		{"tokyo", "/dev/full", os.O_WRONLY, "no space left on device", "stop", false},
+		{"osaka", "/dev/null", os.O_RDONLY, "bad file descriptor", "stop", true},
 	} {
 		if row.long && !longSweep() {
 			continue
 		}
-		t.Run(row.site+" "+row.says, func(t *testing.T) {
+		t.Run(strings.TrimSpace(row.site+" "+row.says+" "+row.end), func(t *testing.T) {
 			t.Parallel()
 			d, w, rng := differ(t)
 			side, group := d.a, "g"
@@ -82,11 +84,16 @@ func TestDatabaseFaults(t *testing.T) {
 			if row.site == "osaka" {
 				d.a.awaitBoth(PSUE, "x", "y")
 			}
-			if row.kill {
+			switch row.end {
+			case "kill":
 				side.crash(nil)
 				left()
 				side.open()
-			} else {
+			case "stop":
+				side.discard()
+				left()
+				side.open()
+			default:
 				mend()
 			}
 			side.site.groupByName(group).kickRestore()

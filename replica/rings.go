@@ -167,10 +167,12 @@ func (g *group) closeJournal() error {
 	if g.journal.Err() != nil {
 		return g.journal.Close()
 	}
-	// A database that cannot be written costs the next start a look at a ring that stays: nothing is lost.
 	err := g.journal.Sync(context.Background(), g.journal.Marks().Reserved)
 	if err == nil {
 		err = g.forgetRing()
+	}
+	if err != nil { // the next start looks for it, and finds nothing in it
+		g.journal.KeepRing()
 	}
 	return errors.Join(err, g.journal.Close())
 }
