@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"pairfs/journal"
@@ -25,7 +26,7 @@ func (g *group) drain(ctx context.Context, in Input, pairs []*pair, o runOptions
 		c.numbers = append(c.numbers, p.att.number)
 		p.endCopy() // what base records are under way is not unmarked any more
 		p.rec.State.Status = Suspending
-		p.drainBy, p.drainSeq = time.Now().Add(drainTimeout), g.peerRestore // it is looked at from now on, and the record may take a while
+		p.drainBy, p.drainSeq = time.Now().Add(math.MaxInt64), g.peerRestore // it is looked at from now on; the peer's time begins when the record is durable
 	}
 	g.mu.Unlock()
 	r, err := g.appendControl(ctx, controlSuspend, c, 0, func(seq journal.Seq) {

@@ -255,8 +255,9 @@ func (g *group) failure() string {
 
 // side is what one side says of a pair.
 type side struct {
-	p   *pair
-	rec pairRecord
+	p        *pair
+	rec      pairRecord
+	stopping bool // see pair
 }
 
 func (g *group) side(name string) (s side, ok bool) {
@@ -266,7 +267,7 @@ func (g *group) side(name string) (s side, ok bool) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return side{p, p.rec}, true
+	return side{p, p.rec, p.stopping}, true
 }
 
 // prefix proves that the S-VOLs which are images of one moment are prefixes, those that follow together or stopped together a common one.
@@ -358,8 +359,9 @@ func underWay(p, q side) (map[int64]bool, error) {
 	if !q.rec.State.Status.active() {
 		had = min(had, q.rec.StopSeq)
 	}
-	// A purge that waits for the disk has not marked yet what the journal holds, and its pair counts as replicated until it has.
-	purging := p.rec.State.Status != Suspending && p.rec.StopSeq != noStop
+	// A purge that waits for the disk has not marked yet what the journal holds, and its pair counts as replicated until it has; a split at a marker
+	// as little what is behind that.
+	purging := p.rec.State.Status != Suspending && p.rec.StopSeq != noStop || p.stopping
 	err := records(p.p.group, func(rec *journal.Record) error {
 		sent := p.p.att.replicated(rec.Seq) || purging && rec.Seq >= p.rec.StartSeq
 		if rec.Volume == p.p.att.number && rec.Seq > had && rec.Length > 0 && sent && (rec.Kind == journal.KindUpdate || rec.Kind == journal.KindDiscard) {

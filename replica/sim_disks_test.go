@@ -199,6 +199,7 @@ func (s *simSite) failStates(rng *rand.Rand) {
 func (s *simSite) mendStates() {
 	if s.stateless.mend != nil {
 		s.stateless.mend()
+		s.fired.Add(1) // what it refused before may be told behind this
 	}
 	s.statesEnd()
 }

@@ -190,3 +190,24 @@ func TestI4ReplacedIsDurable(t *testing.T) {
 		w.finish()
 	})
 }
+
+// TestFlushBehindASlowDisk: the journal's disk takes longer for the suspend record than a flush waits for a peer that takes nothing. The peer's time
+// begins when the record is durable, and it gets everything.
+func TestFlushBehindASlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		g, tokyo := w.groups[0], w.sites[0]
+		tokyo.disks.flushes.Store(int64(drainTimeout + 10*time.Second))
+		must(t, g.w.write(context.Background(), 0, 3, 5, false))
+		must(t, tokyo.site.SuspendGroup(context.Background(), "g", SuspendOptions{}))
+		tokyo.disks.flushes.Store(0)
+		w.awaitStatus(g, PSUS)
+		if why := tokyo.status("x").LastError; why != "" {
+			t.Errorf("the flush has ended so: %s", why)
+		}
+		w.look()
+		g.w.check(g.away().node, everyAck)
+		w.wantEqual(g.w.names...)
+		w.finish()
+	})
+}

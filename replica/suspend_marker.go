@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"pairfs/journal"
@@ -79,14 +80,22 @@ func (g *group) drainTo(_ context.Context, _ Input, pairs []*pair, o runOptions)
 		p.endCopy()
 		p.rec.State.Status, p.rec.StopSeq, p.stopping = Suspending, o.at, true
 		p.att.stop.Store(uint64(o.at))
-		p.drainBy, p.drainSeq = time.Now().Add(drainTimeout), g.peerRestore
+		p.drainBy, p.drainSeq = time.Now().Add(math.MaxInt64), g.peerRestore
 		byNumber[p.att.number] = p.att
 	}
 	g.mu.Unlock()
 	for _, p := range pairs {
 		p.att.vol.barrier() // who did not see the new bound has published
 	}
-	return g.markBehind(o.at, byNumber)
+	if err := g.markBehind(o.at, byNumber); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range pairs { // the disk may have taken that long
+		p.drainBy, p.drainSeq = time.Now().Add(drainTimeout), g.peerRestore
+	}
+	return nil
 }
 
 // mayStopAt refuses a number that the secondary is behind, or may be. Requires mu.
