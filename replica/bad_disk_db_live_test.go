@@ -113,3 +113,36 @@ func TestDatabaseFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestSplitThatIsNotStored: an S-VOL is split while its site's database takes nothing. The command says so, the pair is split, and the primary hears
+// of it before it lets go of anything that was written since, and again when the split is stored.
+func TestSplitThatIsNotStored(t *testing.T) {
+	t.Parallel()
+	for _, mended := range []bool{false, true} { // before the primary can hear of it
+		d, w, rng := differ(t)
+		if mended {
+			d.darken()
+		}
+		mend, _ := d.b.failDatabase("/dev/full", os.O_WRONLY)
+		err := d.b.site.SuspendPair(t.Context(), "x", SuspendOptions{})
+		refused(t, err, KindInternal)
+		says(t, err, "a status change could not be stored")
+		w.some(rng, 30)
+		if mended {
+			mend()
+			d.lighten()
+		}
+		d.a.await(PSUS, "x")
+		if !mended {
+			mend()
+		}
+		d.a.await(PAIR, "y")
+		d.wait("the split is stored", func() bool { return !d.b.site.groupByName("g@tokyo").late.Load() })
+		d.wantCovered("x")
+		must(t, d.a.site.ResyncPair(t.Context(), "x"))
+		d.a.awaitBoth(PAIR, "x", "y")
+		d.a.suspend("g", SuspendOptions{}, "x", "y")
+		d.wantEqual("x", "y")
+		w.check(d.b, everyAck)
+	}
+}

@@ -39,6 +39,9 @@ func (g *group) commitStates(in Input, pairs []*pair, outs map[*pair]Outcome, o 
 		}
 		p.stopping = p.stopping && err != nil
 	}
+	if err != nil && stops {
+		g.tellFirst() // what the marks pass over from now on is not restored here, stored or not
+	}
 	g.mu.Unlock()
 	for _, p := range pairs {
 		g.announce(p, change{in, o.by, o.text})

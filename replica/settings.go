@@ -172,4 +172,5 @@ func (g *group) storedAll() {
 	if g.session != nil {
 		kick(g.session.wake)
 	}
+	g.tellFirst()
 }
