@@ -10,6 +10,9 @@ func (w *world) doHosts(s simStep, g *simGroup, rng *rand.Rand) {
 	if g.lost && s.kind != simSplitWrite {
 		return // nobody has looked yet at what is left
 	}
+	if s.kind != simSplitWrite && g.turned() {
+		return // hosts would write to S-VOLs: nobody has looked yet where the group is at home
+	}
 	switch s.kind {
 	case simWrites:
 		for range 1 + rng.IntN(3) {

@@ -123,6 +123,17 @@ func (l lostBytes) kept(s *simSite) error {
 	return nil
 }
 
+// turned reports whether home became the secondary, of a primary that went down before that was seen.
+func (g *simGroup) turned() bool {
+	home := g.at(g.home, g.master())
+	if home == nil {
+		return false
+	}
+	home.mu.Lock()
+	defer home.mu.Unlock()
+	return home.role == Secondary
+}
+
 // follow moves home when the other side is the primary.
 func (w *world) follow(g *simGroup) {
 	away := g.at(g.away(), g.restored())
