@@ -87,15 +87,13 @@ func (g *group) drainTo(_ context.Context, _ Input, pairs []*pair, o runOptions)
 	for _, p := range pairs {
 		p.att.vol.barrier() // who did not see the new bound has published
 	}
-	if err := g.markBehind(o.at, byNumber); err != nil {
-		return err
-	}
+	err := g.markBehind(o.at, byNumber)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range pairs { // the disk may have taken that long
 		p.drainBy, p.drainSeq = time.Now().Add(drainTimeout), g.peerRestore
 	}
-	return nil
+	return err
 }
 
 // mayStopAt refuses a number that the secondary is behind, or may be. Requires mu.
