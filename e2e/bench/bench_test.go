@@ -53,10 +53,10 @@ func samplesOf(s ...sample) cell { return cell{samples: s} }
 var tableRows = func() []row {
 	us := time.Microsecond
 	return []row{{job: jobs[0], cells: []cell{
-		samplesOf(sample{20000, 70 * us, 80 * us, 1e9, 0}, sample{10000, 75 * us, 90 * us, 1e9, 0}, sample{30000, 60 * us, 85 * us, 1e9, 0}),
-		samplesOf(sample{10000, 70 * us, 80 * us, 1e9, time.Second}, sample{10000, 70 * us, 90 * us, 1e9, 3 * time.Second}, sample{30000, 70 * us, 85 * us, 1e9, 2 * time.Second}),
-		{samples: []sample{{5000, 70 * us, 1500 * us, 5e8, time.Second}}, bad: "the pair became PFUS"},
-	}}, {job: jobs[8], cells: []cell{samplesOf(sample{1 << 10, us, us, 1, 0}), samplesOf(sample{1 << 9, us, us, 1, 0}), {}}}}
+		samplesOf(sample{20000, 70 * us, 80 * us, 1e9, 0, traffic{}}, sample{10000, 75 * us, 90 * us, 1e9, 0, traffic{}}, sample{30000, 60 * us, 85 * us, 1e9, 0, traffic{}}),
+		samplesOf(sample{10000, 70 * us, 80 * us, 1e9, time.Second, traffic{}}, sample{10000, 70 * us, 90 * us, 1e9, 3 * time.Second, traffic{}}, sample{30000, 70 * us, 85 * us, 1e9, 2 * time.Second, traffic{}}),
+		{samples: []sample{{5000, 70 * us, 1500 * us, 5e8, time.Second, traffic{}}}, bad: "the pair became PFUS"},
+	}}, {job: jobs[8], cells: []cell{samplesOf(sample{1 << 10, us, us, 1, 0, traffic{}}), samplesOf(sample{1 << 9, us, us, 1, 0, traffic{}}), {}}}}
 }()
 
 func TestTable(t *testing.T) {
@@ -71,6 +71,31 @@ func TestTable(t *testing.T) {
 `
 	if strings.Join(strings.Fields(b.String()), " ") != strings.Join(strings.Fields(want), " ") {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestDisk(t *testing.T) {
+	// The line of a block device, as the kernel's documentation of block statistics has it.
+	if got, want := parseTraffic(" 11 12 13 14 15 16 17 18 19 20 21"), (traffic{writes: 15, bytes: 17 * 512}); got != want {
+		t.Errorf("parsed %+v, want %+v", got, want)
+	}
+	if got := parseTraffic("11 12 13"); got != (traffic{}) {
+		t.Errorf("parsed %+v from a line that is cut short", got)
+	}
+	s := sample{bytes: 8192, disk: traffic{writes: 2, bytes: 100}.since(traffic{bytes: 100}), rate: 1, p50: 1}
+	s.disk.bytes = 24576
+	rows := []row{{job: job{name: "write"}, cells: []cell{{samples: []sample{s}}, {}}}, {job: job{name: "read", read: true}, cells: make([]cell, 2)}}
+	var b strings.Builder
+	if err := printDisk(&b, []string{"raw", "PAIR"}, rows); err != nil {
+		t.Fatal(err)
+	}
+	want := "DISK, REQUESTS FOR EACH 4 KiB / BYTES FOR EACH BYTE raw PAIR write 1.00/3.0 0.00/0.0"
+	if got := strings.Join(strings.Fields(b.String()), " "); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	b.Reset()
+	if err := printDisk(&b, []string{"raw"}, []row{{job: job{name: "write"}, cells: make([]cell, 1)}}); err != nil || b.Len() > 0 {
+		t.Errorf("printed %q, %v where the kernel does not count", b.String(), err)
 	}
 }
 

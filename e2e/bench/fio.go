@@ -48,6 +48,7 @@ type sample struct {
 	p50, p99 time.Duration // of a request, of the sync, of a transaction
 	bytes    float64       // that the host read or wrote
 	cpu      time.Duration // that the processes behind the file used for it; 0 if there are none
+	disk     traffic       // what was written to the disk meanwhile
 }
 
 // fioReport is the part of fio's JSON that is read.

@@ -29,7 +29,7 @@ type plan struct {
 }
 
 var (
-	full  = plan{rounds: 3, length: 1500 * time.Millisecond, size: 1 << 30, journal: 2 << 30, bulk: 4 << 30, limit: 15 * time.Minute}
+	full  = plan{rounds: 3, length: 1250 * time.Millisecond, size: 1 << 30, journal: 2 << 30, bulk: 4 << 30, limit: 15 * time.Minute}
 	quick = plan{rounds: 1, length: 700 * time.Millisecond, size: 256 << 20, journal: 512 << 20, bulk: 512 << 20, limit: 3 * time.Minute}
 )
 
@@ -109,7 +109,7 @@ func bench(ctx context.Context, p plan, dir, only, file string, growth bool) (er
 		return err
 	}
 	if len(rows) > 0 {
-		if err := print(os.Stdout, columnNames, rows); err != nil {
+		if err := errors.Join(print(os.Stdout, columnNames, rows), printDisk(os.Stdout, columnNames, rows)); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func (b *benchmark) cell(ctx context.Context, j job, c column, into *cell) error
 	if j.most = c.most; j.inserts != "" {
 		j.most = 0
 	}
-	before := processor(c.pids())
+	before, disk := processor(c.pids()), b.written()
 	s, err := j.run(ctx, b.r.dir, c.path, b.plan.size, b.plan.length)
 	if err != nil {
 		return err
@@ -223,7 +223,10 @@ func (b *benchmark) cell(ctx context.Context, j job, c column, into *cell) error
 	if c.settle != nil {
 		into.bad = c.settle()
 	}
-	s.cpu = processor(c.pids()) - before
+	if err := b.still(); err != nil {
+		return err
+	}
+	s.cpu, s.disk = processor(c.pids())-before, b.written().since(disk)
 	into.samples = append(into.samples, s)
 	b.r.Logf("%-30s %-8s %12s  p50 %s  p99 %s  %s", j.name, c.name, j.format(s.rate), short(s.p50), short(s.p99), into.bad)
 	if c.reset != nil {

@@ -50,6 +50,8 @@ type reported struct {
 	P50      float64 `json:"p50_microseconds"`
 	P99      float64 `json:"p99_microseconds"`
 	CPUPerGB float64 `json:"cpu_seconds_per_gb"`
+	Disk     float64 `json:"disk_bytes_per_byte,omitempty"`
+	Writes   float64 `json:"disk_writes_per_4k,omitempty"`
 	Bad      string  `json:"does_not_count,omitempty"`
 }
 
@@ -77,7 +79,10 @@ func writeReport(file, head string, rows []row, figures []figure) error {
 		first := median(r.cells[0].samples)
 		for i, c := range r.cells {
 			if m := median(c.samples); len(c.samples) > 0 {
-				out.Cells[columnNames[i]] = reported{m.rate, m.rate / first.rate, m.p50.Seconds() * 1e6, m.p99.Seconds() * 1e6, m.cpuPerGB(), c.bad}
+				out.Cells[columnNames[i]] = reported{
+					Rate: m.rate, Ratio: m.rate / first.rate, P50: m.p50.Seconds() * 1e6, P99: m.p99.Seconds() * 1e6, CPUPerGB: m.cpuPerGB(),
+					Disk: m.diskBytes(), Writes: m.diskWrites(), Bad: c.bad,
+				}
 			}
 		}
 		report.Rows = append(report.Rows, out)

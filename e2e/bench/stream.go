@@ -32,11 +32,12 @@ const streamEnv = "PAIRFS_BENCH_STREAM"
 
 const streamProtocol = "bench"
 
-// streamed sends the file through a stream of the kind "quic" or "tls" and returns how long that took, to the answer that all came.
-func (b *benchmark) streamed(kind, path string) (time.Duration, error) {
+// streamed sends the file through a stream of the kind "quic" or "tls" and returns how long that took, to the answer that all came, and the
+// processor time of both ends and of the site that the file is read from.
+func (b *benchmark) streamed(kind, path string) (took, cpu time.Duration, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	cmd := exec.CommandContext(b.r.ctx, self)
 	cmd.Env = append(os.Environ(), streamEnv+"="+kind)
@@ -44,48 +45,49 @@ func (b *benchmark) streamed(kind, path string) (time.Duration, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer cmd.Wait()
 	addr, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	conf := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{streamProtocol}}
 	addr = strings.TrimSpace(addr)
-	began := time.Now()
+	pids := []int{os.Getpid(), cmd.Process.Pid, b.tokyo.Pid()}
+	before, began := processor(pids), time.Now()
 	var s io.ReadWriter
 	if kind == "tls" {
 		c, err := tls.Dial("tcp", addr, conf)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		defer c.Close()
 		s = c
 		err = errors.Join(sendFile(s, path), c.CloseWrite())
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	} else {
 		c, err := quic.DialAddr(b.r.ctx, addr, conf, bareConfig())
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		defer c.CloseWithError(0, "")
 		qs, err := c.OpenStreamSync(b.r.ctx)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		s = qs
 		if err := errors.Join(sendFile(s, path), qs.Close()); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	_, err = io.ReadFull(s, make([]byte, 1))
-	return time.Since(began), err
+	_, err = io.ReadFull(s, make([]byte, 1)) // the other end waits for this one's then
+	return time.Since(began), processor(pids) - before, err
 }
 
 // bareConfig gives a bare stream windows of which none is ever full.

@@ -36,9 +36,10 @@ func median(samples []sample) sample {
 	}
 	return sample{
 		rate: middle(func(s sample) float64 { return s.rate }), bytes: middle(func(s sample) float64 { return s.bytes }),
-		p50: time.Duration(middle(func(s sample) float64 { return float64(s.p50) })),
-		p99: time.Duration(middle(func(s sample) float64 { return float64(s.p99) })),
-		cpu: time.Duration(middle(func(s sample) float64 { return float64(s.cpu) })),
+		p50:  time.Duration(middle(func(s sample) float64 { return float64(s.p50) })),
+		p99:  time.Duration(middle(func(s sample) float64 { return float64(s.p99) })),
+		cpu:  time.Duration(middle(func(s sample) float64 { return float64(s.cpu) })),
+		disk: traffic{writes: middle(func(s sample) float64 { return s.disk.writes }), bytes: middle(func(s sample) float64 { return s.disk.bytes })},
 	}
 }
 
