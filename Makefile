@@ -16,6 +16,8 @@ LDFLAGS := -X main.buildVersion=$(VERSION)
 UNIT := $(shell $(GO) list ./... 2>/dev/null | grep -v /e2e)
 E2E  := ./e2e/...
 
+E2E_TESTS = $(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
+
 FUZZTIME ?= 30s
 LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -55,7 +57,7 @@ build: ## build bin/pairfs
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/pairfs
 
 .PHONY: test
-test: tools check build unit e2e ## everything that must hold: formatting, vet, all tests (needs root and /dev/fuse)
+test: tools check build rings ## everything that must hold: formatting, vet, all tests (needs root and /dev/fuse)
 
 .PHONY: tools
 tools: ## install what the tests call and this host lacks, with apt-get
@@ -85,6 +87,16 @@ unit-race:
 	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m ./fs/... ./quicwire/...
 	PAIRFS_SCENARIOS=$(SCENARIOS) $(GO) test -race -shuffle=on -parallel 4 -timeout 20m -run '$(RACES)' ./journal ./replica
 
+# The tests with the race detector want a processor, those of the sites as processes wait for disks and links: side by side they take the time of
+# the longer half.
+.PHONY: rings rings-plain
+rings: ## unit and e2e, side by side
+	@$(MAKE) --no-print-directory -j2 rings-plain unit-race
+	@$(MAKE) --no-print-directory leftovers
+
+rings-plain: unit-plain
+	$(E2E_TESTS)
+
 SEEDS ?= 200
 
 # What a test of sites prints, without their logs.
@@ -102,7 +114,7 @@ links: ## bad and lost links, and peers that are connected and say nothing, in v
 
 .PHONY: e2e
 e2e: ## two sites as processes, with faults between them
-	$(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
+	$(E2E_TESTS)
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: e2e-long

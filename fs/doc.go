@@ -144,7 +144,7 @@
 //	              kept-sets kept-bytes
 //	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
-//	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
+//	              suspend-seq since options last-error suspend-reason host-write-rate host-byte-rate copy-byte-rate lag-known
 //	              kept-sets kept-bytes
 //	              lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes
 //	              taken-over taken-over-seq taken-over-time peer-unheard

@@ -150,6 +150,7 @@ func formatPair(p *replica.PairStatus) string {
 	l.time("since", p.Since)
 	l.names("options", p.Options...)
 	l.put("last-error", p.LastError)
+	l.put("suspend-reason", p.Why)
 	l.pairUsageLines(&p.Usage)
 	l.yes("lag-known", p.LagKnown)
 	l.num("kept-sets", int64(p.KeptSets))

@@ -92,6 +92,7 @@ suspend-seq: 7
 since: 2026-01-02T02:04:05.006Z
 options: priority=32
 last-error: first second
+suspend-reason: -
 host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
@@ -137,6 +138,7 @@ suspend-seq: 0
 since: -
 options: -
 last-error: -
+suspend-reason: -
 host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0

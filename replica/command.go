@@ -246,16 +246,20 @@ func noGroup(name string) error {
 	return refuse(KindNotFound, "there is no group %s: `pairfs group list` shows the groups of this site", name)
 }
 
-// remember keeps a refusal as the pair's last error. Words that make no sense are the caller's error and not the pair's.
+// remember keeps a refusal as the pair's last error, until a command is obeyed or the state changes; why a suspended pair is suspended stays
+// beside it. Words that make no sense are the caller's error and not the pair's.
 func (s *Site) remember(p *pair, err error) error {
 	p.group.mu.Lock()
 	defer p.group.mu.Unlock()
 	switch {
 	case err != nil && KindOf(err) == KindInvalid:
 	case err != nil:
-		p.rec.LastError = err.Error()
-	case !p.rec.State.Status.suspended():
-		p.rec.LastError = "" // what a suspended pair has says why it is
+		p.refused = err.Error()
+	default:
+		p.refused = ""
+		if !p.rec.State.Status.suspended() {
+			p.rec.LastError = "" // what a suspended pair has says why it is
+		}
 	}
 	return err
 }

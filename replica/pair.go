@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ type pair struct {
 	forced  bool          // secondary: deleted by force, so what cannot be restored is given up; guarded by group.mu
 	leaving bool          // in Deleting, and that is stored: records that arrive for it are none of anybody's business
 	asked   bool          // primary: the peer was asked to delete it, and may end the mirror before it answers
+
+	refused string // why the last command was, "" since one was obeyed or the state changed; guarded by group.mu
 
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
@@ -120,5 +123,16 @@ func (s *Site) PairError(name string) string {
 	}
 	p.group.mu.Lock()
 	defer p.group.mu.Unlock()
-	return p.rec.LastError
+	return p.lastError()
+}
+
+// lastError is the last sentence that a command or failure left. Requires group.mu.
+func (p *pair) lastError() string { return cmp.Or(p.refused, p.rec.LastError) }
+
+// why is the sentence with which a pair was suspended, "" if it is not or nobody gave one. Requires group.mu.
+func (p *pair) why() string {
+	if p.rec.State.Status.suspended() {
+		return p.rec.LastError
+	}
+	return ""
 }

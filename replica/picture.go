@@ -147,7 +147,7 @@ func (g *group) pairPicture(p *pair, all lags, drainLeft int64) PairStatus {
 	st := PairStatus{
 		Name: p.name, Volume: r.Volume, RemoteVolume: r.RemoteVolume, Peer: r.Peer, Group: g.name, Role: r.State.Role, Status: r.State.Status,
 		Suspend: r.State.Suspend, Size: r.Size, Generation: r.Generation, Consistent: r.State.Consistent, Linked: g.linked,
-		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: r.LastError, CopyMode: "full", LagKnown: true, Usage: p.att.use.picture(g.usage.lookedAt()),
+		Different: p.att.bits.bytes(), SVOLWrite: r.State.SVOLWrite, Since: r.Since, LastError: p.lastError(), Why: p.why(), CopyMode: "full", LagKnown: true, Usage: p.att.use.picture(g.usage.lookedAt()),
 	}
 	if r.CopyNone {
 		st.CopyMode = "none"

@@ -161,4 +161,14 @@ func TestSuspendWithoutLinkSaysSo(t *testing.T) {
 		t.Errorf("it says %q", text)
 	}
 	d.wait("an event says so", func() bool { return d.a.tells("pair/x", "the mirror with osaka is down") == 1 })
+
+	// A command that is refused behind it takes that away from nobody.
+	err := d.a.site.ResyncPairWith(t.Context(), "x", ResyncOptions{Swap: true})
+	if st := d.a.status("x"); err == nil || st.LastError != err.Error() || !strings.Contains(st.Why, "the mirror with osaka is down") {
+		t.Errorf("behind the refusal %q it says %q, and was suspended because %q", err, st.LastError, st.Why)
+	}
+	must(t, d.a.site.SuspendPair(t.Context(), "x", SuspendOptions{}))
+	if st := d.a.status("x"); st.LastError != st.Why {
+		t.Errorf("behind a command that was obeyed it says %q", st.LastError)
+	}
 }

@@ -64,6 +64,7 @@ type PairStatus struct {
 	PeerUnheard  bool          // primary: the peer was not heard since this site was started, so a takeover there cannot be ruled out
 	Since        time.Time     // of the status
 	LastError    string        // the last sentence that a command or failure left, "" if none
+	Why          string        // the sentence with which a suspended pair was suspended, "" if there is none
 	CopyMode     string        // "full" or "none"
 	PeerStatus   string        // the pair's status at the peer, as it said last; "" if it said nothing yet, "SMPL" if it has no such pair
 	SplitLeft    time.Duration // while Suspending: how long the flush may still take; 0 if unknown

@@ -199,7 +199,7 @@ func (s *store) advance(n, wrote int, err error, interrupts *int) (int, error) {
 
 // writev writes the buffers one after the other, the first at off, in pieces like writeAt. n is less than their sum only with an error.
 func (s *store) writev(off int64, bufs [][]byte) (n int64, err error) {
-	batch := make([][]byte, 0, min(len(bufs), storeVector))
+	var batch [][]byte
 	interrupts := 0
 	for i, skip := 0, 0; ; {
 		for i < len(bufs) && skip == len(bufs[i]) {
@@ -209,8 +209,15 @@ func (s *store) writev(off int64, bufs [][]byte) (n int64, err error) {
 			return n, nil
 		}
 		at := off + n
-		batch = gather(batch[:0], bufs[i:], skip, pieceAt(at, storePiece))
-		wrote, err := s.file.Writev(batch, at)
+		part := bufs // nearly always all of them at once, as they are
+		if limit := pieceAt(at, storePiece); n > 0 || len(bufs) > storeVector || total(bufs) > limit {
+			if batch == nil {
+				batch = make([][]byte, 0, min(len(bufs), storeVector))
+			}
+			batch = gather(batch[:0], bufs[i:], skip, limit)
+			part = batch
+		}
+		wrote, err := s.file.Writev(part, at)
 		if _, err = s.advance(0, wrote, err, &interrupts); err != nil {
 			return n + int64(wrote), s.fail(err, "write", at+int64(wrote), int64(total(bufs[i:])-skip-wrote))
 		}

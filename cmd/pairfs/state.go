@@ -79,7 +79,7 @@ type object struct {
 // The kinds of the values that are not text, for each kind of object.
 var (
 	pairKinds = kinds("size generation copied-bytes copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds"+
-		" different-bytes suspend-seq taken-over-seq kept-sets kept-bytes journal-used-percent split-left-seconds host-write-rate host-byte-rate copy-byte-rate "+lagKeys+" "+groupPrefix+strings.ReplaceAll(usageKeys, " ", " "+groupPrefix), "consistent linked svol-write lag-known taken-over peer-unheard", "options")
+		" different-bytes suspend-seq taken-over-seq kept-sets kept-bytes journal-used-percent split-left-seconds host-write-rate host-byte-rate copy-byte-rate "+lagKeys+" "+groupPrefix+strings.ReplaceAll(usageKeys, " ", " "+groupPrefix), "consistent linked svol-write lag-known taken-over peer-unheard peer-connected", "options")
 	groupKinds = kinds("journal-volumes capacity-bytes used-bytes used-percent ring-bytes ring-used-bytes appended durable restored"+
 		" peer-durable peer-restored sent-bytes received-bytes saved-bytes base-sent-bytes waited-room unrestored-records different-bytes adding-bytes lag-records lag-bytes lag-seconds "+usageKeys, "linked over-high-water-mark lag-known", "pairs options")
 	peerKinds   = kinds("quota-bytes quota-used-bytes", "connected", "")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +131,38 @@ pair0: last error: peer osaka: not: reachable
 `
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Errorf("status (-want +got):\n%s", d)
+	}
+}
+
+// Why there is no connection stands beside the pair; what ended an earlier one does not, when there is one.
+func TestStatusSaysWhyThereIsNoLink(t *testing.T) {
+	p := parseState("name: p\nrole: P-VOL\nstatus: PAIR\npeer: osaka\nlinked: no\npeer-connected: no\npeer-error: no answer from 192.0.2.2:7110 yet\n")
+	if n := notes(p); len(n) != 1 || n[0] != "not linked to osaka: no answer from 192.0.2.2:7110 yet" {
+		t.Errorf("%q", n)
+	}
+	for _, set := range [][2]string{{"peer-error", "-"}, {"peer-connected", "yes"}} {
+		q := parseState("name: p\nrole: P-VOL\nstatus: PAIR\npeer: osaka\nlinked: no\npeer-connected: no\npeer-error: the peer was restarted\n")
+		q.set(set[0], set[1])
+		if n := notes(q); len(n) != 1 || n[0] != "not linked to osaka" {
+			t.Errorf("with %s: %q", set, n)
+		}
+	}
+}
+
+// Why a pair is suspended stays to be seen behind a command that was refused, and is not said twice.
+func TestStatusSaysWhyAPairIsSuspended(t *testing.T) {
+	p := parseState("name: p\nrole: P-VOL\nstatus: PSUE\npeer: osaka\nlinked: yes\nconsistent: yes\nsuspend-type: S-VOL failure\nlast-error: the journal failed\nsuspend-reason: the journal failed\n")
+	if n := notes(p); len(n) != 2 || n[1] != "last error: the journal failed" {
+		t.Errorf("%q", n)
+	}
+	p.set("last-error", "pair p is PSUE: resync first")
+	if n := notes(p); len(n) != 3 || n[1] != "why: the journal failed" || n[2] != "last error: pair p is PSUE: resync first" {
+		t.Errorf("behind a refusal: %q", n)
+	}
+	p.set("suspend-reason", "the pair was deleted at osaka: delete it here too")
+	p.set("peer-status", "SMPL")
+	if n := notes(p); slices.ContainsFunc(n, func(s string) bool { return strings.Contains(s, "why: ") }) {
+		t.Errorf("the pair is gone there, and that is said twice: %q", n)
 	}
 }
 

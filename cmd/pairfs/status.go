@@ -72,6 +72,7 @@ func (c *statusCmd) print(w io.Writer, s site) error {
 	for i := range pairs {
 		addGroup(&pairs[i], groups[pairs[i].get("group")])
 	}
+	s.addPeers(pairs)
 	if c.JSON {
 		return printJSON(w, objects(pairs, pairKinds))
 	}
@@ -172,7 +173,7 @@ func notes(p state) []string {
 	case gone:
 		n = append(n, p.get("peer")+" has no such pair: delete it here too")
 	case p.get("linked") == "no" && p.get("status") != "SMPL":
-		n = append(n, "not linked to "+p.get("peer"))
+		n = append(n, unlinked(p))
 	}
 	if p.get("lag-known") == "no" && p.get("role") == "S-VOL" && !gone {
 		n = append(n, unheard(p))
@@ -188,6 +189,9 @@ func notes(p state) []string {
 			n = append(n, why+troubleEnds[key])
 		}
 	}
+	news := func(key string) bool {
+		return p.has(key) && !slices.Contains(told, p.get(key)) && !(gone && strings.Contains(p.get(key), "was deleted at"))
+	}
 	n = append(n, takeoverNotes(p)...)
 	if p.get("status") == "Suspending" {
 		left := "the time left is not known"
@@ -198,6 +202,9 @@ func notes(p state) []string {
 	}
 	if p.has("suspend-type") {
 		n = append(n, "suspended ("+p.get("suspend-type")+"), "+sizeText(p.get("different-bytes"))+" marked as different here")
+		if p.get("suspend-reason") != p.get("last-error") && news("suspend-reason") {
+			n = append(n, "why: "+inFlags(p.get("suspend-reason")))
+		}
 		if lacks, _ := p.number("lag-bytes"); p.get("suspend-type") == powerOff && lacks > 0 {
 			n = append(n, "up to "+sizeText(p.get("lag-bytes"))+" that "+p.get("peer")+" had when it was switched off are not here; they come when it is back")
 		}
@@ -212,7 +219,7 @@ func notes(p state) []string {
 	if n0, _ := p.number("kept-sets"); n0 > 0 {
 		n = append(n, keptNote(int(n0), p.get("kept-bytes"))+oneOr(int(n0), " holds", " hold")+" what was overwritten here")
 	}
-	if p.has("last-error") && !slices.Contains(told, p.get("last-error")) && !(gone && strings.Contains(p.get("last-error"), "was deleted at")) {
+	if news("last-error") {
 		n = append(n, "last error: "+inFlags(p.get("last-error")))
 	}
 	return n
@@ -220,6 +227,14 @@ func notes(p state) []string {
 
 // powerOff is the suspend type of an S-VOL whose primary was switched off in good order.
 const powerOff = "MCU P/S OFF"
+
+// unlinked says that a pair has no mirror, and why there is not even a connection with its peer.
+func unlinked(p state) string {
+	if p.get("peer-connected") == "no" && p.has("peer-error") {
+		return "not linked to " + p.get("peer") + ": " + inFlags(p.get("peer-error"))
+	}
+	return "not linked to " + p.get("peer")
+}
 
 // unheard says how long an S-VOL knows nothing of its P-VOL.
 func unheard(p state) string {

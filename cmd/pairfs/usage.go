@@ -45,6 +45,20 @@ func addGroup(p *state, g state) {
 	}
 }
 
+// addPeers gives each pair what is known of the connection with its peer.
+func (s site) addPeers(pairs []state) {
+	peers := map[string]state{}
+	for i := range pairs {
+		p := &pairs[i]
+		name := p.get("peer")
+		if _, done := peers[name]; !done && name != "-" {
+			peers[name], _ = s.read(filepath.Join("peers", name)) // one that went away meanwhile says nothing
+		}
+		p.set("peer-connected", peers[name].get("connected"))
+		p.set("peer-error", peers[name].get("last-error"))
+	}
+}
+
 // printUsage prints a section for each group, in the order of their names, with the lag of those of its pairs that are shown.
 func printUsage(w io.Writer, groups map[string]state, pairs []state) error {
 	names := make([]string, 0, len(groups))
