@@ -79,10 +79,15 @@
 //	              position and header; one of the 32 of the overlay, by region. None is held over a system call or the copy but the mode.
 //	allocations   none for a record; an overlay's shard takes memory for regions that it has not had.
 //
-// The parts, and the whole without FUSE:
+// The parts, and the whole without FUSE, while the ring has room (with more it is the disk that is measured):
 //
-//	go test -run '^$' -bench 'Obtain|OverlayInsert|OverlayParallel|Pack' ./replica
-//	go test -run '^$' -bench 'Append|Encode|Parse|Cursor' ./journal
+//	go test -run '^$' -bench 'Obtain/ack' -benchtime 3000x ./replica            2.0 µs, from the call to the acknowledgement
+//	go test -run '^$' -bench 'Append/size=4096' -benchtime 3000x ./journal      1.0 µs of it: number, position, copy, checksum, publishing
+//	go test -run '^$' -bench 'Encode/size=4096|Parse/size=4096' ./journal       0.37 µs for the checksum and the header; 0.32 µs to check them
+//	go test -run '^$' -bench 'OverlayInsert|OverlayParallel|BitmapSet' ./replica 0.19 µs into the overlay, 0.52 beside another writer; 0.01 µs for a bit
+//	go test -run '^$' -bench 'Obtain/sync|Pack' ./replica                       170 to 270 µs with a flush; a batch of 1 MiB packed in 1.5 ms, left alone in 50 µs
+//
+// (two processors of 2026; a read of /dev/fuse, its answer, and the turns of threads between them take 20 to 30 µs there.)
 //
 // # Markers
 //
