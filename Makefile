@@ -16,8 +16,6 @@ LDFLAGS := -X main.buildVersion=$(VERSION)
 UNIT := $(shell $(GO) list ./... 2>/dev/null | grep -v /e2e)
 E2E  := ./e2e/...
 
-E2E_TESTS = $(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
-
 FUZZTIME ?= 30s
 LINTER   := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -87,15 +85,15 @@ unit-race:
 	$(GO) test -race -shuffle=on -parallel 4 -timeout 20m ./fs/... ./quicwire/...
 	PAIRFS_SCENARIOS=$(SCENARIOS) $(GO) test -race -shuffle=on -parallel 4 -timeout 20m -run '$(RACES)' ./journal ./replica
 
-# The tests with the race detector want a processor, those of the sites as processes wait for disks and links: side by side they take the time of
-# the longer half.
-.PHONY: rings rings-plain
+# The tests of the packages want processors, those of the sites as processes wait for disks and links: side by side they take less time than one
+# after the other.
+.PHONY: rings e2e-tests
 rings: ## unit and e2e, side by side
-	@$(MAKE) --no-print-directory -j2 rings-plain unit-race
+	@$(MAKE) --no-print-directory -j3 unit-plain unit-race e2e-tests
 	@$(MAKE) --no-print-directory leftovers
 
-rings-plain: unit-plain
-	$(E2E_TESTS)
+e2e-tests:
+	$(GO) test -shuffle=on -parallel 3 -timeout 20m $(E2E)
 
 SEEDS ?= 200
 
@@ -113,8 +111,7 @@ links: ## bad and lost links, and peers that are connected and say nothing, in v
 		$(PLAIN)
 
 .PHONY: e2e
-e2e: ## two sites as processes, with faults between them
-	$(E2E_TESTS)
+e2e: e2e-tests ## two sites as processes, with faults between them
 	@$(MAKE) --no-print-directory leftovers
 
 .PHONY: e2e-long
