@@ -57,7 +57,7 @@ func (g *group) release(ctx context.Context, p *pair) error {
 	g.mu.Lock()
 	p.releaseWait = min(max(2*p.releaseWait, releaseRetryMin), releaseRetryMax)
 	p.releaseAt = time.Now().Add(p.releaseWait)
-	p.rec.LastError = err.Error()
+	p.trouble = err.Error()
 	g.mu.Unlock()
 	g.tell() // the other side must not take it for a pair that follows
 	return err

@@ -254,9 +254,9 @@ func (s *Site) remember(p *pair, err error) error {
 	switch {
 	case err != nil && KindOf(err) == KindInvalid:
 	case err != nil:
-		p.refused = err.Error()
+		p.trouble = err.Error()
 	default:
-		p.refused = ""
+		p.trouble = ""
 		if !p.rec.State.Status.suspended() {
 			p.rec.LastError = "" // what a suspended pair has says why it is
 		}

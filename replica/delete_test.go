@@ -64,6 +64,8 @@ func TestDeleteEndsByItself(t *testing.T) {
 	if n := d.a.tells("pair/x", "still being deleted"); n != 1 {
 		t.Errorf("the cause was told %d times", n)
 	}
+	refused(t, d.a.site.ResyncPair(t.Context(), "x"), KindBusy)
+	d.wait("the next attempt says what it came to", func() bool { return strings.Contains(d.a.status("x").LastError, "still being deleted") })
 	fail.Store(false)
 	d.a.await(SMPL, "x")
 	d.a.awaitBoth(PAIR, "y")
@@ -78,10 +80,16 @@ func TestDeleteStuckAtSecondary(t *testing.T) {
 	}
 	d, _, fail := stuck(t, "osaka")
 	d.b.await(PSUE, "x") // its store takes nothing
+	if d.b.status("x").Why == "" {
+		t.Error("it does not say why it is suspended")
+	}
 	if err := d.a.site.DeletePair(t.Context(), "x", DeleteOptions{}); err == nil {
 		t.Fatal("a delete that cannot end was said to have ended")
 	}
 	d.b.await(Deleting, "x")
+	if why := d.b.status("x").Why; why != "" {
+		t.Errorf("while it is deleted it is suspended because %q", why)
+	}
 	d.a.awaitAny([]Status{PSUE, PSUS}, "x") // by what the secondary said of itself last: that its store failed, or that it deletes the pair
 	fail.Store(false)
 	d.b.await(SMPL, "x")

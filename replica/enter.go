@@ -164,7 +164,7 @@ func (g *group) enter(p *pair, in Input, out Outcome, o runOptions) {
 		p.rec.Missing = nil
 	}
 	p.rec.taken(was, o)
-	p.rec.Since, p.since, p.refused = g.site.wall(), time.Now(), ""
+	p.rec.Since, p.since, p.trouble = g.site.wall(), time.Now(), ""
 	switch {
 	case o.text != "" && st.Status.suspended():
 		p.rec.LastError = o.text

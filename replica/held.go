@@ -42,7 +42,7 @@ func (g *group) hold(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range g.pairs {
-		p.rec.LastError = e.Error()
+		p.trouble = e.Error()
 	}
 }
 
@@ -137,8 +137,8 @@ func (g *group) goOn() {
 	cause := g.held.Swap(nil)
 	g.mu.Lock()
 	for _, p := range g.pairs {
-		if cause != nil && p.rec.LastError == cause.Error() {
-			p.rec.LastError = ""
+		if cause != nil && p.trouble == cause.Error() {
+			p.trouble = ""
 		}
 	}
 	g.mu.Unlock()

@@ -135,3 +135,28 @@ func TestForcedDeleteOfFullSecondary(t *testing.T) {
 		must(t, d.b.site.RemoveVolume("x"))
 	}
 }
+
+// What a group that is held says is over when it goes on, also what it answered to commands, and why its pair is suspended was not lost meanwhile.
+func TestHeldGroupLeavesNoSentence(t *testing.T) {
+	d, w, _ := fillable(t, "")
+	d.cut()
+	must(t, w.write(t.Context(), 0, 1, 1, false))
+	must(t, d.a.site.SuspendPair(t.Context(), "x", SuspendOptions{}))
+	d.a.await(PSUS, "x")
+	why := d.a.status("x").Why
+	d.a.close()
+	file, away := filepath.Join(d.a.cfg.StateDir, "journals", "g", "000001"), filepath.Join(d.a.cfg.StateDir, "away")
+	must(t, os.Rename(file, away))
+	d.a.open()
+	for range 2 {
+		if st := d.a.status("x"); why == "" || st.Why != why || !strings.Contains(st.LastError, "is not served") {
+			t.Errorf("while the group is held it says %q, and was suspended because %q, then %q", st.LastError, why, st.Why)
+		}
+		refused(t, d.a.site.ResyncPair(t.Context(), "x"), KindBusy)
+	}
+	must(t, os.Rename(away, file))
+	d.wait("the group goes on by itself", func() bool { return d.a.groupStatus("g").Failed == "" })
+	if st := d.a.status("x"); st.LastError != why || st.Why != why {
+		t.Errorf("behind that it says %q, and was suspended because %q, then %q", st.LastError, why, st.Why)
+	}
+}

@@ -27,7 +27,7 @@ type pair struct {
 	leaving bool          // in Deleting, and that is stored: records that arrive for it are none of anybody's business
 	asked   bool          // primary: the peer was asked to delete it, and may end the mirror before it answers
 
-	refused string // why the last command was, "" since one was obeyed or the state changed; guarded by group.mu
+	trouble string // what the last refused command, or failure that left the state as it is, said; "" since a command was obeyed or the state changed
 
 	releaseAt   time.Time     // Deleting: when the next attempt to release it is due
 	releaseWait time.Duration // what grows between attempts, 0 before one failed; guarded by group.cmd
@@ -115,19 +115,8 @@ func (s PairState) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// PairError returns the last sentence that a command or failure left for the pair.
-func (s *Site) PairError(name string) string {
-	p := s.pairByName(name)
-	if p == nil {
-		return ""
-	}
-	p.group.mu.Lock()
-	defer p.group.mu.Unlock()
-	return p.lastError()
-}
-
 // lastError is the last sentence that a command or failure left. Requires group.mu.
-func (p *pair) lastError() string { return cmp.Or(p.refused, p.rec.LastError) }
+func (p *pair) lastError() string { return cmp.Or(p.trouble, p.rec.LastError) }
 
 // why is the sentence with which a pair was suspended, "" if it is not or nobody gave one. Requires group.mu.
 func (p *pair) why() string {
