@@ -144,10 +144,10 @@
 //	              kept-sets kept-bytes
 //	PAIR          name volume remote-volume peer group role status suspend-type peer-status split-left-seconds size generation consistent linked copied-bytes
 //	              copied-percent copy-left-bytes copy-rate eta-seconds lag-records lag-bytes lag-seconds different-bytes svol-write
-//	              suspend-seq since options last-error suspend-reason host-write-rate host-byte-rate copy-byte-rate lag-known
+//	              suspend-seq since options last-error host-write-rate host-byte-rate copy-byte-rate lag-known
 //	              kept-sets kept-bytes
 //	              lag-p50-seconds lag-p99-seconds lag-max-seconds lag-p50-bytes lag-p99-bytes lag-max-bytes
-//	              taken-over taken-over-seq taken-over-time peer-unheard
+//	              taken-over taken-over-seq taken-over-time peer-unheard suspend-reason
 //	groups/NAME   name role peer peer-group mirror journal-status linked pairs journal-volumes journal-volume-N capacity-bytes used-bytes
 //	              used-percent over-high-water-mark unrestored-records heard ring-bytes ring-used-bytes appended durable restored peer-durable peer-restored sent-bytes received-bytes saved-bytes base-sent-bytes
 //	              waited-room options failed store-error window-seconds host-write-rate host-byte-rate copy-byte-rate restore-byte-rate
@@ -162,6 +162,9 @@
 // what the primary said last, once a second. lag-known is no at an S-VOL while the mirror is down: lag-bytes is "-" and lag-seconds how long ago
 // the primary was heard; what it wrote since is not known. It is no as well where the journal of a group cannot be opened. At an S-VOL whose
 // primary was switched off (PSUE, MCU P/S OFF) they are at most what the primary had then and could not bring there, 0 if it brought all.
+//
+// last-error is the last sentence about the pair: that of a refused command until one is obeyed or the status changes, or of a failure.
+// suspend-reason is the one with which a suspended pair was suspended, whatever was refused since.
 //
 // adding-bytes is what add-volume is writing at this moment: the journal volume is there when that has ended.
 //

@@ -150,7 +150,6 @@ func formatPair(p *replica.PairStatus) string {
 	l.time("since", p.Since)
 	l.names("options", p.Options...)
 	l.put("last-error", p.LastError)
-	l.put("suspend-reason", p.Why)
 	l.pairUsageLines(&p.Usage)
 	l.yes("lag-known", p.LagKnown)
 	l.num("kept-sets", int64(p.KeptSets))
@@ -160,6 +159,7 @@ func formatPair(p *replica.PairStatus) string {
 	l.count("taken-over-seq", p.TakenSeq)
 	l.time("taken-over-time", p.TakenTime)
 	l.yes("peer-unheard", p.PeerUnheard)
+	l.put("suspend-reason", p.Why)
 	return l.String()
 }
 

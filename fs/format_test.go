@@ -29,7 +29,7 @@ func sampleStatus() replica.SiteStatus {
 				PeerStatus: "SSUS", SplitLeft: 2500 * time.Millisecond, Options: []string{"priority=32"}, KeptSets: 1, KeptBytes: 512, LastError: "first\nsecond",
 				Usage: replica.PairUsage{LagTime: replica.LagTimes{P50: time.Millisecond, P99: time.Second, Max: time.Minute}, LagBytes: replica.LagBytes{P50: 31, P99: 32, Max: 33}},
 			},
-			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1, LagBytes: -1, LagTime: 4 * time.Second, PeerUnheard: true},
+			{Name: "pair1", Role: replica.Secondary, Status: replica.PSUS, CopyMode: "none", Copied: -1, LagBytes: -1, LagTime: 4 * time.Second, PeerUnheard: true, Why: "third"},
 		},
 		Groups: []replica.GroupStatus{{
 			Name: "g", Role: replica.Primary, Peer: "osaka", PeerGroup: "g@tokyo", Pairs: []string{"pair0", "pair1"}, Volumes: 2, VolumeSize: 1 << 30, Capacity: 1 << 30,
@@ -92,7 +92,6 @@ suspend-seq: 7
 since: 2026-01-02T02:04:05.006Z
 options: priority=32
 last-error: first second
-suspend-reason: -
 host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
@@ -109,6 +108,7 @@ taken-over: yes
 taken-over-seq: 8
 taken-over-time: 2026-01-02T02:04:05.006Z
 peer-unheard: no
+suspend-reason: -
 `,
 		{pairObject, "pair1"}: `name: pair1
 volume: -
@@ -138,7 +138,6 @@ suspend-seq: 0
 since: -
 options: -
 last-error: -
-suspend-reason: -
 host-write-rate: 0.0
 host-byte-rate: 0.0
 copy-byte-rate: 0.0
@@ -155,6 +154,7 @@ taken-over: no
 taken-over-seq: 0
 taken-over-time: -
 peer-unheard: yes
+suspend-reason: third
 `,
 		{groupObject, "g"}: `create size=1GiB volumes=1 inflow-control=yes path-watch=5m
 add-volume size=1MiB
