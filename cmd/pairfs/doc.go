@@ -80,8 +80,8 @@
 // # Output
 //
 // Tables and sentences are for eyes and may change. With --json a command prints what scripts may rely on: the keys are those of the control
-// files, numbers are numbers, yes and no are true and false, "-" is null. A status code other than 0 comes with a sentence on stderr; see the
-// constants in exit.go.
+// files, numbers are numbers, yes and no are true and false, "-" is null. "status" adds to a pair what the control files of its group and peer say: group-KEY,
+// journal-used-percent, peer-connected, peer-error. A status code other than 0 comes with a sentence on stderr; see the constants in exit.go.
 //
 // # RAID Manager's commands
 //

@@ -89,7 +89,9 @@ func (c *pairWaitCmd) wait(ctx context.Context, s site, show *progress, stderr i
 		}
 		select {
 		case <-ctx.Done():
-			return p, c.late(ctx, p)
+			one := []state{p}
+			s.addPeers(one)
+			return p, c.late(ctx, one[0])
 		case _, alive := <-news:
 			if !alive {
 				news = nil // the site stopped, or tried to; the next tick tells which
