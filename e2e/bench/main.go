@@ -185,6 +185,9 @@ func startSites(r *runner, p plan) *benchmark {
 
 // measure runs every job that is wanted on every column in turns.
 func (b *benchmark) measure(ctx context.Context, want *regexp.Regexp) (rows []row, err error) {
+	if err := b.still(); err != nil { // the first copy of the pair
+		return nil, err
+	}
 	for _, j := range jobs {
 		if !want.MatchString(j.name) {
 			continue

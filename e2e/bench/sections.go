@@ -71,10 +71,16 @@ func (b *benchmark) copies() error {
 	if err := b.bulkGroup(); err != nil {
 		return err
 	}
+	if err := b.still(); err != nil {
+		return err
+	}
 	pids := []int{b.tokyo.Pid(), b.osaka.Pid()}
 	before, disk := processor(pids), b.written()
 	took, wire := b.copyOf("bulk")
 	cpu := processor(pids) - before
+	if err := b.still(); err != nil {
+		return err
+	}
 	disk = b.written().since(disk)
 	b.say(figure{Section: "copy", Name: "initial copy of random data", Value: mibps(size, took), Unit: "MiB/s", Ratio: mibps(size, took) / bare, Against: "quic-go"})
 	b.sayCPU("initial copy of random data", cpu, size)
