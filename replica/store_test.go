@@ -366,6 +366,21 @@ func TestStoreWriteSaysHowFar(t *testing.T) {
 	}
 }
 
+// taken is a file that takes everything.
+type taken struct{ storeFile }
+
+func (taken) Writev(bufs [][]byte, _ int64) (int, error) { return total(bufs), nil }
+
+// TestStoreWritevTakesNoMemory: buffers that go into one write are passed on as they are.
+func TestStoreWritevTakesNoMemory(t *testing.T) {
+	s := newTestStore(t, 1<<20)
+	s.file = taken{s.file}
+	bufs := [][]byte{make([]byte, 100), make([]byte, 4096)}
+	if n := testing.AllocsPerRun(1000, func() { _, _ = s.writev(storePiece, bufs) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // nothing is a file that reads and writes nothing and says that this is well.
 type nothing struct{ storeFile }
 
