@@ -121,6 +121,11 @@ func TestLastErrorIsOfThePair(t *testing.T) {
 	if text := d.b.status("x").LastError; !strings.Contains(text, "a resync copies from the primary") {
 		t.Errorf("the last error at the secondary is %q", text)
 	}
+	d.a.suspend("g", SuspendOptions{}, "x")
+	d.b.await(PSUS, "x")
+	if st := d.b.status("x"); st.LastError != st.Why || strings.Contains(st.Why, "a resync copies from the primary") {
+		t.Errorf("behind a new status the last error at the secondary is %q", st.LastError)
+	}
 }
 
 // A site says what is wrong with the memory that it is given: none of it is there, or it is slow.
