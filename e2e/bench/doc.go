@@ -65,7 +65,7 @@
 //     with the link cut it is 0.8 and 1.9, and hosts that keep 16 writes under way are as fast as on the raw file.
 //   - An fsync is one request to the site more, which costs what the loopback shows. The kernel sends those of one file one after the other, and locks
 //     the file meanwhile; a new write takes that lock before those that wait for it, which get it when they have waited for 4 ms. So nearly each fsync finds
-//     a write that is not durable, and 16 jobs are no faster than one and a half. To write volumes through whose hosts flush each write was tried, and
+//     a write that is not durable, and 16 jobs are hardly faster than one. To write volumes through whose hosts flush each write was tried, and
 //     brought 0.6 flushes of the disk for an fsync and no more of them a second; so was to begin a flush with the write: no gain either.
 //   - A copy costs 16.0 seconds of processor time a GB at both sites, the bare stream 9.9, and each takes all that there is: so 0.62 is the most. Of the
 //     secondary's part a quarter is the copy into the page cache of the store, of the primary's more than half QUIC. The disk writes two bytes a byte.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -65,6 +66,7 @@ func serveLoopback() {
 	if os.Getenv(loopbackEnv) == "" {
 		return
 	}
+	signal.Ignore(os.Interrupt, syscall.SIGTERM) // a terminal sends them to the bench and to this; the bench closes the pipe, behind what uses the mount
 	if err := serveFolder(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "loopback:", err)
 		os.Exit(1)
