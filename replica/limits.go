@@ -99,8 +99,8 @@ const (
 	// gatherTime is the pause between two looks of a primary for what became durable, and between two requests of a secondary. Hosts that flush each
 	// write would cost both sites a packet, and their threads a turn, for each of them otherwise. A burst is sent at once; what follows it within this
 	// time goes as one batch. It is shorter than journal.DefaultFlushDelay: what hosts do not flush becomes durable less often, and never waits for
-	// it. At a window of pullWindow it lets 2 GB/s pass. One thread of O_DSYNC writes was measured to make 2.3, 2.9, 3.4 and 3.8 thousand a second with
-	// 0, 2, 5 and 20 ms, and to cost both sites 520, 270, 210 and 150 µs of processor time a write; hosts that do not flush saw no difference.
+	// it. At a window of pullWindow it lets 2 GB/s pass. One thread of O_DSYNC writes was measured to make 2.0, 2.9, 3.4 and 3.8 thousand a second with
+	// 0, 2, 5 and 20 ms, and to cost both sites 600, 270, 215 and 155 µs of processor time a write; hosts that do not flush saw no difference.
 	gatherTime = 4 * time.Millisecond
 
 	// drainTimeout is how long a flush goes on while the peer restores nothing; after it the rest is marked in the bitmap.

@@ -144,7 +144,7 @@ func (a *attachment) syncTo(ctx context.Context, end journal.Position) error {
 	}
 	a.group.journalFailed(err)
 	if a.group.ctx.Err() != nil { // the site ends: nobody brings it to the stores any more
-		return fault(KindInternal, err, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its last-error", a.vol.name, a.group.name)
+		return fault(KindInternal, err, "volume %s cannot be flushed: the journal of group %s failed; the pair is suspended, see its suspend-reason", a.vol.name, a.group.name)
 	}
 	return errAgain
 }
